@@ -1,0 +1,33 @@
+"""Builds demo_control as a ROS 2 package (ament_python); pip uses the pyproject.toml at the top."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+PACKAGE = "demo_control"
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={PACKAGE: ["py.typed", "**/*.yaml", "models/**/*"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+        (f"share/{PACKAGE}/launch", sorted(glob("launch/*.launch.py"))),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=False,
+    author="DeMo Control maintainers",
+    maintainer="DeMo Control maintainers",
+    maintainer_email="maintainers@demo-control.example",
+    description="A frozen policy, corrected online by dynamic-mirror-descent MPC on a learned model.",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "democtl = demo_control.cli.main:main",
+            "policy_node = demo_control.nodes.policy_node:main",
+            "demo_layer_node = demo_control.nodes.demo_layer_node:main",
+        ],
+    },
+)

@@ -1,0 +1,33 @@
+"""Builds stoch2_sim as a ROS 2 package (ament_python); pip uses the pyproject.toml at the top."""
+
+from setuptools import find_packages, setup
+
+PACKAGE = "stoch2_sim"
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={PACKAGE: ["py.typed", "**/*.xml", "**/*.urdf", "**/*.yaml"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=False,
+    author="DeMo Control maintainers",
+    maintainer="DeMo Control maintainers",
+    maintainer_email="maintainers@demo-control.example",
+    description="Stoch2 and the cart-pole: models, simulators, environments and driver nodes.",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "cartpole_driver = stoch2_sim.drivers.cartpole_driver:main",
+        ],
+        # The pyproject.toml at the top declares the same two groups for pip.
+        "demo_control.tasks": ["cartpole = stoch2_sim.cartpole:task"],
+        "demo_control.bringups": [
+            "cartpole_swingup = stoch2_sim.bringups:cartpole_swingup",
+        ],
+    },
+)
