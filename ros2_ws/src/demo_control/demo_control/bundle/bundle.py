@@ -1,0 +1,288 @@
+"""A bundle in memory and on disk: made, saved, loaded and validated."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+
+from demo_control.bundle.contract import BundleError, Contract
+from demo_control.onnx_graph import OPSET, make_session, opset_of
+from demo_control.tasks import Array, Quantity, Task
+
+CONTRACT_FILE = "contract.json"
+CARD_FILE = "README.md"
+MODELS_VARIABLE = "DEMO_MODELS"
+_MAXIMUM_FILE_BYTES = 256 * 1024 * 1024
+_MEMBER_INPUT_RANK = 3
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A policy with the model that plans for it.
+
+    Attributes:
+        contract: What the graphs expect and promise.
+        policy: ``observation (batch, n) → action (batch, m)``.
+        dynamics: ``observation (members, batch, n), action (members, batch, m) → next_observation,
+            log_variance (members, batch, n)``.
+        value: ``observation (batch, n) → value (batch, 1)``, or None.
+    """
+
+    contract: Contract
+    policy: onnx.ModelProto
+    dynamics: onnx.ModelProto
+    value: onnx.ModelProto | None = None
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the contract, which holds the hashes of all files."""
+        return hashlib.sha256(self.contract.to_json().encode()).hexdigest()
+
+    def models(self) -> dict[str, onnx.ModelProto]:
+        """The graphs by file name."""
+        models = {"policy.onnx": self.policy, "dynamics.onnx": self.dynamics}
+        if self.value is not None:
+            models["value.onnx"] = self.value
+        return models
+
+
+def make_bundle(
+    task: Task,
+    *,
+    policy: onnx.ModelProto,
+    dynamics: onnx.ModelProto,
+    value: onnx.ModelProto | None = None,
+    provenance: Mapping[str, object] | None = None,
+    metrics: Mapping[str, object] | None = None,
+) -> Bundle:
+    """Put graphs together to a validated bundle, in memory.
+
+    Args:
+        task: The task they were trained for.
+        policy: See :class:`Bundle`.
+        dynamics: See :class:`Bundle`; its members are read from the graph's input.
+        value: See :class:`Bundle`.
+        provenance: How it was made; must be JSON.
+        metrics: Measured quality; must be JSON.
+
+    Raises:
+        BundleError: A graph that does not fit the task.
+    """
+    models = {"policy.onnx": policy, "dynamics.onnx": dynamics}
+    if value is not None:
+        models["value.onnx"] = value
+    contract = Contract(
+        task=task.name,
+        observation=task.observation,
+        action=task.action,
+        control_period_s=task.control_period_s,
+        model_period_s=task.control_period_s,
+        members=_members(dynamics),
+        opset=OPSET,
+        files={name: _sha256(model.SerializeToString(deterministic=True)) for name, model in models.items()},
+        provenance=dict(provenance or {}),
+        metrics=dict(metrics or {}),
+    )
+    bundle = Bundle(contract, policy, dynamics, value)
+    _check_graphs(bundle)
+    return bundle
+
+
+def save_bundle(bundle: Bundle, directory: Path | str, card: str) -> None:
+    """Write a bundle; the directory holds either all of it or what it held before.
+
+    Files in the directory that the bundle does not name (plots of the model card) are kept.
+
+    Args:
+        bundle: What to save.
+        directory: Made if missing.
+        card: Text of the model card, Markdown.
+    """
+    directory = Path(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    try:
+        if directory.is_dir():
+            shutil.copytree(directory, beside, dirs_exist_ok=True)
+        for name, model in bundle.models().items():
+            (beside / name).write_bytes(model.SerializeToString(deterministic=True))
+        (beside / CARD_FILE).write_text(card, encoding="utf-8")
+        (beside / CONTRACT_FILE).write_text(bundle.contract.to_json(), encoding="utf-8")
+        beside.chmod(0o755)
+        _replace_directory(beside, directory)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _replace_directory(new: Path, directory: Path) -> None:
+    """Put ``new`` in the place of ``directory`` by renaming, and remove what was there."""
+    if not directory.exists():
+        new.rename(directory)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{directory.name}-old-", dir=directory.parent))
+    directory.rename(old / directory.name)
+    try:
+        new.rename(directory)
+    except OSError:
+        (old / directory.name).rename(directory)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def load_bundle(directory: Path | str, task: Task | None = None) -> Bundle:
+    """Load and validate a bundle.
+
+    Args:
+        directory: Holds contract.json and the graphs.
+        task: The task it must fit, or None to check the bundle by itself.
+
+    Raises:
+        BundleError: The first thing that is wrong: missing or unreadable file, hash, contract, names, units,
+            dimensions, numbers that are not finite, a graph that does not run.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise BundleError(f"bundle directory '{directory}' does not exist")
+    try:
+        text = _read(directory / CONTRACT_FILE).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{CONTRACT_FILE}: not UTF-8 text ({error.reason})") from None
+    contract = Contract.from_json(text)
+    if task is not None:
+        contract.check_task(task)
+    for name in ("policy.onnx", "dynamics.onnx"):
+        if name not in contract.files:
+            raise BundleError(f"{CONTRACT_FILE}: files does not name '{name}'")
+    models = {}
+    for name, digest in contract.files.items():
+        content = _read(directory / name)
+        found = _sha256(content)
+        if found != digest:
+            raise BundleError(f"{name}: SHA-256 is {found}, {CONTRACT_FILE} expects {digest}")
+        models[name] = _parse(name, content)
+    unknown = set(models) - {"policy.onnx", "dynamics.onnx", "value.onnx"}
+    if unknown:
+        raise BundleError(f"{CONTRACT_FILE}: files names unknown {sorted(unknown)}")
+    bundle = Bundle(contract, models["policy.onnx"], models["dynamics.onnx"], models.get("value.onnx"))
+    _check_graphs(bundle)
+    return bundle
+
+
+def default_bundle(task_name: str) -> Path:
+    """Directory of the bundle that is shipped for a task.
+
+    The environment variable DEMO_MODELS may name another folder of bundles.
+    """
+    override = os.environ.get(MODELS_VARIABLE)
+    folder = Path(override) if override else Path(str(resources.files("demo_control"))) / "models"
+    return folder / task_name
+
+
+def _read(path: Path) -> bytes:
+    """A file's content, or a BundleError."""
+    try:
+        if path.stat().st_size > _MAXIMUM_FILE_BYTES:
+            raise BundleError(f"{path.name}: larger than {_MAXIMUM_FILE_BYTES} bytes")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise BundleError(f"{path.name}: missing in '{path.parent}'") from None
+    except OSError as error:
+        raise BundleError(f"{path.name}: cannot be read ({error.strerror})") from None
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _parse(name: str, content: bytes) -> onnx.ModelProto:
+    """Parse and check one graph."""
+    try:
+        model = onnx.load_model_from_string(content)
+        onnx.checker.check_model(model)
+    except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BundleError(f"{name}: not a valid ONNX file ({first_line})") from None
+    return model
+
+
+def _members(dynamics: onnx.ModelProto) -> int:
+    """Number of ensemble members, from the shape of the graph's first input."""
+    for value in dynamics.graph.input:
+        shape = value.type.tensor_type.shape.dim
+        if value.name == "observation" and len(shape) == _MEMBER_INPUT_RANK:
+            return int(shape[0].dim_value)
+    raise BundleError("dynamics.onnx: input 'observation' must have the shape (members, batch, n)")
+
+
+def _check_graphs(bundle: Bundle) -> None:
+    """Names, shapes, opset, finite weights, and one run of each graph on the middle of the ranges."""
+    contract = bundle.contract
+    n, m, k = len(contract.observation), len(contract.action), contract.members
+    if _members(bundle.dynamics) != k:
+        raise BundleError(f"dynamics.onnx: {_members(bundle.dynamics)} members, contract.json says {k}")
+    shapes = {"observation": (1, n), "action": (1, m), "value": (1, 1)}
+    member_shapes = {"observation": (k, 1, n), "action": (k, 1, m)}
+    member_outputs = {"next_observation": (k, 1, n), "log_variance": (k, 1, n)}
+    _check_graph("policy.onnx", bundle.policy, contract, {"observation": shapes["observation"]},
+                 {"action": shapes["action"]})  # fmt: skip
+    _check_graph("dynamics.onnx", bundle.dynamics, contract, member_shapes, member_outputs)
+    if bundle.value is not None:
+        _check_graph("value.onnx", bundle.value, contract, {"observation": shapes["observation"]},
+                     {"value": shapes["value"]})  # fmt: skip
+
+
+def _check_graph(
+    name: str,
+    model: onnx.ModelProto,
+    contract: Contract,
+    inputs: Mapping[str, tuple[int, ...]],
+    outputs: Mapping[str, tuple[int, ...]],
+) -> None:
+    """Check one graph against the inputs and outputs it must have, each with its shape for a batch of one."""
+    if opset_of(model) != contract.opset or contract.opset != OPSET:
+        raise BundleError(f"{name}: opset {opset_of(model)}, contract {contract.opset}, expected {OPSET}")
+    for kind, found, expected in (
+        ("inputs", {value.name for value in model.graph.input}, set(inputs)),
+        ("outputs", {value.name for value in model.graph.output}, set(outputs)),
+    ):
+        if found != expected:
+            raise BundleError(f"{name}: {kind} {sorted(found)}, expected {sorted(expected)}")
+    for initializer in model.graph.initializer:
+        array = numpy_helper.to_array(initializer)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise BundleError(f"{name}: weights '{initializer.name}' hold values that are not finite")
+    middle = {
+        "observation": _middle(contract.observation),
+        "action": _middle(contract.action),
+    }
+    feeds = {
+        key: np.broadcast_to(middle[key], (*shape[:-1], middle[key].size)).astype(np.float32)
+        for key, shape in inputs.items()
+    }
+    try:
+        results = make_session(model).run(list(outputs), feeds)
+    except Exception as error:  # ONNX Runtime's own exception types are not public
+        first_line = str(error).strip().splitlines()[0]
+        raise BundleError(f"{name}: does not run with the contract's dimensions ({first_line})") from None
+    for (key, shape), result in zip(outputs.items(), results, strict=True):
+        if result.shape != shape:
+            raise BundleError(f"{name}: output '{key}' has shape {result.shape}, expected {shape}")
+        if not np.isfinite(result).all():
+            raise BundleError(f"{name}: output '{key}' is not finite in the middle of the ranges")
+
+
+def _middle(quantities: tuple[Quantity, ...]) -> Array:
+    """The middle of each quantity's range. Shape=(len(quantities),)."""
+    return np.array([(quantity.minimum + quantity.maximum) / 2.0 for quantity in quantities])

@@ -1,0 +1,146 @@
+"""contract.json: what a bundle's graphs expect and promise, checked field by field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from demo_control.configuration import ConfigurationError
+from demo_control.tasks import Quantity, Task
+
+FORMAT = 1
+"""Version of contract.json; raised when a field changes its meaning."""
+
+_SHA256_LENGTH = 64
+
+
+class BundleError(ValueError):
+    """A bundle that must not be used; the text names field, value and what was expected."""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What the graphs of a bundle expect and promise.
+
+    Attributes:
+        task: Name of the task.
+        observation: Names, units and ranges of the observation vector, in order.
+        action: The same of the action vector, in physical units.
+        control_period_s: Time between two actions of the policy.
+        model_period_s: Time that one step of the dynamics spans.
+        members: Ensemble members inside dynamics.onnx.
+        opset: ONNX operator set of all graphs.
+        files: SHA-256 of each file, by name.
+        provenance: How it was made: command, seed, versions, hash of the training data.
+        metrics: Measured quality.
+    """
+
+    task: str
+    observation: tuple[Quantity, ...]
+    action: tuple[Quantity, ...]
+    control_period_s: float
+    model_period_s: float
+    members: int
+    opset: int
+    files: Mapping[str, str]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The text of contract.json."""
+        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Contract:
+        """Parse contract.json.
+
+        Raises:
+            BundleError: Not JSON, a missing, unknown or wrongly typed field, or another format version.
+        """
+        try:
+            raw = json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise BundleError(f"contract.json: not valid JSON ({error})") from None
+        if not isinstance(raw, dict):
+            raise BundleError(f"contract.json: expected an object, got {type(raw).__name__}")
+        if raw.get("format") != FORMAT:
+            raise BundleError(f"contract.json: format = {raw.get('format')!r}, expected {FORMAT}")
+        expected: dict[str, type] = {
+            "task": str, "observation": list, "action": list, "control_period_s": float,
+            "model_period_s": float, "members": int, "opset": int, "files": dict,
+            "provenance": dict, "metrics": dict,
+        }  # fmt: skip
+        for name in raw:
+            if name not in expected and name != "format":
+                raise BundleError(f"contract.json: unknown field '{name}'; known: {', '.join(expected)}")
+        values = {name: _typed(raw, name, kind) for name, kind in expected.items()}
+        values["observation"] = _quantities(values["observation"], "observation")
+        values["action"] = _quantities(values["action"], "action")
+        contract = cls(**values)
+        contract._check_values()
+        return contract
+
+    def _check_values(self) -> None:
+        """Ranges of the plain fields."""
+        for name in ("control_period_s", "model_period_s"):
+            if not 0.0 < getattr(self, name) <= 10.0:  # noqa: PLR2004 - no robot is that slow
+                raise BundleError(f"contract.json: {name} = {getattr(self, name)!r}, expected seconds in (0, 10]")
+        if self.members < 1:
+            raise BundleError(f"contract.json: members = {self.members}, expected at least 1")
+        for name, digest in self.files.items():
+            if not isinstance(digest, str) or len(digest) != _SHA256_LENGTH:
+                raise BundleError(f"contract.json: files['{name}'] = {digest!r}, expected a SHA-256 in hex")
+            if "/" in name or "\\" in name or name.startswith("."):
+                raise BundleError(f"contract.json: files names '{name}', expected a plain file name")
+
+    def check_task(self, task: Task) -> None:
+        """Compare with a task.
+
+        Raises:
+            BundleError: The first field that differs.
+        """
+        pairs: list[tuple[str, object, object]] = [("task", self.task, task.name)]
+        for vector in ("observation", "action"):
+            mine, theirs = getattr(self, vector), getattr(task, vector)
+            pairs.append((f"length of {vector}", len(mine), len(theirs)))
+            for i, (a, b) in enumerate(zip(mine, theirs, strict=False)):
+                pairs += [(f"{vector}[{i}].{key}", getattr(a, key), getattr(b, key)) for key in asdict(b)]
+        pairs.append(("control_period_s", self.control_period_s, task.control_period_s))
+        for name, value, expectation in pairs:
+            if value != expectation:
+                raise BundleError(f"contract.json: {name} = {value!r}, task '{task.name}' expects {expectation!r}")
+
+
+def _typed(raw: Mapping[str, Any], name: str, kind: type) -> Any:  # noqa: ANN401 - of type ``kind``
+    """raw[name] in its type, or a BundleError."""
+    if name not in raw:
+        raise BundleError(f"contract.json: field '{name}' is missing, expected {kind.__name__}")
+    value = raw[name]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise BundleError(f"contract.json: {name} = {value!r}, expected {kind.__name__}")
+    return value
+
+
+def _quantities(raw: list[Any], vector: str) -> tuple[Quantity, ...]:
+    """The quantities of one vector, or a BundleError."""
+    if not raw:
+        raise BundleError(f"contract.json: {vector} is empty, expected at least one quantity")
+    quantities = []
+    for i, entry in enumerate(raw):
+        where = f"contract.json: {vector}[{i}]"
+        if not isinstance(entry, dict) or set(entry) != {"name", "unit", "minimum", "maximum"}:
+            raise BundleError(f"{where} = {entry!r}, expected name, unit, minimum and maximum")
+        try:
+            quantities.append(
+                Quantity(str(entry["name"]), str(entry["unit"]), float(entry["minimum"]), float(entry["maximum"]))
+            )
+        except (TypeError, ValueError, ConfigurationError) as error:
+            raise BundleError(f"{where}: {error}") from None
+    names = [quantity.name for quantity in quantities]
+    if len(set(names)) != len(names):
+        raise BundleError(f"contract.json: {vector} has a name twice: {names}")
+    return tuple(quantities)

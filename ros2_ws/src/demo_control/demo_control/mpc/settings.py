@@ -1,0 +1,52 @@
+"""Settings of the planner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from demo_control.configuration import Settings, setting
+from demo_control.mpc.shift_models import SHIFT_MODELS
+from demo_control.mpc.utilities import ELITE_WEIGHTINGS, TEMPERATURE_SCALES, UTILITIES
+
+
+@dataclass(frozen=True)
+class PlannerSettings(Settings):
+    """How a plan is made; symbols as in the paper (Samineni 2021, Wagener et al. 2019)."""
+
+    shift: str = setting("hybrid", "Shift model Φ: where the search starts.", choices=tuple(SHIFT_MODELS))
+    utility: str = setting("elite_fraction", "Utility J of the cost.", choices=UTILITIES, in_flight=True)
+    num_samples: int = setting(128, "Sampled control sequences M per mirror step.", minimum=1, maximum=65536)
+    horizon: int = setting(35, "Steps H that a plan looks ahead.", minimum=1, maximum=1000)
+    step_size: float = setting(
+        0.6, "Step size α: 0 keeps what Φ proposed, 1 forgets it.", minimum=0.0, maximum=1.0, in_flight=True
+    )
+    noise_standard_deviation: float = setting(
+        0.5, "Spread of the samples, as a fraction of half the action range.",
+        minimum=0.0, maximum=10.0, in_flight=True,
+    )  # fmt: skip
+    elite_fraction: float = setting(
+        0.1, "Share p of the samples that count as elites.", minimum=1e-6, maximum=1.0, in_flight=True
+    )
+    elite_weighting: str = setting("uniform", "How elites are weighted.", choices=ELITE_WEIGHTINGS, in_flight=True)
+    temperature: float = setting(
+        0.05, "Temperature λ of the exponential utility.", minimum=1e-9, maximum=1e9, in_flight=True
+    )
+    temperature_scale: str = setting(
+        "standard_deviation",
+        "Unit of the temperature: cost units, or the standard deviation of the samples' costs.",
+        choices=TEMPERATURE_SCALES, in_flight=True,
+    )  # fmt: skip
+    mirror_steps: int = setting(1, "Mirror steps per plan.", minimum=1, maximum=100, in_flight=True)
+    discount: float = setting(1.0, "Discount γ per step.", minimum=0.0, maximum=1.0, in_flight=True)
+    terminal_weight: float = setting(
+        20.0, "Factor of the stage cost of the last state, as terminal cost.",
+        minimum=0.0, maximum=1e6, in_flight=True,
+    )  # fmt: skip
+    value_weight: float = setting(
+        1.0, "Factor of the terminal cost −V, where the bundle has a value function.",
+        minimum=0.0, maximum=1e6, in_flight=True,
+    )  # fmt: skip
+    command_delay_ticks: int = setting(
+        0, "Control periods from a command's observation to its effect, beyond the usual none.",
+        minimum=0, maximum=50,
+    )  # fmt: skip

@@ -1,0 +1,94 @@
+"""Cost terms as ONNX nodes: the same Python function that NumPy evaluates draws its own graph."""
+
+from __future__ import annotations
+
+from demo_control.onnx_graph import GraphBuilder
+
+
+class GraphValue:
+    """A value of a graph under construction; arithmetic on it adds nodes."""
+
+    def __init__(self, graph: GraphBuilder, name: str) -> None:
+        self.graph = graph
+        self.name = name
+
+    def _apply(self, op: str, *operands: GraphValue | float) -> GraphValue:
+        names = [
+            operand.name if isinstance(operand, GraphValue) else self.graph.constant(operand) for operand in operands
+        ]
+        return GraphValue(self.graph, self.graph.node(op, *names))
+
+    def __add__(self, other: GraphValue | float) -> GraphValue:
+        return self._apply("Add", self, other)
+
+    def __radd__(self, other: float) -> GraphValue:
+        return self._apply("Add", other, self)
+
+    def __sub__(self, other: GraphValue | float) -> GraphValue:
+        return self._apply("Sub", self, other)
+
+    def __rsub__(self, other: float) -> GraphValue:
+        return self._apply("Sub", other, self)
+
+    def __mul__(self, other: GraphValue | float) -> GraphValue:
+        return self._apply("Mul", self, other)
+
+    def __rmul__(self, other: float) -> GraphValue:
+        return self._apply("Mul", other, self)
+
+    def __truediv__(self, other: GraphValue | float) -> GraphValue:
+        return self._apply("Div", self, other)
+
+    def __rtruediv__(self, other: float) -> GraphValue:
+        return self._apply("Div", other, self)
+
+    def __neg__(self) -> GraphValue:
+        return self._apply("Neg", self)
+
+    def __pow__(self, exponent: float) -> GraphValue:
+        # A square as a product: several times faster than Pow, and exact for negative bases.
+        if exponent == 2:  # noqa: PLR2004
+            return self._apply("Mul", self, self)
+        return self._apply("Pow", self, exponent)
+
+
+class GraphNamespace:
+    """The functions of :class:`demo_control.tasks.Namespace` for :class:`GraphValue`."""
+
+    @staticmethod
+    def _unary(op: str, x: GraphValue) -> GraphValue:
+        return GraphValue(x.graph, x.graph.node(op, x.name))
+
+    @staticmethod
+    def _binary(op: str, x: GraphValue | float, y: GraphValue | float) -> GraphValue:
+        graph = x.graph if isinstance(x, GraphValue) else y.graph  # type: ignore[union-attr]
+        names = [v.name if isinstance(v, GraphValue) else graph.constant(v) for v in (x, y)]
+        return GraphValue(graph, graph.node(op, *names))
+
+    def abs(self, x: GraphValue, /) -> GraphValue:
+        """Absolute value."""
+        return self._unary("Abs", x)
+
+    def cos(self, x: GraphValue, /) -> GraphValue:
+        """Cosine of radians."""
+        return self._unary("Cos", x)
+
+    def exp(self, x: GraphValue, /) -> GraphValue:
+        """Exponential."""
+        return self._unary("Exp", x)
+
+    def maximum(self, x: GraphValue | float, y: GraphValue | float, /) -> GraphValue:
+        """Elementwise maximum."""
+        return self._binary("Max", x, y)
+
+    def minimum(self, x: GraphValue | float, y: GraphValue | float, /) -> GraphValue:
+        """Elementwise minimum."""
+        return self._binary("Min", x, y)
+
+    def sin(self, x: GraphValue, /) -> GraphValue:
+        """Sine of radians."""
+        return self._unary("Sin", x)
+
+    def sqrt(self, x: GraphValue, /) -> GraphValue:
+        """Square root."""
+        return self._unary("Sqrt", x)
