@@ -1,0 +1,80 @@
+"""The task cart-pole swing-up: swing a hanging pole up and keep it there, on a rail of ±2.4 m."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from demo_control.tasks import CostTerm, Namespace, Quantity, Task
+from stoch2_sim.robots.cartpole.parameters import (
+    CONTROL_PERIOD_S,
+    EPISODE_S,
+    FORCE_LIMIT_N,
+    RAIL_LIMIT_M,
+)
+from stoch2_sim.robots.cartpole.plants import make_plants
+from stoch2_sim.robots.cartpole.score import SwingUpScore
+from stoch2_sim.robots.cartpole.simulation import SIMULATORS
+
+Columns = Mapping[str, Any]
+
+# From here on outwards the rail's end costs; leaving the rail ends the episode.
+RAIL_MARGIN_M = 0.8 * RAIL_LIMIT_M
+
+
+def task() -> Task:
+    """The cart-pole task, as the entry point ``demo_control.tasks`` names it."""
+    return Task(
+        name="cartpole",
+        observation=(
+            Quantity("cart_position", "m", -RAIL_LIMIT_M, RAIL_LIMIT_M),
+            Quantity("cart_velocity", "m/s", -10.0, 10.0),
+            Quantity("pole_cosine", "1", -1.0, 1.0),
+            Quantity("pole_sine", "1", -1.0, 1.0),
+            Quantity("pole_velocity", "rad/s", -25.0, 25.0),
+        ),
+        action=(Quantity("cart_force", "N", -FORCE_LIMIT_N, FORCE_LIMIT_N),),
+        control_period_s=CONTROL_PERIOD_S,
+        episode_s=EPISODE_S,
+        cost_terms=COST_TERMS,
+        model_inputs=("cart_velocity", "pole_cosine", "pole_sine", "pole_velocity"),
+        simulators=SIMULATORS,
+        make_plants=make_plants,
+        make_score=SwingUpScore,
+        unit_circles=(("pole_cosine", "pole_sine"),),
+    )
+
+
+def _upright(x: Columns, _u: Columns, _xp: Namespace) -> Any:  # noqa: ANN401 - see CostFunction
+    return 1.0 - x["pole_cosine"]
+
+
+def _centre(x: Columns, _u: Columns, _xp: Namespace) -> Any:  # noqa: ANN401 - see CostFunction
+    return x["cart_position"] * x["cart_position"]
+
+
+def _cart_speed(x: Columns, _u: Columns, _xp: Namespace) -> Any:  # noqa: ANN401 - see CostFunction
+    return x["cart_velocity"] * x["cart_velocity"]
+
+
+def _pole_speed(x: Columns, _u: Columns, _xp: Namespace) -> Any:  # noqa: ANN401 - see CostFunction
+    return x["pole_velocity"] * x["pole_velocity"]
+
+
+def _force(_x: Columns, u: Columns, _xp: Namespace) -> Any:  # noqa: ANN401 - see CostFunction
+    relative = u["cart_force"] / FORCE_LIMIT_N
+    return relative * relative
+
+
+def _rail(x: Columns, _u: Columns, xp: Namespace) -> Any:  # noqa: ANN401 - see CostFunction
+    return xp.maximum(xp.abs(x["cart_position"]) - RAIL_MARGIN_M, 0.0)
+
+
+COST_TERMS = (
+    CostTerm("upright", 0.5, _upright, "One minus the cosine of the pole's angle"),
+    CostTerm("centre", 0.05, _centre, "Squared distance from the rail's centre, m²"),
+    CostTerm("cart_speed", 0.002, _cart_speed, "Squared velocity of the cart, m²/s²"),
+    CostTerm("pole_speed", 0.002, _pole_speed, "Squared angular velocity of the pole, rad²/s²"),
+    CostTerm("force", 0.01, _force, "Squared force relative to its limit"),
+    CostTerm("rail", 20.0, _rail, "Distance beyond 80 % of the rail, m"),
+)

@@ -1,0 +1,1 @@
+"""The robots: descriptions, physical parameters, kinematics, and what they are judged by."""
