@@ -1,0 +1,65 @@
+"""What the sub-commands share: JSON output, one-line errors, progress on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from demo_control.bundle import BundleError
+from demo_control.configuration import ConfigurationError
+from demo_control.files import write_text_atomically
+
+EXIT_USAGE = 2
+"""Exit code for a request that cannot be met."""
+
+
+def error_console() -> Console:
+    """Where people read: standard error, so that standard output stays clean for JSON."""
+    return Console(stderr=True, highlight=False)
+
+
+def write_json(report: Mapping[str, object], destination: str) -> None:
+    """Write a report as one JSON object: to a file, or to standard output for '-'."""
+    text = json.dumps(report, indent=2, allow_nan=False) + "\n"
+    if destination == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    else:
+        write_text_atomically(Path(destination), text)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn expected errors into one line on standard error and exit code 2."""
+    try:
+        yield
+    except (ConfigurationError, BundleError) as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename or 'file'}: {error.strerror or error}")
+
+
+def fail(message: str) -> None:
+    """End the command with one line on standard error.
+
+    Raises:
+        typer.Exit: Always, with code 2.
+    """
+    error_console().print(f"democtl: {message}", style="red", soft_wrap=True, markup=False)
+    raise typer.Exit(EXIT_USAGE)
+
+
+@contextmanager
+def episode_progress(description: str, total: int) -> Iterator[Progress]:
+    """A progress bar on standard error; its only task has number 0."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=error_console(), transient=True) as progress:
+        progress.add_task(description, total=total)
+        yield progress
