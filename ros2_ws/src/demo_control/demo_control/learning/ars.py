@@ -112,9 +112,7 @@ class SearchState:
         n, m = task.observation_dim, task.action_dim
         policy = LinearPolicy(np.zeros((m, n)), np.zeros(m), np.zeros(n), np.ones(n))
         statistics = RunningStatistics.empty(n)
-        return cls(
-            0, np.zeros((m, n + 1)), statistics, policy, -np.inf, np.zeros((0, 3)), np.zeros((0, 3))
-        )
+        return cls(0, np.zeros((m, n + 1)), statistics, policy, -np.inf, np.zeros((0, 3)), np.zeros((0, 3)))
 
     def save(self, path: Path) -> None:
         """Write all of it to an npz file, atomically."""
@@ -239,12 +237,8 @@ class AugmentedRandomSearch:
 
     def _try(self, parameters: Array) -> Recording:
         """Run one policy per plant; both signs of a direction start alike, for less noise."""
-        starts = streams(
-            self._seed, Purpose.SEARCH_STARTS, self._settings.num_directions, self.state.iteration
-        )
-        again = streams(
-            self._seed, Purpose.SEARCH_STARTS, self._settings.num_directions, self.state.iteration
-        )
+        starts = streams(self._seed, Purpose.SEARCH_STARTS, self._settings.num_directions, self.state.iteration)
+        again = streams(self._seed, Purpose.SEARCH_STARTS, self._settings.num_directions, self.state.iteration)
         num_steps = round(self._settings.episode_s / self._task.control_period_s)
         law = self._law(parameters)
         return run_episodes(self._task, self._plants, law, [*starts, *again], num_steps)

@@ -45,9 +45,7 @@ class Recording:
         """One :class:`Episode` per plant, cut before the step it failed on; no empty ones."""
         lengths = np.argmax(np.vstack([self.failed[1:], np.ones_like(self.failed[:1])]), axis=0)
         return [
-            Episode(
-                self.observations[: length + 1, plant].copy(), self.actions[:length, plant].copy()
-            )
+            Episode(self.observations[: length + 1, plant].copy(), self.actions[:length, plant].copy())
             for plant, length in enumerate(lengths)
             if length > 0
         ]
@@ -102,6 +100,4 @@ def run_episodes(
         actions.append(action)
         if failed.all():
             break
-    return Recording(
-        np.stack(observations), np.stack(actions), np.stack(rewards), np.stack(failures)
-    )
+    return Recording(np.stack(observations), np.stack(actions), np.stack(rewards), np.stack(failures))

@@ -33,9 +33,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
     """Save named arrays as a compressed ``.npz`` file without pickled objects."""
-    write_atomically(
-        path, lambda file: np.savez_compressed(file, allow_pickle=False, **dict(arrays))
-    )
+    write_atomically(path, lambda file: np.savez_compressed(file, allow_pickle=False, **dict(arrays)))
 
 
 def load_arrays(path: Path) -> dict[str, npt.NDArray[np.generic]]:

@@ -1,0 +1,236 @@
+"""A probabilistic ensemble of dynamics models, computed as one batch.
+
+Source: K. Chua, R. Calandra, R. McAllister, S. Levine, *Deep reinforcement learning in a handful of
+trials using probabilistic dynamics models*, NeurIPS 2018 (PETS): every member is a network that
+predicts mean and variance of the change of the observation, each fitted to its own bootstrap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from demo_control.configuration import ConfigurationError, Settings, setting
+from demo_control.learning.dataset import Windows
+from demo_control.learning.storage import write_atomically
+from demo_control.tasks import Array, Quantity, Task
+
+_INITIAL_LOG_VARIANCE_BOUNDS = (-12.0, 1.0)
+"""In units of the change's variance: from a noise-free simulator to a useless model."""
+
+SMALLEST_NORM = 1e-6
+"""A (cosine, sine) shorter than this has no direction; it is divided by this instead."""
+
+
+@dataclass(frozen=True)
+class NetworkSettings(Settings):
+    """Shape of the ensemble."""
+
+    num_members: int = setting(5, "Networks that are trained.", minimum=1)
+    num_elites: int = setting(4, "Members with the lowest hold-out loss that are exported.", minimum=1)
+    hidden_layers: int = setting(2, "Hidden layers of a member.", minimum=1, maximum=8)
+    hidden_units: int = setting(64, "Units of a hidden layer.", minimum=1, maximum=4096)
+    activation: str = setting("tanh", "Activation function.", choices=("tanh", "silu"))
+
+    def __post_init__(self) -> None:
+        """Validate, also across fields."""
+        super().__post_init__()
+        if self.num_elites > self.num_members:
+            raise ConfigurationError(
+                f"NetworkSettings.num_elites = {self.num_elites}: must be at most num_members = {self.num_members}"
+            )
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Units in which the networks see their inputs and outputs.
+
+    Attributes:
+        input_mean: Of the visible observation entries and the actions. Shape=(num_inputs,).
+        input_scale: Shape=(num_inputs,).
+        change_mean: Of the change of the observation in one step. Shape=(observation_dim,).
+        change_scale: Shape=(observation_dim,).
+    """
+
+    input_mean: Array
+    input_scale: Array
+    change_mean: Array
+    change_scale: Array
+
+    @classmethod
+    def of(cls, windows: Windows, task: Task) -> Scaling:
+        """Mean and deviation of the data.
+
+        Deviations are floored at a share of the quantity's range: an entry that hardly moves in the
+        data (a constraint force that is zero until a rail is hit) must not dominate once it does.
+        """
+        rows = np.unique(windows.starts[:, np.newaxis] + np.arange(windows.length))
+        x, u = windows.observations[rows], windows.actions[rows]
+        change = windows.observations[rows + 1] - x
+        inputs = np.hstack([x[:, visible_entries(task)], u])
+        visible = [task.observation[i] for i in visible_entries(task)]
+        return cls(
+            inputs.mean(axis=0),
+            np.maximum(inputs.std(axis=0), 1e-2 * _ranges((*visible, *task.action))),
+            change.mean(axis=0),
+            np.maximum(change.std(axis=0), 1e-4 * _ranges(task.observation)),
+        )
+
+
+def visible_entries(task: Task) -> list[int]:
+    """Indices of the observation entries the model may look at."""
+    return [i for i, quantity in enumerate(task.observation) if quantity.name in task.model_inputs]
+
+
+def _ranges(quantities: Sequence[Quantity]) -> Array:
+    return np.array([quantity.maximum - quantity.minimum for quantity in quantities])
+
+
+class Ensemble:
+    """Members side by side: a weight has the shape (num_members, inputs, outputs).
+
+    Attributes:
+        parameters: Trained tensors by name: ``weight_i``, ``bias_i`` for the hidden layers,
+            ``mean_weight`` and so on for the heads, ``lower``, ``upper`` for the log variance.
+        scaling: Units of inputs and outputs.
+        settings: Shape of the networks.
+        task: Gives dimensions, visible entries and unit circles.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        settings: NetworkSettings,
+        scaling: Scaling,
+        parameters: dict[str, Tensor],
+    ) -> None:
+        """Put an ensemble together from its parts; see :meth:`initial` and :meth:`load`."""
+        self.task, self.settings, self.scaling, self.parameters = (
+            task,
+            settings,
+            scaling,
+            parameters,
+        )
+        self._visible = torch.tensor(visible_entries(task))
+        self._input_mean = torch.tensor(scaling.input_mean, dtype=torch.float32)
+        self._input_scale = torch.tensor(scaling.input_scale, dtype=torch.float32)
+        self.change_mean = torch.tensor(scaling.change_mean, dtype=torch.float32)
+        self.change_scale = torch.tensor(scaling.change_scale, dtype=torch.float32)
+        projection, offset = circle_projection(task)
+        self._circles = bool(task.unit_circles)
+        self._projection = torch.tensor(projection, dtype=torch.float32)
+        self._offset = torch.tensor(offset, dtype=torch.float32)
+
+    @classmethod
+    def initial(cls, task: Task, settings: NetworkSettings, scaling: Scaling, generator: torch.Generator) -> Ensemble:
+        """Random weights, different in every member."""
+        k, width = settings.num_members, settings.hidden_units
+        sizes = [len(scaling.input_mean)] + [width] * settings.hidden_layers
+        parameters: dict[str, Tensor] = {}
+        for i, (inputs, outputs) in enumerate(pairwise(sizes)):
+            weight = torch.randn((k, inputs, outputs), generator=generator) / inputs**0.5
+            parameters[f"weight_{i}"] = weight
+            parameters[f"bias_{i}"] = torch.zeros((k, 1, outputs))
+        for head in ("mean", "spread"):
+            weight = torch.randn((k, width, task.observation_dim), generator=generator)
+            parameters[f"{head}_weight"] = 0.1 * weight / width**0.5
+            parameters[f"{head}_bias"] = torch.zeros((k, 1, task.observation_dim))
+        lower, upper = _INITIAL_LOG_VARIANCE_BOUNDS
+        parameters["lower"] = torch.full((k, 1, task.observation_dim), lower)
+        parameters["upper"] = torch.full((k, 1, task.observation_dim), upper)
+        return cls(task, settings, scaling, parameters)
+
+    @property
+    def num_members(self) -> int:
+        """Members held (fewer than trained once only the elites are left)."""
+        return int(self.parameters["mean_weight"].shape[0])
+
+    def standardised(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of the change, in units of the change's mean and deviation.
+
+        Args:
+            observations: Shape=(num_members, batch, observation_dim).
+            actions: Shape=(num_members, batch, action_dim).
+
+        Returns:
+            Two tensors of Shape=(num_members, batch, observation_dim).
+        """
+        p = self.parameters
+        hidden = torch.cat([observations[..., self._visible], actions], dim=-1)
+        hidden = (hidden - self._input_mean) / self._input_scale
+        for i in range(self.settings.hidden_layers):
+            hidden = torch.baddbmm(p[f"bias_{i}"], hidden, p[f"weight_{i}"])
+            hidden = _activated(hidden, self.settings.activation)
+        mean = torch.baddbmm(p["mean_bias"], hidden, p["mean_weight"])
+        share = torch.sigmoid(torch.baddbmm(p["spread_bias"], hidden, p["spread_weight"]))
+        return mean, p["lower"] + (p["upper"] - p["lower"]) * share
+
+    def moved(self, observations: Tensor, standardised_change: Tensor) -> Tensor:
+        """The next observations; pairs of cosine and sine are put back on the unit circle.
+
+        Without that, rounding and model error leave the circle a little at every step of a rollout.
+        """
+        following = observations + (standardised_change * self.change_scale + self.change_mean)
+        if not self._circles:
+            return following
+        norm = torch.sqrt((following * following) @ self._projection + self._offset)
+        return following / torch.clamp(norm, min=SMALLEST_NORM)
+
+    def predict(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Next observations and log variance of the change, physical units.
+
+        Shapes as in :meth:`standardised`.
+        """
+        mean, log_variance = self.standardised(observations, actions)
+        return self.moved(observations, mean), log_variance + 2.0 * torch.log(self.change_scale)
+
+    def members(self, chosen: Sequence[int]) -> Ensemble:
+        """An ensemble of some of the members."""
+        index = torch.tensor(list(chosen))
+        parameters = {name: tensor[index].clone() for name, tensor in self.parameters.items()}
+        return Ensemble(self.task, self.settings, self.scaling, parameters)
+
+    def save(self, path: Path) -> None:
+        """Write tensors and scaling, atomically; loading executes no code."""
+        scaling = {f"scaling.{k}": torch.from_numpy(v.copy()) for k, v in asdict(self.scaling).items()}
+        content = {k: v.detach() for k, v in self.parameters.items()} | scaling
+        write_atomically(path, lambda file: torch.save(content, file))
+
+    @classmethod
+    def load(cls, path: Path, task: Task, settings: NetworkSettings) -> Ensemble:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            OSError, RuntimeError, KeyError: The file is missing or is not such a file.
+        """
+        content: dict[str, Tensor] = torch.load(path, weights_only=True)
+        names = ("input_mean", "input_scale", "change_mean", "change_scale")
+        scaling = Scaling(*(content.pop(f"scaling.{name}").numpy() for name in names))
+        return cls(task, settings, scaling, content)
+
+
+def _activated(value: Tensor, activation: str) -> Tensor:
+    if activation == "tanh":
+        return torch.tanh(value)
+    return value * torch.sigmoid(value)
+
+
+def circle_projection(task: Task) -> tuple[Array, Array]:
+    """P and o with norm² = x² P + o: the squared length for pairs on a unit circle, 1 for the rest.
+
+    Returns:
+        Shape=(observation_dim, observation_dim) and Shape=(observation_dim,).
+    """
+    names = [quantity.name for quantity in task.observation]
+    projection, offset = np.zeros((len(names), len(names))), np.ones(len(names))
+    for pair in task.unit_circles:
+        indices = [names.index(name) for name in pair]
+        projection[np.ix_(indices, indices)] = 1.0
+        offset[indices] = 0.0
+    return projection, offset

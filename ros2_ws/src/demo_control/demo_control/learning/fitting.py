@@ -1,0 +1,203 @@
+"""Fitting the ensemble: bootstraps, Gaussian likelihood, unrolled error, early stopping."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from demo_control.configuration import Settings, setting
+from demo_control.learning.dataset import Dataset, Indices, Windows
+from demo_control.learning.ensemble import Ensemble, NetworkSettings, Scaling
+from demo_control.tasks import Array, Task
+
+_BOUND_PENALTY = 0.01
+_MAXIMUM_GRADIENT_NORM = 10.0
+
+
+@dataclass(frozen=True)
+class FitSettings(Settings):
+    """How the ensemble is fitted."""
+
+    steps: int = setting(2000, "Most gradient steps (not epochs: few data need as many).", minimum=1)
+    batch_size: int = setting(256, "Stretches per member and step.", minimum=1)
+    learning_rate: float = setting(3e-3, "Peak of the one-cycle learning rate.", minimum=1e-9)
+    weight_decay: float = setting(1e-5, "Decoupled weight decay.", minimum=0.0)
+    unroll_steps: int = setting(1, "Steps of the model per stretch of data.", minimum=1)
+    unroll_weight: float = setting(1.0, "Weight of the unrolled error.", minimum=0.0)
+    evaluation_interval: int = setting(100, "Steps between two looks at the hold-out.", minimum=1)
+    patience: int = setting(10, "Looks without an improvement before a fit ends.", minimum=1)
+    held_out_stretches: int = setting(2000, "Most stretches of the hold-out looked at.", minimum=1)
+
+
+@dataclass
+class FitReport:
+    """What happened in a fit.
+
+    Attributes:
+        curve: Rows (step, training loss, mean hold-out error); the error is the mean squared error
+            of the standardised change over all unrolled steps.
+        held_out_errors: Best hold-out error of each member. Shape=(num_members,).
+        steps: Gradient steps taken.
+    """
+
+    curve: list[tuple[int, float, float]] = field(default_factory=list)
+    held_out_errors: Array = field(default_factory=lambda: np.zeros(0))
+    steps: int = 0
+
+
+def bootstraps(starts: Indices, num_members: int, generator: np.random.Generator) -> Indices:
+    """Each member's own sample, with replacement. Shape=(num_members, num_windows)."""
+    chosen = generator.integers(len(starts), size=(num_members, len(starts)))
+    return np.asarray(starts[chosen])
+
+
+def fit(
+    task: Task,
+    dataset: Dataset,
+    *,
+    network: NetworkSettings,
+    settings: FitSettings,
+    generator: np.random.Generator,
+    after_look: Callable[[FitReport], None] = lambda _: None,
+) -> tuple[Ensemble, FitReport]:
+    """Fit a new ensemble.
+
+    Args:
+        task: Gives dimensions and ranges.
+        dataset: Needs held-out episodes.
+        network: Shape of the ensemble.
+        settings: See :class:`FitSettings`.
+        generator: Decides weights, bootstraps and batches.
+        after_look: Called at every look at the hold-out.
+
+    Returns:
+        The elites, best first, each with the weights of its best look, and the report.
+
+    Raises:
+        ValueError: No episode, or none held out, is long enough.
+    """
+    windows = Windows.of(dataset.training, settings.unroll_steps)
+    held_out = Windows.of(dataset.held_out, settings.unroll_steps)
+    torch_generator = torch.Generator().manual_seed(int(generator.integers(2**62)))
+    ensemble = Ensemble.initial(task, network, Scaling.of(windows, task), torch_generator)
+    samples = bootstraps(windows.starts, network.num_members, generator)
+    judge = _Judge(ensemble, held_out, settings, generator)
+    report = FitReport()
+    optimiser, schedule = _optimiser(ensemble, settings)
+    for step in range(1, settings.steps + 1):
+        batch = _batch(windows, samples, settings.batch_size, generator)
+        loss = _loss(ensemble, *batch, settings)
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(list(ensemble.parameters.values()), _MAXIMUM_GRADIENT_NORM)
+        optimiser.step()
+        schedule.step()
+        report.steps = step
+        if step % settings.evaluation_interval == 0 or step == settings.steps:
+            error = judge.look()
+            report.curve.append((step, float(loss.detach()), error))
+            report.held_out_errors = judge.best_errors.numpy().astype(float)
+            after_look(report)
+            if judge.looks_in_vain >= settings.patience:
+                break
+    best = Ensemble(task, network, ensemble.scaling, judge.best_parameters)
+    elites = np.argsort(report.held_out_errors, kind="stable")[: network.num_elites]
+    return best.members([int(i) for i in elites]), report
+
+
+class _Judge:
+    """Looks at the hold-out and keeps each member's best weights."""
+
+    def __init__(
+        self,
+        ensemble: Ensemble,
+        held_out: Windows,
+        settings: FitSettings,
+        generator: np.random.Generator,
+    ) -> None:
+        self._ensemble = ensemble
+        count = min(settings.held_out_stretches, len(held_out.starts))
+        starts = generator.choice(held_out.starts, size=count, replace=False)
+        k = ensemble.num_members
+        self._batch = _tensors(held_out, np.broadcast_to(starts, (k, count)))
+        self.best_errors = torch.full((k,), torch.inf)
+        self.best_parameters = {n: p.detach().clone() for n, p in ensemble.parameters.items()}
+        self.looks_in_vain = 0
+
+    def look(self) -> float:
+        """Mean error of the members now."""
+        with torch.no_grad():
+            errors = _unrolled(self._ensemble, *self._batch)[0].mean(dim=(0, 2, 3))
+        better = errors < self.best_errors
+        self.best_errors = torch.where(better, errors, self.best_errors)
+        for name, parameter in self._ensemble.parameters.items():
+            self.best_parameters[name][better] = parameter.detach()[better]
+        self.looks_in_vain = 0 if bool(better.any()) else self.looks_in_vain + 1
+        return float(errors.mean())
+
+
+def _optimiser(
+    ensemble: Ensemble, settings: FitSettings
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    parameters = [parameter.requires_grad_() for parameter in ensemble.parameters.values()]
+    optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=settings.steps + 1)
+    return optimiser, schedule
+
+
+def _batch(
+    windows: Windows, samples: Indices, batch_size: int, generator: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """A batch of each member's bootstrap."""
+    columns = generator.integers(samples.shape[1], size=(len(samples), batch_size))
+    return _tensors(windows, np.take_along_axis(samples, columns, axis=1))
+
+
+def _tensors(windows: Windows, starts: Indices) -> tuple[Tensor, Tensor]:
+    """Stretches as tensors, time first: (length + 1, num_members, batch, n), (length, ..., m)."""
+    observations, actions = windows.take(starts)
+    return (
+        torch.from_numpy(np.moveaxis(observations, 2, 0).astype(np.float32)),
+        torch.from_numpy(np.moveaxis(actions, 2, 0).astype(np.float32)),
+    )
+
+
+def _unrolled(ensemble: Ensemble, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared errors of the model run along the recorded actions, and the first log variance.
+
+    Returns:
+        Errors in units of the one-step change's deviation, Shape=(length, num_members, batch, n),
+        and the log variance of the first step, Shape=(num_members, batch, n).
+    """
+    state = observations[0]
+    errors, first_log_variance = [], None
+    for following, action in zip(observations[1:], actions, strict=True):
+        mean, log_variance = ensemble.standardised(state, action)
+        if first_log_variance is None:
+            first_log_variance = log_variance
+        state = ensemble.moved(state, mean)
+        errors.append(((state - following) / ensemble.change_scale) ** 2)
+    assert first_log_variance is not None
+    return torch.stack(errors), first_log_variance
+
+
+def _loss(ensemble: Ensemble, observations: Tensor, actions: Tensor, settings: FitSettings) -> Tensor:
+    """Squared error of the mean plus the Gaussian likelihood of the variance, summed over members.
+
+    The variance is fitted to the mean's error without pulling on the mean (beta = 1 in the beta-NLL
+    of Seitzer et al., *On the pitfalls of heteroscedastic uncertainty estimation with probabilistic
+    neural networks*, ICLR 2022): with the plain likelihood the entries that are already precise get
+    all of the gradient.
+    """
+    errors, log_variance = _unrolled(ensemble, observations, actions)
+    first = errors[0].detach()
+    likelihood = 0.5 * (first * torch.exp(-log_variance) + log_variance)
+    loss = errors[0].mean(dim=(1, 2)).sum() + likelihood.mean(dim=(1, 2)).sum()
+    if len(errors) > 1:
+        loss = loss + settings.unroll_weight * errors[1:].mean(dim=(0, 2, 3)).sum()
+    spread = ensemble.parameters["upper"] - ensemble.parameters["lower"]
+    return loss + _BOUND_PENALTY * spread.mean(dim=(1, 2)).sum()

@@ -1,0 +1,115 @@
+"""How good an exported dynamics model is, on episodes it has not seen. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from demo_control.learning.dataset import Windows
+from demo_control.learning.episodes import Episode
+from demo_control.onnx_graph import make_session
+from demo_control.tasks import Array, Task
+
+_MAXIMUM_STRETCHES = 1000
+
+
+@dataclass(frozen=True)
+class ModelMetrics:
+    """Errors and calibration; 'no change' is the error of predicting that nothing moves.
+
+    Attributes:
+        names: Of the observation entries.
+        errors: Root mean square error of each member's own rollout along the recorded actions, over
+            members and stretches. Shape=(horizon, observation_dim).
+        no_change: The same of predicting the first observation. Shape=(horizon, observation_dim).
+        within: Share of one-step errors within 1 and 2 predicted deviations (of a Gaussian: .683
+            and .954). Shape=(2, observation_dim).
+    """
+
+    names: tuple[str, ...]
+    errors: Array
+    no_change: Array
+    within: Array
+
+    def as_mapping(self) -> dict[str, object]:
+        """The figures as JSON."""
+
+        def row(values: Array) -> dict[str, float]:
+            return {n: float(f"{v:.4g}") for n, v in zip(self.names, values, strict=True)}
+
+        return {
+            "horizon": len(self.errors),
+            "one_step_error": row(self.errors[0]),
+            "one_step_no_change": row(self.no_change[0]),
+            "horizon_error": row(self.errors[-1]),
+            "horizon_no_change": row(self.no_change[-1]),
+            "within_1_sigma": row(self.within[0]),
+            "within_2_sigma": row(self.within[1]),
+        }
+
+
+def measure(
+    task: Task,
+    model: onnx.ModelProto,
+    episodes: Sequence[Episode],
+    horizon: int,
+    generator: np.random.Generator,
+) -> ModelMetrics:
+    """Measure dynamics.onnx on episodes.
+
+    Args:
+        task: Gives the names.
+        model: dynamics.onnx.
+        episodes: Not used in training.
+        horizon: Steps of the longest prediction.
+        generator: Draws the stretches.
+
+    Raises:
+        ValueError: No episode is as long as the horizon.
+    """
+    windows = Windows.of(episodes, horizon)
+    count = min(_MAXIMUM_STRETCHES, len(windows.starts))
+    observations, actions = windows.take(generator.choice(windows.starts, count, replace=False))
+    session = make_session(model)
+    members = int(model.graph.input[0].type.tensor_type.shape.dim[0].dim_value)
+    state = np.broadcast_to(observations[:, 0], (members, *observations[:, 0].shape))
+    within = _calibration(session, windows, members, generator)
+    errors = []
+    for step in range(horizon):
+        action = np.broadcast_to(actions[:, step], (members, *actions[:, step].shape))
+        state = _run(session, state, action)[0]
+        errors.append(_root_mean_square(state - observations[:, step + 1]))
+    still = [_root_mean_square(observations[:, h + 1] - observations[:, 0]) for h in range(horizon)]
+    names = tuple(quantity.name for quantity in task.observation)
+    return ModelMetrics(names, np.array(errors), np.array(still), within)
+
+
+def _run(session: onnxruntime.InferenceSession, x: Array, u: Array) -> list[Array]:
+    feeds = {"observation": x.astype(np.float32), "action": u.astype(np.float32)}
+    outputs = session.run(["next_observation", "log_variance"], feeds)
+    return [output.astype(np.float64) for output in outputs]
+
+
+def _root_mean_square(errors: Array) -> Array:
+    return np.asarray(np.sqrt((errors**2).mean(axis=tuple(range(errors.ndim - 1)))))
+
+
+def _calibration(
+    session: onnxruntime.InferenceSession,
+    windows: Windows,
+    members: int,
+    generator: np.random.Generator,
+) -> Array:
+    """Share of one-step errors within 1 and 2 predicted deviations. Shape=(2, observation_dim)."""
+    starts = generator.choice(windows.starts, size=_MAXIMUM_STRETCHES)
+    x, u = windows.take(starts)
+    shape = (members, len(starts), -1)
+    state = np.broadcast_to(x[:, 0], (members, *x[:, 0].shape)).reshape(shape)
+    action = np.broadcast_to(u[:, 0], (members, *u[:, 0].shape)).reshape(shape)
+    following, log_variance = _run(session, state, action)
+    ratio = np.abs(following - x[:, 1]) / np.exp(0.5 * log_variance)
+    return np.stack([(ratio <= sigmas).mean(axis=(0, 1)) for sigmas in (1.0, 2.0)])
