@@ -1,0 +1,178 @@
+"""The description of a bring-up; knows neither ROS nor processes.
+
+Bring-ups are plug-ins: a package declares an entry point of the group ``demo_control.bringups`` whose name is the
+bring-up's and whose value is a :class:`Recipe`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Generic
+
+import yaml
+
+from demo_control.configuration import ConfigurationError, Scalar, Settings, SettingsT, setting
+
+BRINGUP_GROUP = "demo_control.bringups"
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class BringUpArguments(Settings):
+    """The arguments that every bring-up takes; a bring-up's own class adds to them."""
+
+    duration: float = setting(20.0, "Length of the run in simulated seconds.", minimum=0.1)
+    seed: int = setting(0, "Seed of everything random.", minimum=0)
+    use_layer: bool = setting(True, "Correct the policy by the DeMo Layer; false: the policy alone.")
+    real_time_factor: float = setting(
+        1.0,
+        "Speed of simulated time; other than 1, the driver publishes /clock.",
+        minimum=0.01,
+        maximum=100.0,
+    )
+    bundle: str = setting("", "Folder of the model bundle; empty for the shipped one.")
+    parameters: str = setting("", "YAML file of ROS parameters, by node name, that replace the bring-up's own.")
+
+
+@dataclass(frozen=True)
+class NodeDescription:
+    """One node, as one process.
+
+    Attributes:
+        package: ROS package, for `ros2 launch`.
+        executable: Its executable, for `ros2 launch`.
+        module: Python module with the same main function, where there is no ROS installation.
+        name: The node's name.
+        parameters: ROS parameters.
+        remappings: Topic names, from → to.
+        lifecycle: Whether it is configured and activated; such nodes are activated in the order of the bring-up.
+        ends_run: Whether the run is over, and well, when this node ends with exit code 0.
+    """
+
+    package: str
+    executable: str
+    module: str
+    name: str
+    parameters: Mapping[str, Scalar] = field(default_factory=dict)
+    remappings: Mapping[str, str] = field(default_factory=dict)
+    lifecycle: bool = False
+    ends_run: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the name, and that parameters are scalars."""
+        if not _NAME.fullmatch(self.name):
+            raise ConfigurationError(f"node name '{self.name}': expected a ROS name")
+        for key, value in self.parameters.items():
+            if not isinstance(value, (bool, int, float, str)):
+                raise ConfigurationError(f"node '{self.name}': parameter {key} = {value!r}: expected a scalar")
+
+
+@dataclass(frozen=True)
+class BringUp:
+    """Nodes that run together.
+
+    Attributes:
+        name: Of the bring-up.
+        task: Name of the task that is run and judged.
+        arguments: What it was made from.
+        nodes: In the order of starting and activating.
+    """
+
+    name: str
+    task: str
+    arguments: BringUpArguments
+    nodes: tuple[NodeDescription, ...]
+
+    def __post_init__(self) -> None:
+        """Check that names are unique and that some node ends the run."""
+        names = [node.name for node in self.nodes]
+        if len(set(names)) != len(names):
+            raise ConfigurationError(f"bring-up '{self.name}': a node name twice: {names}")
+        if not any(node.ends_run for node in self.nodes):
+            raise ConfigurationError(f"bring-up '{self.name}': no node ends the run")
+
+
+@dataclass(frozen=True)
+class Recipe(Generic[SettingsT]):
+    """A bring-up that can be made from arguments.
+
+    Attributes:
+        text: One sentence for people.
+        arguments: The arguments' class, a subclass of :class:`BringUpArguments`.
+        make: Makes the bring-up; raises ConfigurationError or BundleError for arguments that cannot work.
+    """
+
+    text: str
+    arguments: type[SettingsT]
+    make: Callable[[SettingsT], BringUp]
+
+
+def bringup_names() -> list[str]:
+    """Names of the installed bring-ups, sorted."""
+    return sorted({point.name for point in entry_points(group=BRINGUP_GROUP)})
+
+
+def load_recipe(name: str) -> Recipe[Any]:
+    """Load an installed bring-up's recipe.
+
+    Raises:
+        ConfigurationError: No such bring-up.
+    """
+    for point in entry_points(group=BRINGUP_GROUP):
+        if point.name == name:
+            recipe: Recipe[Any] = point.load()
+            return recipe
+    known = ", ".join(bringup_names()) or "none"
+    raise ConfigurationError(f"bring-up '{name}' is not installed; installed: {known}")
+
+
+def with_parameters_file(nodes: tuple[NodeDescription, ...], path: str) -> tuple[NodeDescription, ...]:
+    """The nodes with the parameters of a ROS parameter file put over their own.
+
+    Values are left to the nodes to judge; names of nodes are judged here, because ROS ignores unknown ones.
+
+    Args:
+        nodes: Of one bring-up.
+        path: The file; '' changes nothing.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or names a node that the bring-up does not have.
+    """
+    if not path:
+        return nodes
+    sections = _sections(Path(path))
+    known = [node.name for node in nodes]
+    for name in sections:
+        if name not in known:
+            raise ConfigurationError(f"{path}: unknown node '{name}'; known: {', '.join(known)}")
+    return tuple(_overridden(node, sections.get(node.name, {})) for node in nodes)
+
+
+def _overridden(node: NodeDescription, parameters: Mapping[str, Scalar]) -> NodeDescription:
+    """The node with some parameters replaced."""
+    return NodeDescription(**{**vars(node), "parameters": {**node.parameters, **parameters}})
+
+
+def _sections(path: Path) -> dict[str, dict[str, Scalar]]:
+    """The parameters by node name of a ROS parameter file."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        first_line = str(error).splitlines()[0]
+        raise ConfigurationError(f"{path}: not a YAML file ({first_line})") from None
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path}: expected node names with 'ros__parameters'")
+    sections = {}
+    for name, section in content.items():
+        parameters = section.get("ros__parameters") if isinstance(section, dict) else None
+        if not isinstance(parameters, dict):
+            raise ConfigurationError(f"{path}: node '{name}': expected 'ros__parameters'")
+        sections[str(name).lstrip("/")] = parameters
+    return sections

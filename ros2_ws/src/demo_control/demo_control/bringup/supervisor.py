@@ -1,0 +1,120 @@
+"""Starts the nodes of a bring-up as processes, watches them, and ends them without leaving anything behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+
+from demo_control.bringup.description import BringUp, NodeDescription
+from demo_control.bringup.process import NodeProcess, end_all
+from demo_control.bringup.shared_memory import segments_of
+
+_DISCOVERY_VARIABLES = ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
+
+
+def prepare_environment() -> None:
+    """Keep simulated robots on this machine unless the user says otherwise; call before rclpy.init.
+
+    Without this, two people who try the demonstration in one network would steer each other's cart-poles.
+    """
+    if not any(variable in os.environ for variable in _DISCOVERY_VARIABLES):
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    # Python buffers a pipe's output; a node that dies must have said why.
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+
+
+def write_parameters(description: NodeDescription, folder: Path) -> Path:
+    """Write a node's parameters as a ROS parameter file; returns its path."""
+    content: dict[str, Any] = {description.name: {"ros__parameters": dict(description.parameters)}}
+    path = folder / f"{description.name}.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return path
+
+
+class Supervisor:
+    """The processes of one bring-up. A context manager: leaving it ends all of them.
+
+    Must be used in a thread that lives as long as the nodes shall (see :class:`NodeProcess`).
+
+    Args:
+        bringup: What to run.
+        echo: Whether the nodes' output goes to standard error.
+        grace_s: Time to react to SIGINT, and again to SIGTERM.
+    """
+
+    def __init__(self, bringup: BringUp, *, echo: bool = False, grace_s: float = 5.0) -> None:
+        self.bringup = bringup
+        self._echo = echo
+        self._grace_s = grace_s
+        self._folder: Path | None = None
+        self._processes: dict[str, NodeProcess] = {}
+        self._replaced: list[NodeProcess] = []
+
+    def __enter__(self) -> Supervisor:
+        """Start all nodes."""
+        self._folder = Path(tempfile.mkdtemp(prefix="demo_control-"))
+        try:
+            for description in self.bringup.nodes:
+                self._start(description)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """End all nodes."""
+        self.stop()
+
+    def process(self, name: str) -> NodeProcess:
+        """The running or last process of a node."""
+        return self._processes[name]
+
+    def restart(self, name: str) -> NodeProcess:
+        """End a node's process if it still runs, and start a new one (unconfigured, if it has a lifecycle)."""
+        old = self._processes[name]
+        end_all([old], self._grace_s)
+        self._replaced.append(old)
+        self._start(old.description)
+        return self._processes[name]
+
+    def ended(self) -> NodeProcess | None:
+        """A node that has ended, if there is one."""
+        return next((p for p in self._processes.values() if p.exit_code is not None), None)
+
+    def exit_codes(self) -> dict[str, int | None]:
+        """Exit code by node; None for those that run."""
+        return {name: process.exit_code for name, process in self._processes.items()}
+
+    def note_segments(self) -> None:
+        """Remember the nodes' shared-memory segments; call now and then, at least once all nodes have met."""
+        for process in self._processes.values():
+            process.note_segments()
+
+    def stop(self) -> None:
+        """End all nodes."""
+        processes = list(self._processes.values())
+        end_all(processes, self._grace_s)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def segments(self) -> set[str]:
+        """Shared-memory segments seen in our nodes, the ended ones too, and in this process."""
+        processes = [*self._processes.values(), *self._replaced]
+        return segments_of("self").union(*(process.segments for process in processes))
+
+    def _start(self, description: NodeDescription) -> None:
+        assert self._folder is not None
+        path = write_parameters(description, self._folder)
+        self._processes[description.name] = NodeProcess(description, path, os.environ, echo=self._echo)

@@ -1,0 +1,245 @@
+"""demo_layer_node: corrects each nominal action by the freshest plan.
+
+Subscribes ``nominal_action`` and ``observation``, publishes ``action`` and, per plan, ``planner_status``; service
+``~/load_bundle``. A nominal action is answered at once; the planner runs beside in its own thread (ONNX Runtime
+releases the interpreter lock), so a late plan never delays a command.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from builtin_interfaces.msg import Time
+from demo_msgs.msg import Action, Observation, PlannerStatus
+
+from demo_control.bundle import load_bundle
+from demo_control.configuration import ConfigurationError, Settings, setting
+from demo_control.layer import DemoLayer, LayerSettings, PlanReport
+from demo_control.nodes.bundle_service import BundleService
+from demo_control.nodes.diagnostics import Health
+from demo_control.nodes.managed_node import ManagedNode
+from demo_control.nodes.messages import answer, seconds_between, unusable, values_of
+from demo_control.nodes.parameters import Declared
+from demo_control.nodes.quality import CONTROL_PUBLISHER, CONTROL_SUBSCRIBER, RECORDING
+from demo_control.nodes.running import run
+from demo_control.nodes.task_settings import TaskSettings
+from demo_control.tasks import Task, load_task
+
+_WEIGHT_PREFIX = "cost_weight_"
+
+
+@dataclass(frozen=True)
+class LayerNodeSettings(TaskSettings):
+    """What the node needs besides the layer's own settings."""
+
+    seed: int = setting(0, "Seed of the planner's samples.", minimum=0)
+
+
+def cost_weight_settings(task: Task) -> type[Settings]:
+    """A settings class with one weight per cost term of a task, named ``cost_weight_<term>``."""
+    fields = [
+        (
+            f"{_WEIGHT_PREFIX}{term.name}",
+            float,
+            setting(term.weight, f"Weight of: {term.text}.", minimum=0.0, in_flight=True),
+        )
+        for term in task.cost_terms
+    ]
+    return dataclasses.make_dataclass("CostWeights", fields, bases=(Settings,), frozen=True)
+
+
+class DemoLayerNode(ManagedNode):
+    """The DeMo Layer on ROS.
+
+    Args:
+        **options: As of rclpy's Node.
+    """
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - handed through to rclpy
+        super().__init__("demo_layer_node", **options)
+        self._settings = self.parameters.declare(LayerNodeSettings())
+        self._layer_settings = self.parameters.declare(self._task_defaults(), self._on_settings)
+        self._cost_weights = self._declare_cost_weights()
+        self._layer: DemoLayer | None = None
+        self._service: BundleService | None = None
+        self._planner: ThreadPoolExecutor | None = None
+        self._forget()
+
+    def configure(self) -> None:
+        """Load the task and the bundle, compose and warm up the layer, create the topics."""
+        self._task, bundle = self._settings.value.load()
+        settings, seed = self._layer_settings.value, self._settings.value.seed
+        self._layer = DemoLayer(self._task, bundle, settings, seed)
+        if self._cost_weights is not None:
+            self._on_cost_weights(self._cost_weights.value)
+        self._bundle_in_use = bundle.sha256
+        self._action = self.create_publisher(Action, "action", CONTROL_PUBLISHER)
+        self._status = self.create_publisher(PlannerStatus, "planner_status", RECORDING)
+        # Ready callbacks run in the order of creation: the observation is in when its nominal action is answered.
+        self._subscriptions_of_control = [
+            self.create_subscription(Observation, "observation", self._on_observation, CONTROL_SUBSCRIBER),
+            self.create_subscription(Action, "nominal_action", self._on_nominal_action, CONTROL_SUBSCRIBER),
+        ]
+        self._service = BundleService(self, self._swap, lambda: self._bundle_in_use)
+
+    def activate(self) -> None:
+        """Forget plans and commands, and start the planner's thread."""
+        self._forget()
+        if self._layer is not None:
+            self._layer.reset()
+        self._planner = ThreadPoolExecutor(1, thread_name_prefix="planner")
+
+    def deactivate(self) -> None:
+        """Wait for the plan that is being made, and end the planner's thread."""
+        if self._planner is not None:
+            self._planner.shutdown(wait=True, cancel_futures=True)
+            self._planner = None
+
+    def cleanup(self) -> None:
+        """Remove the topics and the layer."""
+        if self._service is not None:
+            self._service.close()
+            self._service = None
+            for subscription in self._subscriptions_of_control:
+                self.destroy_subscription(subscription)
+            self.destroy_publisher(self._action)
+            self.destroy_publisher(self._status)
+        self._layer = None
+
+    def health(self) -> Health:
+        """Counters; passing a nominal action through is the design's answer to trouble, so it is no error."""
+        assert self._layer is not None
+        counters = self._layer.counters
+        fallbacks = {f"fallback_{reason}": n for reason, n in dict(counters.fallbacks).items()}
+        values = {
+            "bundle_sha256": self._bundle_in_use,
+            "commands": counters.commands,
+            "plans": counters.plans,
+            "overruns": counters.overruns,
+            **fallbacks,
+        }
+        return Health("ok", "active", values)
+
+    def _task_defaults(self) -> LayerSettings:
+        """The settings that measured best for the task; a task that cannot be loaded is told at configure."""
+        try:
+            return LayerSettings.for_task(load_task(self._settings.value.task))
+        except ConfigurationError:
+            return LayerSettings()
+
+    def _declare_cost_weights(self) -> Declared[Settings] | None:
+        """One parameter per cost term of the task, which may change in flight."""
+        try:
+            task = load_task(self._settings.value.task)
+        except ConfigurationError:
+            return None
+        return self.parameters.declare(cost_weight_settings(task)(), self._on_cost_weights)
+
+    def _forget(self) -> None:
+        """Start as if no message had come."""
+        self._observation: Observation | None = None
+        self._answered: int | None = None
+        self._planning: Future[None] | None = None
+
+    def _on_settings(self, settings: LayerSettings) -> None:
+        """Hand changed parameters to the layer, which applies them between two plans."""
+        if self._layer is not None:
+            self._layer.update_settings(settings)
+
+    def _on_cost_weights(self, weights: Settings) -> None:
+        """Hand changed weights to the layer, which applies them between two plans."""
+        if self._layer is not None:
+            values = weights.as_mapping().items()
+            self._layer.update_cost_weights({name.removeprefix(_WEIGHT_PREFIX): float(value) for name, value in values})
+
+    def _swap(self, directory: str) -> None:
+        """Load and take over another bundle; runs in the service's thread."""
+        bundle = load_bundle(directory, self._task)
+        if self._layer is not None:
+            self._layer.swap_bundle(bundle)
+            self._bundle_in_use = bundle.sha256
+
+    def _on_observation(self, message: Observation) -> None:
+        """Keep the observation for the planner."""
+        if self.active:
+            self._observation = message
+            self._plan_if_due()
+
+    def _on_nominal_action(self, message: Action) -> None:
+        """Answer at once, then plan for the next one."""
+        if not self.active or self._layer is None:
+            return
+        correction = self._layer.correct(message.observation_sequence, values_of(message))
+        if correction.values is not None:
+            source = ":".join(part for part in (correction.source, correction.reason) if part)
+            now = self.get_clock().now().to_msg()
+            stamp = message.observation_stamp
+            self._action.publish(answer(message.observation_sequence, stamp, source, correction.values, now))
+        self._answered = message.observation_sequence
+        self._plan_if_due()
+
+    def _plan_if_due(self) -> None:
+        """Start a plan once an observation is here and its nominal action is answered."""
+        observation, layer = self._observation, self._layer
+        if observation is None or layer is None or observation.sequence != self._answered:
+            return
+        self._observation = None
+        if observation.sequence % layer.settings.plan_period_ticks or self._planner is None:
+            return
+        if unusable(values_of(observation), self._task.observation_dim):
+            return
+        if self._planning is not None and not self._planning.done():
+            layer.counters.overruns += 1
+            return
+        started = self.get_clock().now().to_msg()
+        self._planning = self._planner.submit(self._plan, layer, observation, started)
+
+    def _plan(self, layer: DemoLayer, observation: Observation, started: Time) -> None:
+        """Plan and publish how it went; runs in the planner's thread."""
+        report = layer.plan(observation.sequence, values_of(observation))
+        ready = self.get_clock().now().to_msg()
+        self._status.publish(_status(report, layer, observation, started, ready))
+
+
+def _status(
+    report: PlanReport, layer: DemoLayer, observation: Observation, started: Time, ready: Time
+) -> PlannerStatus:
+    """The message that tells of one plan."""
+    status = PlannerStatus()
+    status.header.stamp = ready
+    status.observation_sequence = observation.sequence
+    status.observation_age_s = seconds_between(observation.header.stamp, started)
+    status.plan_age_s = seconds_between(observation.header.stamp, ready)
+    status.plan_time_s = report.plan_time_s
+    status.num_samples = report.num_samples
+    status.horizon = report.horizon
+    status.effective_sample_size = report.effective_sample_size
+    status.cost_terms = list(report.cost_terms)
+    status.nominal_costs = list(report.nominal_costs)
+    status.plan_costs = list(report.plan_costs)
+    status.nominal_cost = report.nominal_cost
+    status.plan_cost = report.plan_cost
+    status.predicted_gain = report.predicted_gain
+    status.ensemble_disagreement = report.ensemble_disagreement
+    status.accepted = report.accepted
+    status.rejection_reason = report.rejection_reason
+    counters = layer.counters
+    status.commands, status.plans = counters.commands, counters.plans
+    status.overruns = counters.overruns
+    fallbacks = dict(counters.fallbacks)  # one call: the control thread counts on meanwhile
+    status.fallback_reasons = list(fallbacks)
+    status.fallback_counts = list(fallbacks.values())
+    return status
+
+
+def main() -> int:
+    """Run the node."""
+    return run(DemoLayerNode)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""What the lifecycle nodes share: transitions that say why they fail, and diagnostics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from demo_control.bundle import BundleError
+from demo_control.configuration import ConfigurationError
+from demo_control.nodes.diagnostics import Diagnostics, Health
+from demo_control.nodes.parameters import Parameters
+from demo_control.nodes.running import RosError
+
+
+class ManagedNode(LifecycleNode):  # type: ignore[misc] # rclpy has no types
+    """A lifecycle node whose transitions never raise and always tell.
+
+    A subclass declares its parameters in the constructor and overrides :meth:`configure`, :meth:`activate`,
+    :meth:`deactivate`, :meth:`cleanup` and :meth:`health`. configure and activate may raise ConfigurationError or
+    BundleError: the transition then fails, the reason is logged, and the node stays in the state it was in.
+
+    Args:
+        name: The node's name.
+        **options: As of rclpy's Node.
+    """
+
+    def __init__(self, name: str, **options: Any) -> None:  # noqa: ANN401 - handed through to rclpy
+        super().__init__(name, **options)
+        self.active = False
+        self._configured = False
+        self._problem = ""
+        self.parameters = Parameters(self)
+        self._refuse_impossible_transitions()
+        self._diagnostics = Diagnostics(self, self._overall_health)
+
+    def configure(self) -> None:
+        """Load everything and create the topics."""
+
+    def activate(self) -> None:
+        """Forget the past; messages are handled from now on."""
+
+    def deactivate(self) -> None:
+        """Messages are no longer handled; end threads."""
+
+    def cleanup(self) -> None:
+        """Release what :meth:`configure` took."""
+
+    def health(self) -> Health:
+        """How the active node fares."""
+        return Health("ok", "active")
+
+    def on_configure(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Check all parameters, then configure."""
+
+        def configure() -> None:
+            self.parameters.check()
+            self.configure()
+
+        result = self._attempt("configure", configure)
+        self._configured = result == TransitionCallbackReturn.SUCCESS
+        if not self._configured:
+            self.cleanup()
+        return result
+
+    def on_activate(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Activate."""
+        result = self._attempt("activate", self.activate)
+        self.active = result == TransitionCallbackReturn.SUCCESS
+        return result
+
+    def on_deactivate(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Deactivate."""
+        self.active = False
+        return self._attempt("deactivate", self.deactivate)
+
+    def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Clean up."""
+        self._configured = False
+        return self._attempt("cleanup", self.cleanup)
+
+    def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Deactivate and clean up, from any state."""
+        return self._attempt("shutdown", self._release)
+
+    def on_error(self, _state: LifecycleState) -> TransitionCallbackReturn:
+        """Return to unconfigured."""
+        return self._attempt("recover", self._release)
+
+    def destroy_node(self) -> None:
+        """End threads before the topics they publish on go away."""
+        self._release()
+        super().destroy_node()
+
+    def _release(self) -> None:
+        """Deactivate and clean up what there is."""
+        if self.active:
+            self.active = False
+            self.deactivate()
+        if self._configured:
+            self._configured = False
+            self.cleanup()
+
+    def _attempt(self, name: str, step: Callable[[], None]) -> TransitionCallbackReturn:
+        """Run one step of a transition; a failure is logged, line by line."""
+        try:
+            step()
+        except (ConfigurationError, BundleError) as error:
+            self._problem = str(error)
+        except Exception as error:  # rclpy would swallow it and leave no trace of the reason
+            self._problem = f"{type(error).__name__}: {error}"
+        else:
+            self._problem = ""
+            self.get_logger().info(f"{name}: done")
+            return TransitionCallbackReturn.SUCCESS
+        for line in self._problem.splitlines():
+            self.get_logger().error(f"cannot {name}: {line}")
+        return TransitionCallbackReturn.FAILURE
+
+    def _overall_health(self) -> Health:
+        """The health in any state."""
+        if self._problem:
+            return Health("error", self._problem)
+        if not self.active:
+            return Health("ok", "inactive" if self._configured else "unconfigured")
+        return self.health()
+
+    def _refuse_impossible_transitions(self) -> None:
+        """Answer a request for a transition that the state does not have; rclpy 7.1 raises out of spin instead."""
+        service = self._service_change_state
+        change_state = service.callback
+
+        def refuse_or_change(request: Any, response: Any) -> Any:  # noqa: ANN401 - rclpy has no types
+            try:
+                return change_state(request, response)
+            except RosError as error:
+                self.get_logger().warning(f"refused a transition: {error}")
+                response.success = False
+                return response
+
+        service.callback = refuse_or_change

@@ -1,0 +1,42 @@
+"""Quality of service of the topics, in one place.
+
+Control topics (observation, nominal_action, action): publishers are reliable, so that a recorder or monitor may ask
+for every message; the nodes on the control path subscribe best effort with a depth of one, because a command that
+comes late is worth less than the next observation: nothing is sent again, nothing queues up.
+"""
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+_PUBLISHER_DEPTH = 50
+"""One second at 50 Hz: as long as a reliable recorder may be held up without losing a message."""
+
+_RECORDING_DEPTH = 5000
+
+CONTROL_PUBLISHER = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=_PUBLISHER_DEPTH,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE,
+)
+
+CONTROL_SUBSCRIBER = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.BEST_EFFORT,
+    durability=DurabilityPolicy.VOLATILE,
+)
+
+RECORDING = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=_RECORDING_DEPTH,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE,
+)
+"""For those who must have every message: the driver's ground truth and whoever records."""
+
+DIAGNOSTICS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=10,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE,
+)

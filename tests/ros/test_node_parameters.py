@@ -1,0 +1,105 @@
+"""Parameter files: bad ones are told at configure, good ones and shipped ones load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from lifecycle_msgs.msg import Transition
+from rcl_interfaces.msg import Parameter, ParameterValue
+from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
+
+pytestmark = pytest.mark.ros
+
+LAYER = "demo_control.nodes.demo_layer_node"
+TASK = {"task": "cartpole"}
+
+
+BAD = {
+    "wrong type": ({**TASK, "step_size": "large"}, "step_size = 'large': expected float, got str"),
+    "fraction for a count": ({**TASK, "horizon": 12.5}, "horizon = 12.5: expected int, got float"),
+    "out of range": ({**TASK, "step_size": 1.5}, "step_size = 1.5: must be between 0 and 1"),
+    "not finite": ({**TASK, "step_size": float("nan")}, "step_size = nan: must be finite"),
+    "unknown choice": ({**TASK, "shift": "sideways"}, "shift = 'sideways': must be one of"),
+    "unknown name": ({**TASK, "stepsize": 0.5}, "unknown parameter 'stepsize'; known: "),
+    "list": ({**TASK, "horizon": [1, 2]}, "horizon = "),
+    "negative weight": ({**TASK, "cost_weight_upright": -1.0}, "cost_weight_upright = -1.0: must be at least 0"),
+    "no task": ({}, "task '' is not installed; installed: "),
+    "unknown task": ({"task": "cartpoel"}, "task 'cartpoel' is not installed; installed: "),
+    "no bundle": ({**TASK, "bundle_directory": "nowhere"}, "bundle directory 'nowhere' does not exist"),
+}
+
+
+@pytest.mark.parametrize(("parameters", "text"), BAD.values(), ids=BAD.keys())
+def test_bad_parameters_fail_configure_and_leave_the_node_alive(
+    peer: Any, start: Callable[..., Any], tmp_path: Path, parameters: dict[str, Any], text: str
+) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(yaml.safe_dump({"demo_layer_node": {"ros__parameters": parameters}}))
+    process = start(LAYER, file=file)
+
+    assert not peer.change_state("demo_layer_node", Transition.TRANSITION_CONFIGURE)
+    assert peer.state("demo_layer_node") == "unconfigured"
+    assert process.exit_code is None
+    assert f"cannot configure: {text}" in "\n".join(process.last_lines()).replace("LayerSettings.", "").replace(
+        "CostWeights.", ""
+    )
+
+
+@pytest.mark.parametrize("text", ["a: [1, 'x'", "policy_node:\n  ros__parameters:\n    task: [1, two]\n", "- 1\n"])
+def test_unreadable_file_is_one_line_and_exit_code_2(start: Callable[..., Any], tmp_path: Path, text: str) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    process = start(LAYER, file=file)
+
+    assert process.wait(30.0)
+    assert process.exit_code == 2
+    assert "Traceback" not in "\n".join(process.last_lines())
+    assert "bad.yaml" in process.last_lines()[-1]
+
+
+def test_parameters_change_in_flight_or_say_why_not(
+    peer: Any, start: Callable[..., Any], bundle_directory: Path
+) -> None:
+    start(LAYER, parameters={**TASK, "bundle_directory": str(bundle_directory), "horizon": 5, "num_samples": 16})
+    peer.bring_up("demo_layer_node")
+
+    def value(name: str) -> Any:
+        request = GetParameters.Request(names=[name])
+        found = peer.call(GetParameters, "/demo_layer_node/get_parameters", request).values[0]
+        return found.integer_value if found.type == 2 else found.double_value
+
+    def change(name: str, new: float | int | str) -> tuple[bool, str]:
+        kinds = {float: (3, "double_value"), int: (2, "integer_value"), str: (4, "string_value")}
+        kind, field = kinds[type(new)]
+        parameter = Parameter(name=name, value=ParameterValue(type=kind, **{field: new}))
+        request = SetParameters.Request(parameters=[parameter])
+        result = peer.call(SetParameters, "/demo_layer_node/set_parameters", request).results[0]
+        return result.successful, result.reason
+
+    assert change("step_size", 0.25) == (True, "")
+    assert change("cost_weight_upright", 0.75) == (True, "")
+    assert change("step_size", 1) == (True, "")  # a whole number where a float is declared
+    assert (value("step_size"), value("cost_weight_upright")) == (1.0, 0.75)
+    for name, bad in (("step_size", 2.0), ("step_size", "x"), ("horizon", 9), ("seed", 3), ("utility", "best")):
+        successful, reason = change(name, bad)
+        assert not successful
+        assert reason
+    assert (value("step_size"), value("horizon")) == (1.0, 5)
+
+
+def test_descriptors_tell_text_range_and_whether_it_can_change(peer: Any, start: Callable[..., Any]) -> None:
+    start(LAYER, parameters=TASK)
+    request = DescribeParameters.Request(names=["step_size", "horizon", "utility"])
+    answer = peer.call(DescribeParameters, "/demo_layer_node/describe_parameters", request)
+    step_size, horizon, utility = answer.descriptors
+
+    assert "α" in step_size.description
+    assert not step_size.read_only
+    assert (step_size.floating_point_range[0].from_value, step_size.floating_point_range[0].to_value) == (0.0, 1.0)
+    assert horizon.read_only
+    assert horizon.integer_range[0].from_value == 1
+    assert "elite_fraction" in utility.additional_constraints
