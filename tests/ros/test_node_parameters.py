@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import yaml
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
+from ros_support import Peer, StartNode
 
 pytestmark = pytest.mark.ros
 
@@ -35,7 +35,7 @@ BAD = {
 
 @pytest.mark.parametrize(("parameters", "text"), BAD.values(), ids=BAD.keys())
 def test_bad_parameters_fail_configure_and_leave_the_node_alive(
-    peer: Any, start: Callable[..., Any], tmp_path: Path, parameters: dict[str, Any], text: str
+    peer: Peer, start: StartNode, tmp_path: Path, parameters: dict[str, Any], text: str
 ) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text(yaml.safe_dump({"demo_layer_node": {"ros__parameters": parameters}}))
@@ -50,7 +50,7 @@ def test_bad_parameters_fail_configure_and_leave_the_node_alive(
 
 
 @pytest.mark.parametrize("text", ["a: [1, 'x'", "policy_node:\n  ros__parameters:\n    task: [1, two]\n", "- 1\n"])
-def test_unreadable_file_is_one_line_and_exit_code_2(start: Callable[..., Any], tmp_path: Path, text: str) -> None:
+def test_unreadable_file_is_one_line_and_exit_code_2(start: StartNode, tmp_path: Path, text: str) -> None:
     file = tmp_path / "bad.yaml"
     file.write_text(text)
     process = start(LAYER, file=file)
@@ -61,13 +61,11 @@ def test_unreadable_file_is_one_line_and_exit_code_2(start: Callable[..., Any], 
     assert "bad.yaml" in process.last_lines()[-1]
 
 
-def test_parameters_change_in_flight_or_say_why_not(
-    peer: Any, start: Callable[..., Any], bundle_directory: Path
-) -> None:
+def test_parameters_change_in_flight_or_say_why_not(peer: Peer, start: StartNode, bundle_directory: Path) -> None:
     start(LAYER, parameters={**TASK, "bundle_directory": str(bundle_directory), "horizon": 5, "num_samples": 16})
     peer.bring_up("demo_layer_node")
 
-    def value(name: str) -> Any:
+    def value(name: str) -> float:
         request = GetParameters.Request(names=[name])
         found = peer.call(GetParameters, "/demo_layer_node/get_parameters", request).values[0]
         return found.integer_value if found.type == 2 else found.double_value
@@ -91,7 +89,7 @@ def test_parameters_change_in_flight_or_say_why_not(
     assert (value("step_size"), value("horizon")) == (1.0, 5)
 
 
-def test_descriptors_tell_text_range_and_whether_it_can_change(peer: Any, start: Callable[..., Any]) -> None:
+def test_descriptors_tell_text_range_and_whether_it_can_change(peer: Peer, start: StartNode) -> None:
     start(LAYER, parameters=TASK)
     request = DescribeParameters.Request(names=["step_size", "horizon", "utility"])
     answer = peer.call(DescribeParameters, "/demo_layer_node/describe_parameters", request)

@@ -7,9 +7,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from demo_msgs.msg import Action, Observation
@@ -17,6 +15,7 @@ from demo_msgs.srv import LoadBundle
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from rclpy.serialization import serialize_message
+from ros_support import Peer, StartNode
 
 pytestmark = pytest.mark.ros
 
@@ -27,7 +26,7 @@ STATE = [0.1, 2.0, -1.0, 0.0, 0.3]
 class Conversation:
     """Sends observations and gathers the answers."""
 
-    def __init__(self, peer: Any) -> None:
+    def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self.answers: list[Action] = []
         self.publisher = peer.node.create_publisher(Observation, "observation", 10)
@@ -59,7 +58,7 @@ class Conversation:
 
 
 @pytest.fixture
-def conversation(peer: Any, start: Callable[..., Any], bundle_directory: Path) -> Conversation:
+def conversation(peer: Peer, start: StartNode, bundle_directory: Path) -> Conversation:
     start(MODULE, parameters={"task": "cartpole", "bundle_directory": str(bundle_directory)})
     talk = Conversation(peer)
     peer.bring_up("policy_node")
@@ -138,7 +137,7 @@ def test_swaps_the_bundle_and_keeps_the_old_one_if_the_new_is_bad(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_it_cleanly_within_a_second(
-    peer: Any, start: Callable[..., Any], bundle_directory: Path, number: signal.Signals
+    peer: Peer, start: StartNode, bundle_directory: Path, number: signal.Signals
 ) -> None:
     process = start(MODULE, parameters={"task": "cartpole", "bundle_directory": str(bundle_directory)})
     peer.bring_up("policy_node")

@@ -1,0 +1,123 @@
+"""What the tests over DDS share: a peer that waits for conditions, and a small exact bundle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import onnx
+import pytest
+import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+
+from demo_control.bringup.process import NodeProcess
+from demo_control.bundle import make_bundle, save_bundle
+from demo_control.onnx_graph import GraphBuilder
+from demo_control.policies import linear_policy_model
+from demo_control.tasks import Task
+
+DEADLINE_S = 30.0
+
+
+class StartNode(Protocol):
+    """Starts a node of a module as a process, with parameters or with a parameter file."""
+
+    def __call__(
+        self, module: str, *, parameters: dict[str, Any] | None = None, file: Path | None = None
+    ) -> NodeProcess: ...
+
+
+class Peer:
+    """A node of the test itself."""
+
+    def __init__(self, name: str = "test_peer") -> None:
+        self.context = Context()
+        rclpy.init(context=self.context, args=[])
+        self.node = rclpy.create_node(name, context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+
+    def wait_until(self, condition: Callable[[], Any], what: str, timeout_s: float = DEADLINE_S) -> None:
+        """Spin until a condition holds; fails the test otherwise."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            if time.monotonic() > deadline:
+                pytest.fail(f"not within {timeout_s:g} s: {what}")
+            self.executor.spin_once(timeout_sec=0.02)
+
+    def call(self, service_type: type, name: str, request: object, timeout_s: float = DEADLINE_S) -> Any:  # noqa: ANN401
+        """Call a service and wait for its answer."""
+        client = self.node.create_client(service_type, name)
+        self.wait_until(client.service_is_ready, f"service {name}", timeout_s)
+        future = client.call_async(request)
+        self.wait_until(future.done, f"answer of {name}", timeout_s)
+        self.node.destroy_client(client)
+        return future.result()
+
+    def change_state(self, node: str, transition: int) -> bool:
+        """One lifecycle transition; False if the node refuses."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self.call(ChangeState, f"/{node}/change_state", request).success)
+
+    def bring_up(self, node: str) -> None:
+        """Configure and activate."""
+        assert self.change_state(node, Transition.TRANSITION_CONFIGURE)
+        assert self.change_state(node, Transition.TRANSITION_ACTIVATE)
+
+    def state(self, node: str) -> str:
+        """The lifecycle state's label."""
+        return str(self.call(GetState, f"/{node}/get_state", GetState.Request()).current_state.label)
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
+        self.context.try_shutdown()
+
+
+def save_test_bundle(task: Task, directory: Path, velocity_gain: float) -> Path:
+    weights = np.array([[0.0, velocity_gain, 0.0, 0.0, 0.0]])
+    policy = linear_policy_model(
+        weights, np.zeros(1), np.zeros(5), np.ones(5), task.action_minimum, task.action_maximum
+    )
+    save_bundle(make_bundle(task, policy=policy, dynamics=exact_dynamics()), directory, "For tests.\n")
+    return directory
+
+
+def exact_dynamics(substeps: int = 2, period_s: float = 0.02) -> onnx.ModelProto:
+    """The frictionless cart-pole (1 kg, 0.1 kg, half length 0.5 m) by the semi-implicit Euler method, as ONNX."""
+    graph = GraphBuilder("cartpole")
+    constant = graph.constant
+    x, v, c, s, w = graph.split_node("Split", [graph.input("observation", (1, "batch", 5))], 5, axis=2)
+    force = graph.input("action", (1, "batch", 1))
+
+    def times(a: str, *others: str) -> str:
+        for other in others:
+            a = graph.node("Mul", a, other)
+        return a
+
+    dt = constant(period_s / substeps)
+    for _ in range(substeps):
+        pushed = graph.node("Add", force, times(constant(0.05), w, w, s))
+        relative = times(pushed, constant(1 / 1.1))
+        torque = graph.node("Sub", times(constant(9.81), s), times(c, relative))
+        inertia = graph.node("Sub", constant(2.0 / 3.0), times(constant(0.05 / 1.1), c, c))
+        pole = graph.node("Div", torque, inertia)
+        cart = graph.node("Sub", relative, times(constant(0.05 / 1.1), pole, c))
+        v = graph.node("Add", v, times(cart, dt))
+        w = graph.node("Add", w, times(pole, dt))
+        x = graph.node("Add", x, times(v, dt))
+        cosine, sine = graph.node("Cos", times(w, dt)), graph.node("Sin", times(w, dt))
+        c, s = (
+            graph.node("Sub", times(c, cosine), times(s, sine)),
+            graph.node("Add", times(s, cosine), times(c, sine)),
+        )
+    after = graph.node("Concat", x, v, c, s, w, axis=2)
+    graph.output("next_observation", after, (1, "batch", 5))
+    graph.output("log_variance", graph.node("Sub", times(after, constant(0.0)), constant(12.0)), (1, "batch", 5))
+    return graph.build()
