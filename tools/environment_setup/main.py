@@ -98,8 +98,8 @@ def run_stages(root: Path, interpreter: str, stages: Sequence[Stage], progress: 
         failure = run_stage(stage, stamps, progress, own_folder(root) / "setup.log")
         if failure:
             return _complain(failure)
-    if checked:
-        _say(f"setup: ready in .venv after {time.monotonic() - start_s:.0f} s")
+    took = f" after {time.monotonic() - start_s:.0f} s" if checked else ", nothing to do"
+    _say(f"setup: .venv is ready{took}")
     return 0
 
 
@@ -127,7 +127,7 @@ def run_stage(stage: Stage, stamps: Stamps, progress: Progress, log: Path) -> st
         known = remedy(error.output)
         if not known:
             _say(*error.output.splitlines()[-TAIL_LINES:])
-        return known or f"{error}; all of its output is in {log}. Then run the same command again."
+        return known or f"{error}; all of its output is in {log}."
     except OSError as error:
         progress.fail()
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -210,7 +210,7 @@ def describe(line: str) -> str:
     """
     if match := re.match(r"Progress (\d+) of (\d+)", line):
         done, total = (int(part) / MEGABYTE for part in match.groups())
-        return f"downloading {done:.0f} of {total:.0f} MB"
+        return f"downloading {done:.1f} of {total:.1f} MB" if done < total else "resolving"
     if match := re.match(r"\s*Downloading (?:\S*/)?([^-\s]+)-\S+ (\(.*\))", line):
         return f"downloading {match[1]} {match[2]}"
     if match := re.match(r"\s*(?:Collecting|Using cached|Requirement already satisfied:) (\S+)", line):

@@ -18,10 +18,11 @@ from environment_setup.progress import Progress
 from environment_setup.stages import Stage, file_inputs
 
 # What pip itself must be able to do: report the progress of a download (24.1).
-INSTALLER = ("pip>=24.1", "setuptools>=69,<80", "wheel")
+INSTALLER = ("pip>=24.1", "setuptools>=77,<80", "wheel")
 PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input")
-# Wheels only: a source distribution would need compilers and libraries that nobody asked for.
-PIP_INSTALL = (*PIP, "install", "--only-binary", ":all:")
+# Wheels only: a source distribution would need compilers and libraries that nobody asked for, and
+# pip would build one rather than fail. empy (a dependency of ROS 2) is pure Python without a wheel.
+PIP_INSTALL = (*PIP, "install", "--only-binary", ":all:", "--no-binary", "empy")
 DOWNLOAD_PROGRESS = ("--progress-bar", "raw")
 RUNNING_EXTRAS = ("ros", "ros-build", "pybullet")
 MESSAGES = Path("ros2_ws", "src", "demo_msgs")
