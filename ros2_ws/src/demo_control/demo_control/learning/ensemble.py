@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from demo_control.configuration import ConfigurationError, Settings, setting
+from demo_control.files import write_atomically
 from demo_control.learning.dataset import Windows
-from demo_control.learning.storage import write_atomically
 from demo_control.tasks import Array, Quantity, Task
 
 _INITIAL_LOG_VARIANCE_BOUNDS = (-12.0, 1.0)
@@ -200,7 +200,7 @@ class Ensemble:
         """Write tensors and scaling, atomically; loading executes no code."""
         scaling = {f"scaling.{k}": torch.from_numpy(v.copy()) for k, v in asdict(self.scaling).items()}
         content = {k: v.detach() for k, v in self.parameters.items()} | scaling
-        write_atomically(path, lambda file: torch.save(content, file))
+        write_atomically(path, lambda beside: torch.save(content, beside))
 
     @classmethod
     def load(cls, path: Path, task: Task, settings: NetworkSettings) -> Ensemble:

@@ -21,6 +21,7 @@ class Recording:
     Attributes:
         observations: As the sensors reported them.
             Shape=(num_steps + 1, num_plants, observation_dim).
+        true_observations: Of the true states. Shape=(num_steps + 1, num_plants, observation_dim).
         actions: Physical units. Shape=(num_steps, num_plants, action_dim).
         rewards: Of true state and action, 0 once a plant has failed. Shape=(num_steps, num_plants).
         failed: Whether the plant had failed when the observation was made.
@@ -28,6 +29,7 @@ class Recording:
     """
 
     observations: Array
+    true_observations: Array
     actions: Array
     rewards: Array
     failed: npt.NDArray[np.bool_]
@@ -89,15 +91,18 @@ def run_episodes(
     observation = plants.reset(generators)
     failed = np.zeros(plants.num_plants, dtype=bool)
     observations, failures = [observation], [failed]
+    states = [plants.true_observations().copy()]
     actions: list[Array] = []
     rewards: list[Array] = []
     for _ in range(num_steps):
         action = np.clip(law(observation), task.action_minimum, task.action_maximum)
-        rewards.append(np.where(failed, 0.0, task.reward(plants.true_observations(), action)))
+        rewards.append(np.where(failed, 0.0, task.reward(states[-1], action)))
         observation, failed = plants.step(action)
         observations.append(observation)
+        states.append(plants.true_observations().copy())
         failures.append(np.asarray(failed, dtype=bool).copy())
         actions.append(action)
         if failed.all():
             break
-    return Recording(np.stack(observations), np.stack(actions), np.stack(rewards), np.stack(failures))
+    parts = (observations, states, actions, rewards, failures)
+    return Recording(*(np.stack(part) for part in parts))

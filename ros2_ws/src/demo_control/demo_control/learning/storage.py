@@ -1,39 +1,22 @@
-"""Files that are either old or new, never half-written, and never pickled."""
+"""Arrays, JSON and tables on disk: either old or new, never half-written, and never pickled."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Let ``write`` fill a file beside ``path``, then rename it into place.
-
-    Raises:
-        OSError: The folder cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with beside.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+from demo_control.files import write_atomically, write_text_atomically
 
 
 def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
     """Save named arrays as a compressed ``.npz`` file without pickled objects."""
-    write_atomically(path, lambda file: np.savez_compressed(file, allow_pickle=False, **dict(arrays)))
+    write_atomically(path, lambda beside: np.savez_compressed(beside, allow_pickle=False, **dict(arrays)))
 
 
 def load_arrays(path: Path) -> dict[str, npt.NDArray[np.generic]]:
@@ -48,27 +31,25 @@ def load_arrays(path: Path) -> dict[str, npt.NDArray[np.generic]]:
 
 def save_json(path: Path, content: object) -> None:
     """Save JSON, indented, with a final newline."""
-    text = json.dumps(content, indent=2, sort_keys=False) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_text_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def load_json(path: Path) -> dict[str, object]:
+    """Load a JSON object.
+
+    Raises:
+        OSError, ValueError: The file is missing, damaged or no object.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name}: expected an object")
+    return content
 
 
 def save_csv(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Save a table with a header line."""
-
-    def write(file: BinaryIO) -> None:
-        lines = _Lines(file)
-        writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
-
-    write_atomically(path, write)
-
-
-class _Lines:
-    """Text front of a binary file, as ``csv.writer`` wants it."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    def write(self, text: str) -> int:
-        return self._file.write(text.encode())
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_text_atomically(path, text.getvalue())
