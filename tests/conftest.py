@@ -1,0 +1,31 @@
+"""How the tests share the machine: tests in real time have it for themselves, and come last."""
+
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REAL_TIME_MARKERS = ("ros", "e2e")
+
+
+def is_real_time(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in REAL_TIME_MARKERS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # One group is run by one worker of pytest-xdist, so tests in real time never meet each other.
+    for item in items:
+        if is_real_time(item):
+            item.add_marker(pytest.mark.xdist_group("real_time"))
+    items.sort(key=is_real_time)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    # The other worker may still be at work: a test in real time waits until it has finished, and
+    # keeps it waiting. This encloses pytest-timeout's measurement, so waiting costs a test nothing.
+    with Path(__file__).open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if is_real_time(item) else fcntl.LOCK_SH)
+        return (yield)

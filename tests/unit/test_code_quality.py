@@ -1,0 +1,61 @@
+"""The linter, the formatter and the type checker are tests like any other."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MAXIMUM_LINES = 400
+
+
+def run_tool(*arguments: str) -> None:
+    result = subprocess.run([sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
+
+
+def source_files() -> list[Path]:
+    files = subprocess.run(["git", "ls-files", "-z", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / name for name in files.stdout.split("\0") if name]
+
+
+def test_linter_finds_nothing() -> None:
+    run_tool("ruff", "check", "--no-cache", ".")
+
+
+def test_formatter_changes_nothing() -> None:
+    run_tool("ruff", "format", "--no-cache", "--check", ".")
+
+
+@pytest.mark.timeout(300)
+def test_types_fit() -> None:
+    run_tool("mypy", "--no-error-summary")
+
+
+def test_files_stay_readable() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in source_files()}
+    assert not {path: count for path, count in lengths.items() if count > MAXIMUM_LINES}
+
+
+@pytest.mark.parametrize("package", ["mpc", "rollout", "bundle", "policies"])
+def test_method_needs_neither_ros_nor_torch(package: str) -> None:
+    folder = ROOT / "ros2_ws" / "src" / "demo_control" / "demo_control" / package
+    forbidden = re.compile(r"^\s*(?:import|from) (?:rclpy|torch|stoch2_sim)\b", re.MULTILINE)
+    for path in folder.rglob("*.py"):
+        assert not forbidden.search(path.read_text()), path
+
+
+def test_only_learning_needs_torch() -> None:
+    package = ROOT / "ros2_ws" / "src" / "demo_control" / "demo_control"
+    for path in package.rglob("*.py"):
+        if package / "learning" not in path.parents:
+            assert not re.search(r"^(?:import|from) torch\b", path.read_text(), re.MULTILINE), path
+
+
+def test_robot_independent_code_does_not_know_the_robots() -> None:
+    package = ROOT / "ros2_ws" / "src" / "demo_control" / "demo_control"
+    for path in package.rglob("*.py"):
+        text = path.read_text()
+        assert not re.search(r"^\s*(?:import|from) stoch2_sim\b", text, re.MULTILINE), path
