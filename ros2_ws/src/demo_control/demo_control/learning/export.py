@@ -124,12 +124,17 @@ def check_parity(ensemble: Ensemble, model: onnx.ModelProto, windows: Windows, g
 
 
 def _inputs(task: Task, windows: Windows, generator: np.random.Generator) -> tuple[Array, Array]:
-    """As many rows of the data as random rows within the ranges."""
+    """As many rows of the data as random rows within the ranges (and on the unit circles)."""
     count = 1000
     starts = generator.choice(windows.starts, size=count)
     x, u = windows.take(starts)
     low = np.array([q.minimum for q in task.observation])
     high = np.array([q.maximum for q in task.observation])
     random_x = generator.uniform(low, high, size=(count, task.observation_dim))
+    names = [quantity.name for quantity in task.observation]
+    for cosine, sine in task.unit_circles:
+        angle = generator.uniform(-np.pi, np.pi, size=count)
+        random_x[:, names.index(cosine)] = np.cos(angle)
+        random_x[:, names.index(sine)] = np.sin(angle)
     random_u = generator.uniform(task.action_minimum, task.action_maximum, (count, task.action_dim))
     return np.vstack([x[:, 0], random_x]), np.vstack([u[:, 0], random_u])

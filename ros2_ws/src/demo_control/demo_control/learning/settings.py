@@ -1,0 +1,83 @@
+"""All settings of a training run, in groups; on the command line a name is ``group.name``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+
+from demo_control.configuration import ConfigurationError, Scalar, Settings, setting
+from demo_control.learning.ars import SearchSettings
+from demo_control.learning.collection import CollectionSettings
+from demo_control.learning.ensemble import NetworkSettings
+from demo_control.learning.fitting import FitSettings
+from demo_control.tasks import Task
+
+
+@dataclass(frozen=True)
+class AcceptanceSettings(Settings):
+    """What a model must show before it is exported."""
+
+    simulator: str = setting("", "Simulator of the closed loop; empty: the task's first.")
+    episodes: int = setting(50, "Full episodes of the layer.", minimum=1)
+    success_rate: float = setting(0.96, "Smallest share of successes to be accepted.", minimum=0.0, maximum=1.0)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Groups of settings, one per stage.
+
+    Attributes:
+        search: Of the policy.
+        collection: Of the data.
+        network: Shape of the ensemble.
+        fit: Fits between the rounds.
+        final_fit: The fit that is exported.
+        acceptance: The closed-loop check.
+    """
+
+    search: SearchSettings = field(default_factory=lambda: SearchSettings(iterations=200))
+    collection: CollectionSettings = field(default_factory=CollectionSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    fit: FitSettings = field(default_factory=FitSettings)
+    final_fit: FitSettings = field(default_factory=lambda: FitSettings(steps=6000))
+    acceptance: AcceptanceSettings = field(default_factory=AcceptanceSettings)
+
+    @classmethod
+    def for_task(cls, task: Task, overrides: Mapping[str, Scalar] | None = None) -> TrainingSettings:
+        """The task's own settings, with some replaced.
+
+        Args:
+            task: Its ``training`` settings come first.
+            overrides: By ``group.name``.
+
+        Raises:
+            ConfigurationError: An unknown group or name, or a bad value.
+        """
+        return cls().updated(task.training).updated(overrides or {})
+
+    def updated(self, values: Mapping[str, Scalar]) -> TrainingSettings:
+        """A copy with some settings replaced, by ``group.name``.
+
+        Raises:
+            ConfigurationError: An unknown group or name, or a bad value.
+        """
+        groups: dict[str, dict[str, Scalar]] = {entry.name: {} for entry in fields(self)}
+        for dotted, value in values.items():
+            group, separator, name = dotted.partition(".")
+            if not separator or group not in groups:
+                known = ", ".join(groups)
+                raise ConfigurationError(f"unknown setting '{dotted}'; names are group.name of {known}")
+            groups[group][name] = value
+        changed = {}
+        for group, replaced in groups.items():
+            current: Settings = getattr(self, group)
+            changed[group] = type(current).from_mapping(replaced, source=group, base=current)
+        return replace(self, **changed)  # type: ignore[arg-type]
+
+    def as_mapping(self) -> dict[str, Scalar]:
+        """All values by ``group.name``."""
+        return {
+            f"{entry.name}.{name}": value
+            for entry in fields(self)
+            for name, value in getattr(self, entry.name).as_mapping().items()
+        }
