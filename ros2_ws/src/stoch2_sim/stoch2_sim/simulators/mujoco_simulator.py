@@ -37,15 +37,10 @@ class MujocoSimulator:
         self.substeps = substeps
         self._model: Any = mujoco.MjModel.from_xml_string(model.mjcf)
         self._model.opt.timestep = period_s / substeps
-        joints = [
-            self._identifier(mujoco.mjtObj.mjOBJ_JOINT, "joint", name) for name in model.joints
-        ]
+        joints = [self._identifier(mujoco.mjtObj.mjOBJ_JOINT, "joint", name) for name in model.joints]
         self._position_index = [int(self._model.jnt_qposadr[joint]) for joint in joints]
         self._velocity_index = [int(self._model.jnt_dofadr[joint]) for joint in joints]
-        self._actuators = [
-            self._identifier(mujoco.mjtObj.mjOBJ_ACTUATOR, "actuator", name)
-            for name in model.actuators
-        ]
+        self._actuators = [self._identifier(mujoco.mjtObj.mjOBJ_ACTUATOR, "actuator", name) for name in model.actuators]
         # The caller owns the limits; the description's control range is for viewers.
         self._model.actuator_ctrllimited[:] = 0
         self._data: list[Any] = [mujoco.MjData(self._model) for _ in range(num_robots)]

@@ -6,12 +6,18 @@ construction.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
+import os
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from demo_control.configuration import ConfigurationError
 from stoch2_sim.simulators.checks import check_layout, check_shape
@@ -25,12 +31,30 @@ def import_pybullet() -> Any:  # noqa: ANN401 - a module without stubs
         ConfigurationError: It is not installed; the text says how to get it.
     """
     try:
-        return importlib.import_module("pybullet")
+        with _quiet_standard_output():
+            return importlib.import_module("pybullet")
     except ImportError:
         raise ConfigurationError(
             "simulator 'pybullet': PyBullet is not installed. Install the extra with "
             "`pip install 'demo-stack[pybullet]'` (wheels end at Python 3.11), or use 'mujoco'"
         ) from None
+
+
+@contextlib.contextmanager
+def _quiet_standard_output() -> Iterator[None]:
+    """Keep C code off standard output, which may carry our JSON; Bullet prints when it is loaded."""
+    flush = ctypes.CDLL(None).fflush
+    sys.stdout.flush()
+    flush(None)
+    saved = os.dup(1)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+            yield
+            flush(None)
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
 
 
 class PybulletSimulator:
@@ -81,23 +105,17 @@ class PybulletSimulator:
         bullet = self._bullet
         client = bullet.connect(bullet.DIRECT)
         if client < 0:
-            raise ConfigurationError(
-                f"num_robots = {self.num_robots}: PyBullet allows no more physics clients"
-            )
+            raise ConfigurationError(f"num_robots = {self.num_robots}: PyBullet allows no more physics clients")
         self._clients.append(client)
         bullet.setGravity(0.0, 0.0, -9.81, physicsClientId=client)
         bullet.setPhysicsEngineParameter(
             fixedTimeStep=self.period_s / self.substeps, numSubSteps=0, physicsClientId=client
         )
         flags = bullet.URDF_USE_INERTIA_FROM_FILE
-        self._body = bullet.loadURDF(
-            str(urdf), useFixedBase=True, flags=flags, physicsClientId=client
-        )
+        self._body = bullet.loadURDF(str(urdf), useFixedBase=True, flags=flags, physicsClientId=client)
         for link in range(-1, bullet.getNumJoints(self._body, physicsClientId=client)):
             # Joint damping is the URDF's business: the other two damp every link by 4 % a second.
-            bullet.changeDynamics(
-                self._body, link, linearDamping=0.0, angularDamping=0.0, physicsClientId=client
-            )
+            bullet.changeDynamics(self._body, link, linearDamping=0.0, angularDamping=0.0, physicsClientId=client)
             if link >= 0:
                 bullet.setJointMotorControl2(
                     self._body, link, bullet.VELOCITY_CONTROL, force=0.0, physicsClientId=client
@@ -107,9 +125,7 @@ class PybulletSimulator:
         """Numbers of the joints and of the links (a link has its joint's number) by name."""
         bullet, client = self._bullet, self._clients[0]
         count = bullet.getNumJoints(self._body, physicsClientId=client)
-        rows = [
-            bullet.getJointInfo(self._body, joint, physicsClientId=client) for joint in range(count)
-        ]
+        rows = [bullet.getJointInfo(self._body, joint, physicsClientId=client) for joint in range(count)]
         joints = {row[1].decode(): joint for joint, row in enumerate(rows)}
         links = {row[12].decode(): joint for joint, row in enumerate(rows)}
         return joints, links
@@ -118,8 +134,7 @@ class PybulletSimulator:
     def times_s(self) -> Array:
         """Simulated time since the reset: steps × the engine's own step. Shape=(num_robots,)."""
         steps_s = [
-            self._bullet.getPhysicsEngineParameters(physicsClientId=client)["fixedTimeStep"]
-            for client in self._clients
+            self._bullet.getPhysicsEngineParameters(physicsClientId=client)["fixedTimeStep"] for client in self._clients
         ]
         return np.asarray(self._steps * np.array(steps_s), dtype=float)
 
@@ -162,12 +177,8 @@ class PybulletSimulator:
     def _push(self, client: int, link: int, force: Array) -> None:
         """Apply a world force at a link's centre of mass for the next physics step."""
         bullet, body = self._bullet, self._body
-        centre = bullet.getLinkState(
-            body, link, computeForwardKinematics=True, physicsClientId=client
-        )[0]
-        bullet.applyExternalForce(
-            body, link, force.tolist(), centre, bullet.WORLD_FRAME, physicsClientId=client
-        )
+        centre = bullet.getLinkState(body, link, computeForwardKinematics=True, physicsClientId=client)[0]
+        bullet.applyExternalForce(body, link, force.tolist(), centre, bullet.WORLD_FRAME, physicsClientId=client)
 
     def _states(self, entry: int) -> Array:
         """Entry 0 (position) or 1 (velocity) of all joints. Shape=(num_robots, num_joints)."""
@@ -195,6 +206,29 @@ class PybulletSimulator:
             self._forces[link] = forces.astype(float)
         else:
             self._forces.pop(link, None)
+
+    def camera_image(
+        self,
+        width: int,
+        height: int,
+        *,
+        eye: tuple[float, float, float],
+        target: tuple[float, float, float],
+        field_of_view_degrees: float,
+    ) -> npt.NDArray[np.uint8]:
+        """A picture of the first copy by Bullet's software renderer. Shape=(height, width, 3)."""
+        bullet = self._bullet
+        pixels = bullet.getCameraImage(
+            width,
+            height,
+            viewMatrix=bullet.computeViewMatrix(eye, target, (0.0, 0.0, 1.0)),
+            projectionMatrix=bullet.computeProjectionMatrixFOV(field_of_view_degrees, width / height, 0.1, 30.0),
+            lightDirection=(-2.0, -4.0, 6.0),
+            shadow=1,
+            renderer=bullet.ER_TINY_RENDERER,
+            physicsClientId=self._clients[0],
+        )[2]
+        return np.asarray(pixels, dtype=np.uint8).reshape(height, width, 4)[:, :, :3]
 
     def close(self) -> None:
         """Disconnect all physics clients; may be called twice."""

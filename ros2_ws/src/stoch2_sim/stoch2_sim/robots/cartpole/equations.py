@@ -36,9 +36,7 @@ def accelerations(
     hinge_inertia = parameters.pole_inertia_kgm2 + first_moment * parameters.pole_half_length_m
     total_mass = parameters.cart_mass_kg + parameters.pole_mass_kg
     coupling = first_moment * cosine
-    cart_load = (
-        force - parameters.cart_damping * cart_velocity + first_moment * sine * pole_velocity**2
-    )
+    cart_load = force - parameters.cart_damping * cart_velocity + first_moment * sine * pole_velocity**2
     pole_load = first_moment * GRAVITY_MPS2 * sine - parameters.pole_damping * pole_velocity
     determinant = total_mass * hinge_inertia - coupling**2
     cart = (hinge_inertia * cart_load - coupling * pole_load) / determinant
@@ -85,9 +83,7 @@ class AnalyticSimulator:
 
     name = "analytic"
 
-    def __init__(
-        self, parameters: PlantParameters, num_robots: int, period_s: float, substeps: int
-    ) -> None:
+    def __init__(self, parameters: PlantParameters, num_robots: int, period_s: float, substeps: int) -> None:
         check_layout(num_robots, period_s, substeps)
         self.num_robots = num_robots
         self.period_s = period_s

@@ -41,9 +41,7 @@ class PlantParameters:
 class PlantSettings(Settings):
     """How a simulated cart-pole departs from the nominal one."""
 
-    pole_mass: float = setting(
-        1.0, "Factor on the pole's mass, at the same length", minimum=0.05, maximum=20.0
-    )
+    pole_mass: float = setting(1.0, "Factor on the pole's mass, at the same length", minimum=0.05, maximum=20.0)
     pole_length: float = setting(
         1.0,
         "Factor on the pole's length, at the same mass; the inertia follows",
@@ -51,15 +49,9 @@ class PlantSettings(Settings):
         maximum=10.0,
     )
     cart_mass: float = setting(1.0, "Factor on the cart's mass", minimum=0.05, maximum=20.0)
-    damping: float = setting(
-        0.0, "Viscous friction between cart and rail, N s/m", minimum=0.0, maximum=100.0
-    )
-    pole_damping: float = setting(
-        0.0, "Viscous friction in the hinge, N m s/rad", minimum=0.0, maximum=10.0
-    )
-    delay_ticks: int = setting(
-        0, "Control periods that every action arrives late", minimum=0, maximum=10
-    )
+    damping: float = setting(0.0, "Viscous friction between cart and rail, N s/m", minimum=0.0, maximum=100.0)
+    pole_damping: float = setting(0.0, "Viscous friction in the hinge, N m s/rad", minimum=0.0, maximum=10.0)
+    delay_ticks: int = setting(0, "Control periods that every action arrives late", minimum=0, maximum=10)
     observation_noise: float = setting(
         0.0,
         "Standard deviation of the noise on each observation entry, in the entry's unit",

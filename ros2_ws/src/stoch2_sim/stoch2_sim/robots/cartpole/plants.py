@@ -60,14 +60,10 @@ class CartpolePlants:
             raise ValueError(f"{len(generators)} generators for {self.num_plants} plants")
         settings = self._settings
         starts = [hanging_start(generator, settings.initial_noise) for generator in generators]
-        self._simulator.reset(
-            np.array([start[0] for start in starts]), np.array([start[1] for start in starts])
-        )
+        self._simulator.reset(np.array([start[0] for start in starts]), np.array([start[1] for start in starts]))
         # Streams of their own: noise must not change when the pushes do.
         self._noises = [_child(generator) for generator in generators]
-        self._pushes = [
-            Pushes(_child(generator), settings.push_n, settings.push_s) for generator in generators
-        ]
+        self._pushes = [Pushes(_child(generator), settings.push_n, settings.push_s) for generator in generators]
         idle = np.zeros((self.num_plants, 1))
         self._pending = deque([idle] * settings.delay_ticks)
         self._failed = np.abs(self._simulator.positions()[:, 0]) > RAIL_LIMIT_M

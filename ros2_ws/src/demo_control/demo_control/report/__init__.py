@@ -1,0 +1,1 @@
+"""What people look at after a run: videos and plots. Knows no robot."""

@@ -1,0 +1,9 @@
+"""Gymnasium environments; importing this package registers them.
+
+``DemoControl/CartpoleSwingup-v0``, also as ``CartpoleSwingup-v0``: swing a hanging pole up, keep it
+there.
+"""
+
+from stoch2_sim.envs.registration import register_environments
+
+register_environments()

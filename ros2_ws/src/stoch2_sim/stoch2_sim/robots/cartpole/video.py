@@ -1,0 +1,115 @@
+"""A video of recorded cart-pole runs, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from demo_control.report.video import Colour, Frame, caption, side_by_side, write_video
+from stoch2_sim.robots.cartpole.parameters import RAIL_LIMIT_M
+from stoch2_sim.robots.cartpole.picture_process import Pictures
+from stoch2_sim.robots.cartpole.pictures import BACKENDS
+from stoch2_sim.robots.cartpole.score import is_upright
+from stoch2_sim.robots.cartpole.simulation import from_observation
+from stoch2_sim.simulators.protocol import Array
+
+GREEN: Colour = (34, 139, 84)
+AMBER: Colour = (201, 128, 22)
+RED: Colour = (191, 43, 38)
+WIDTH, HEIGHT = 640, 368
+
+
+@dataclass(frozen=True)
+class Run:
+    """One recorded run.
+
+    Attributes:
+        label: Who was in control, for the caption.
+        times_s: Times since the start, rising. Shape=(num_samples,).
+        observations: True observations at those times. Shape=(num_samples, 5).
+        pole_length: Length of the pole as a factor on the nominal one.
+    """
+
+    label: str
+    times_s: Array
+    observations: Array
+    pole_length: float = 1.0
+
+    def at(self, time_s: float) -> Array:
+        """The newest observation at a time, the first one before the start. Shape=(5,)."""
+        index = int(np.searchsorted(self.times_s, time_s + 1e-9, side="right")) - 1
+        return np.asarray(self.observations[max(0, index)])
+
+
+def render_video(
+    path: Path,
+    runs: Sequence[Run],
+    fps: float = 25.0,
+    progress: Callable[[float], None] | None = None,
+) -> str:
+    """Draw runs side by side into an mp4, headless; a shorter run keeps its last picture.
+
+    Args:
+        path: The file to make (written beside and renamed).
+        runs: At least one, each with at least one sample.
+        fps: Frames per second of simulated time.
+        progress: Told the finished share, 0 to 1.
+
+    Returns:
+        What drew the pictures: 'mujoco-egl', 'mujoco-osmesa', 'pybullet-tiny' or 'matplotlib'.
+
+    Raises:
+        ValueError: No runs, or an empty one.
+        VideoError: The encoder failed.
+    """
+    if not runs or any(run.times_s.size == 0 for run in runs):
+        raise ValueError(f"{path.name}: a video needs at least one run, and samples in each")
+    painters: list[Pictures] = []
+    try:
+        for run in runs:
+            # What works for the first run works for all: do not try the others again.
+            backends = [painters[0].backend] if painters else BACKENDS
+            painters.append(Pictures(WIDTH, HEIGHT, run.pole_length, backends))
+        write_video(path, _frames(runs, painters, fps, progress or (lambda _share: None)), fps)
+        return painters[0].backend
+    finally:
+        for painter in painters:
+            painter.close()
+
+
+def _frames(
+    runs: Sequence[Run],
+    painters: Sequence[Pictures],
+    fps: float,
+    progress: Callable[[float], None],
+) -> Iterator[Frame]:
+    """The video's frames, all runs in each."""
+    duration_s = max(float(run.times_s[-1]) for run in runs)
+    count = round(duration_s * fps) + 1
+    for frame in range(count):
+        time_s = frame / fps
+        observations = [run.at(time_s) for run in runs]
+        for painter, observation in zip(painters, observations, strict=True):
+            position, angle = from_observation(observation)[0]
+            painter.request(float(position), float(angle))
+        yield side_by_side(
+            [
+                _captioned(painter.receive(), run.label, time_s, observation)
+                for painter, run, observation in zip(painters, runs, observations, strict=True)
+            ]
+        )
+        progress((frame + 1) / count)
+
+
+def _captioned(picture: Frame, label: str, time_s: float, observation: Array) -> Frame:
+    """A run's picture with its caption: who, when, and how the pole is doing."""
+    if abs(float(observation[0])) > RAIL_LIMIT_M:
+        chip, colour = "left the rail", RED
+    elif is_upright(observation):
+        chip, colour = "upright", GREEN
+    else:
+        chip, colour = "not upright", AMBER
+    return caption(picture, label, f"{time_s:5.1f} s", chip, colour)
