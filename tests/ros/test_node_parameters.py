@@ -44,9 +44,11 @@ def test_bad_parameters_fail_configure_and_leave_the_node_alive(
     assert not peer.change_state("demo_layer_node", Transition.TRANSITION_CONFIGURE)
     assert peer.state("demo_layer_node") == "unconfigured"
     assert process.exit_code is None
-    assert f"cannot configure: {text}" in "\n".join(process.last_lines()).replace("LayerSettings.", "").replace(
-        "CostWeights.", ""
-    )
+
+    def said() -> str:
+        return "\n".join(process.last_lines()).replace("LayerSettings.", "").replace("CostWeights.", "")
+
+    peer.wait_until(lambda: f"cannot configure: {text}" in said(), text)
 
 
 @pytest.mark.parametrize("text", ["a: [1, 'x'", "policy_node:\n  ros__parameters:\n    task: [1, two]\n", "- 1\n"])
