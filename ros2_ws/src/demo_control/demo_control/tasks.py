@@ -150,6 +150,7 @@ class Task:
         make_plants: Builds plants; see :data:`PlantFactory`.
         make_score: Builds a judge for one episode.
         planner: Names and values of the planner settings that measured best for this task.
+        training: The same of the training settings, by ``group.name``.
         unit_circles: Pairs of observation names (cosine, sine) that lie on the unit circle.
     """
 
@@ -165,6 +166,7 @@ class Task:
     make_score: Callable[[], Score]
     alive_reward: float = 1.0
     planner: Mapping[str, Scalar] = field(default_factory=dict)
+    training: Mapping[str, Scalar] = field(default_factory=dict)
     unit_circles: tuple[tuple[str, str], ...] = ()
 
     @property
