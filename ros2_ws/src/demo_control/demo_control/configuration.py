@@ -7,6 +7,7 @@ whether it may change while the node runs. The same declaration validates values
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import math
@@ -172,5 +173,9 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Scalar]:
             raise ConfigurationError(f"'{assignment}': cannot read the value '{text}'") from None
         if not isinstance(value, (bool, int, float, str)):
             raise ConfigurationError(f"'{assignment}': expected one number, word, true or false")
+        if isinstance(value, str):
+            # YAML 1.1 takes 1e-3 for a word; people mean the number.
+            with contextlib.suppress(ValueError):
+                value = float(value)
         values[name.strip()] = value
     return values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.table import Table
@@ -54,12 +54,16 @@ def command(
         _print(report)
 
 
+def _percent(interval: object) -> str:
+    """A pair of shares as percentages."""
+    return " to ".join(f"{share:.1%}" for share in cast("list[float]", interval))
+
+
 def _print(report: dict[str, object]) -> None:
     """The report as a short table."""
     table = Table(show_header=False, title=f"{report['task']}: {report['controller']} in {report['simulator']}")
-    low, high = report["success_interval"]  # type: ignore[misc]
     rows = {
-        "success": f"{report['successes']} of {report['episodes']}  (95 %: {low:.1%} to {high:.1%})",
+        "success": f"{report['successes']} of {report['episodes']}  (95 % interval {_percent(report['success_interval'])})",
         "return": f"{report['return_mean']:.1f} ± {report['return_std']:.1f}",
     }
     for name, value in report.items():

@@ -272,7 +272,8 @@ class Planner:
 def _by_robot(steps: Floats, num_robots: int) -> Floats:
     """(steps, robots · lanes, k) as (robots, lanes, steps, k)."""
     lanes = steps.shape[1] // num_robots
-    return steps.reshape(steps.shape[0], num_robots, lanes, -1).transpose(1, 2, 0, 3)
+    by_robot: Floats = steps.reshape(steps.shape[0], num_robots, lanes, -1).transpose(1, 2, 0, 3)
+    return by_robot
 
 
 def _observed(rollouts: Rollouts) -> Floats:

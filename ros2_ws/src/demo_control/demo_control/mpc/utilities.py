@@ -67,10 +67,11 @@ def exponential(costs: Array, temperature: float, scale: str = "cost") -> Array:
     finite = np.isfinite(costs)
     lowest = np.min(costs, axis=-1, where=finite, initial=np.inf, keepdims=True)
     gaps = np.subtract(costs, lowest, where=finite, out=np.zeros_like(costs))
-    if scale == "standard_deviation":
-        scaled = np.maximum(temperature * _spread(gaps, finite), np.finfo(float).tiny)
+    # Costs of a diverging model may overflow when squared or divided; they get no weight either way.
+    with np.errstate(over="ignore"):
+        unit = _spread(gaps, finite) if scale == "standard_deviation" else np.ones_like(lowest)
+        scaled = np.maximum(temperature * unit, np.finfo(float).tiny)
         return _normalised(np.where(finite, np.exp(-gaps / scaled), 0.0))
-    return _normalised(np.where(finite, np.exp(-gaps / temperature), 0.0))
 
 
 def effective_sample_size(weights: Array) -> Array:

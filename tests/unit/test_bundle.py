@@ -1,0 +1,245 @@
+"""Bundles: what is saved is loaded; every way to be wrong is refused with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from demo_control.bundle import Bundle, BundleError, default_bundle, load_bundle, make_bundle, save_bundle
+from demo_control.onnx_graph import GraphBuilder
+from demo_control.policies import OnnxPolicy
+from demo_control.tasks import Task
+
+from .conftest import linear_dynamics_model, linear_policy
+
+
+@pytest.fixture
+def saved(linear_bundle: Bundle, tmp_path: Path) -> Path:
+    save_bundle(linear_bundle, tmp_path / "models" / "integrator", "# Card\n")
+    return tmp_path / "models" / "integrator"
+
+
+def test_what_is_saved_is_loaded(linear_task: Task, linear_bundle: Bundle, saved: Path) -> None:
+    loaded = load_bundle(saved, linear_task)
+    assert loaded.contract == linear_bundle.contract
+    assert loaded.sha256 == linear_bundle.sha256
+    assert sorted(path.name for path in saved.iterdir()) == [
+        "README.md", "contract.json", "dynamics.onnx", "policy.onnx",
+    ]  # fmt: skip
+    state = np.array([[0.3, -0.2]])
+    np.testing.assert_array_equal(OnnxPolicy(loaded.policy).act(state), OnnxPolicy(linear_bundle.policy).act(state))
+
+
+def test_saving_again_replaces_the_graphs_and_keeps_other_files(
+    linear_task: Task, linear_bundle: Bundle, saved: Path
+) -> None:
+    (saved / "curve.png").write_bytes(b"a plot of the card")
+    other = make_bundle(
+        linear_task, policy=linear_policy(linear_task, np.array([[-1.0, -1.0]])), dynamics=linear_dynamics_model()
+    )
+    save_bundle(other, saved, "# New card\n")
+    assert load_bundle(saved, linear_task).sha256 == other.sha256 != linear_bundle.sha256
+    assert (saved / "curve.png").exists()
+    assert (saved / "README.md").read_text() == "# New card\n"
+    assert [path.name for path in saved.parent.iterdir()] == ["integrator"]
+
+
+def test_an_interrupted_save_leaves_the_old_bundle(
+    linear_bundle: Bundle, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = load_bundle(saved).sha256
+    monkeypatch.setattr(Path, "write_text", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        save_bundle(linear_bundle, saved, "# Card\n")
+    assert load_bundle(saved).sha256 == before
+    assert [path.name for path in saved.parent.iterdir()] == ["integrator"]
+
+
+def test_default_bundle_can_be_redirected(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DEMO_MODELS", str(tmp_path))
+    assert default_bundle("cartpole") == tmp_path / "cartpole"
+
+
+# --- Bundles that must not be used: how each is spoilt, and what the message says -------------------------
+
+
+def _contract(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    def spoil(directory: Path) -> None:
+        path = directory / "contract.json"
+        contract = json.loads(path.read_text())
+        change(contract)
+        path.write_text(json.dumps(contract))
+
+    return spoil
+
+
+def _remove(name: str) -> Callable[[Path], None]:
+    return lambda directory: (directory / name).unlink()
+
+
+def _content(name: str, content: bytes) -> Callable[[Path], None]:
+    return lambda directory: (directory / name).write_bytes(content) and None
+
+
+def _graph(name: str, change: Callable[[onnx.ModelProto], object]) -> Callable[[Path], None]:
+    """Change a graph and give the contract its new hash, so that the graph itself is what is found wrong."""
+
+    def spoil(directory: Path) -> None:
+        model = onnx.load(directory / name)
+        change(model)
+        _replace(directory, name, model.SerializeToString())
+
+    return spoil
+
+
+def _replace(directory: Path, name: str, content: bytes) -> None:
+    (directory / name).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    _contract(lambda contract: contract["files"].__setitem__(name, digest))(directory)
+
+
+def _truncate(name: str, share: float, *, rehash: bool) -> Callable[[Path], None]:
+    def spoil(directory: Path) -> None:
+        content = (directory / name).read_bytes()
+        content = content[: int(len(content) * share)]
+        if rehash:
+            _replace(directory, name, content)
+        else:
+            (directory / name).write_bytes(content)
+
+    return spoil
+
+
+def _not_finite(model: onnx.ModelProto) -> None:
+    initializer = next(i for i in model.graph.initializer if numpy_helper.to_array(i).dtype == np.float32)
+    array = numpy_helper.to_array(initializer).copy()
+    array.flat[0] = np.nan
+    initializer.CopyFrom(numpy_helper.from_array(array, initializer.name))
+
+
+def _wider_policy(directory: Path) -> None:
+    graph = GraphBuilder("policy")
+    observation = graph.input("observation", ("batch", 3))
+    graph.output("action", graph.node("MatMul", observation, graph.constant(np.ones((3, 1)))), ("batch", 1))
+    _replace(directory, "policy.onnx", graph.build().SerializeToString())
+
+
+def _two_actions(directory: Path) -> None:
+    graph = GraphBuilder("policy")
+    observation = graph.input("observation", ("batch", 2))
+    graph.output("action", graph.node("MatMul", observation, graph.constant(np.ones((2, 2)))), ("batch", 2))
+    _replace(directory, "policy.onnx", graph.build().SerializeToString())
+
+
+def _rename_input(model: onnx.ModelProto) -> None:
+    model.graph.input[0].name = "x"
+    for node in model.graph.node:
+        for i, name in enumerate(node.input):
+            if name == "observation":
+                node.input[i] = "x"
+
+
+WRONG = {
+    "no contract": (_remove("contract.json"), r"contract.json: missing"),
+    "no policy": (_remove("policy.onnx"), r"policy.onnx: missing"),
+    "no dynamics": (_remove("dynamics.onnx"), r"dynamics.onnx: missing"),
+    "contract is no JSON": (_content("contract.json", b"{"), r"contract.json: not valid JSON"),
+    "contract is empty": (_content("contract.json", b""), r"contract.json: not valid JSON"),
+    "contract is a list": (_content("contract.json", b"[]"), r"contract.json: expected an object, got list"),
+    "contract is binary": (_content("contract.json", b"\xff\xfe\x00"), r"contract.json: not UTF-8"),
+    "contract is nested deeply": (_content("contract.json", b"[" * 100_000), r"contract.json: not valid JSON"),
+    "another format": (_contract(lambda c: c.update(format=99)), r"format = 99, expected 1"),
+    "unknown field": (_contract(lambda c: c.update(extra=1)), r"unknown field 'extra'"),
+    "field missing": (_contract(lambda c: c.pop("members")), r"field 'members' is missing, expected int"),
+    "wrong type": (_contract(lambda c: c.update(members="3")), r"members = '3', expected int"),
+    "no members": (_contract(lambda c: c.update(members=0)), r"members = 0, expected at least 1"),
+    "other members": (_contract(lambda c: c.update(members=2)), r"dynamics.onnx: 3 members, contract.json says 2"),
+    "period": (_contract(lambda c: c.update(control_period_s=-0.1)), r"control_period_s = -0.1, expected seconds"),
+    "other period": (_contract(lambda c: c.update(control_period_s=0.2)), r"control_period_s = 0.2, task .* expects"),
+    "other task": (_contract(lambda c: c.update(task="walker")), r"task = 'walker', task 'integrator' expects"),
+    "other name": (
+        _contract(lambda c: c["observation"][1].update(name="speed")),
+        r"observation\[1\].name = 'speed', task 'integrator' expects 'velocity'",
+    ),
+    "other unit": (_contract(lambda c: c["action"][0].update(unit="g")), r"action\[0\].unit = 'g'"),
+    "other limit": (_contract(lambda c: c["action"][0].update(maximum=60.0)), r"action\[0\].maximum = 60.0"),
+    "empty range": (_contract(lambda c: c["action"][0].update(maximum=-50.0)), r"action\[0\]: .* must be finite"),
+    "range is text": (_contract(lambda c: c["action"][0].update(maximum="wide")), r"action\[0\]: could not convert"),
+    "fewer observations": (_contract(lambda c: c["observation"].pop()), r"length of observation = 1"),
+    "no observations": (_contract(lambda c: c.update(observation=[])), r"observation is empty"),
+    "name twice": (
+        _contract(lambda c: c["observation"][1].update(name="position")), r"observation has a name twice",
+    ),
+    "quantity without unit": (_contract(lambda c: c["action"][0].pop("unit")), r"action\[0\] = .* expected name, unit"),
+    "policy not named": (_contract(lambda c: c["files"].pop("policy.onnx")), r"files does not name 'policy.onnx'"),
+    "path out of the folder": (
+        _contract(lambda c: c["files"].update({"../secret": "0" * 64})), r"files names '../secret'",
+    ),
+    "hash is no hash": (_contract(lambda c: c["files"].update({"policy.onnx": "abc"})), r"expected a SHA-256"),
+    "hash of another file": (
+        _contract(lambda c: c["files"].update({"policy.onnx": "0" * 64})), r"policy.onnx: SHA-256 is .*expects 0000",
+    ),
+    "truncated policy": (_truncate("policy.onnx", 0.5, rehash=False), r"policy.onnx: SHA-256"),
+    "truncated graph, hash right": (_truncate("dynamics.onnx", 0.5, rehash=True), r"dynamics.onnx: not a valid ONNX"),
+    "graph cut late, hash right": (_truncate("dynamics.onnx", 0.98, rehash=True), r"dynamics.onnx: "),
+    "empty graph, hash right": (_truncate("policy.onnx", 0.0, rehash=True), r"policy.onnx: not a valid ONNX"),
+    "weights not finite": (_graph("dynamics.onnx", _not_finite), r"dynamics.onnx: weights .* not finite"),
+    "policy weights not finite": (_graph("policy.onnx", _not_finite), r"policy.onnx: weights .* not finite"),
+    "other opset": (
+        _graph("policy.onnx", lambda m: setattr(m.opset_import[0], "version", 13)), r"policy.onnx: opset 13",
+    ),
+    "other input name": (
+        _graph("policy.onnx", _rename_input), r"policy.onnx: inputs \['x'\], expected \['observation'\]",
+    ),
+    "policy for more observations": (_wider_policy, r"policy.onnx: does not run with the contract's dimensions"),
+    "policy with more actions": (_two_actions, r"policy.onnx: output 'action' has shape \(1, 2\), expected \(1, 1\)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_refused(linear_task: Task, saved: Path, case: str) -> None:
+    spoil, message = WRONG[case]
+    spoil(saved)
+    with pytest.raises(BundleError, match=message) as caught:
+        load_bundle(saved, linear_task)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_directory_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"'.*nowhere' does not exist"):
+        load_bundle(tmp_path / "nowhere")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_an_unreadable_file_is_named(saved: Path) -> None:
+    (saved / "policy.onnx").chmod(0)
+    with pytest.raises(BundleError, match=r"policy.onnx: cannot be read"):
+        load_bundle(saved)
+
+
+def test_truncated_anywhere_is_refused(linear_task: Task, saved: Path) -> None:
+    """A graph cut at any place, with a matching hash, is refused and never a traceback of another kind."""
+    content = (saved / "dynamics.onnx").read_bytes()
+    for length in range(0, len(content), max(1, len(content) // 100)):
+        _replace(saved, "dynamics.onnx", content[:length])
+        with pytest.raises(BundleError):
+            load_bundle(saved, linear_task)
+
+
+def test_make_bundle_refuses_graphs_that_do_not_fit(linear_task: Task) -> None:
+    with pytest.raises(BundleError, match=r"policy.onnx: inputs"):
+        make_bundle(linear_task, policy=linear_dynamics_model(), dynamics=linear_dynamics_model())
+    with pytest.raises(BundleError, match=r"must have the shape \(members, batch, n\)"):
+        make_bundle(linear_task, policy=linear_policy(linear_task), dynamics=linear_policy(linear_task))

@@ -1,0 +1,146 @@
+"""The composed ONNX graph computes what the equations say, in every shape of rollouts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from demo_control.bundle import Bundle, make_bundle
+from demo_control.onnx_graph import GraphBuilder, make_session
+from demo_control.rollout import NumpyEngine, OnnxEngine
+from demo_control.rollout.cost_graph import GraphNamespace, GraphValue
+from demo_control.rollout.engine import RolloutShape
+from demo_control.tasks import Array, CostTerm, Quantity, Task, load_task
+
+from .conftest import (
+    INPUT_MATRIX,
+    MEMBER_SHIFTS,
+    POLICY_GAIN,
+    STATE_MATRIX,
+    linear_dynamics_model,
+    linear_policy,
+)
+
+HORIZON = 6
+ROWS = 5
+
+
+def step(states: Array, controls: Array, member: int | None) -> Array:
+    shift = np.mean(MEMBER_SHIFTS) if member is None else MEMBER_SHIFTS[member]
+    return states @ STATE_MATRIX.T + controls @ INPUT_MATRIX.T + np.array([0.0, shift])
+
+
+def inputs(lanes: int) -> tuple[Array, Array, Array, Array]:
+    generator = np.random.default_rng(0)
+    return (
+        generator.normal(size=(lanes, ROWS, 2)),
+        generator.normal(size=(HORIZON, lanes, ROWS, 1)),
+        generator.integers(0, 2, size=(HORIZON, lanes, ROWS, 1)).astype(float),
+        generator.uniform(0.5, 2.0, size=HORIZON + 1),
+    )
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_agrees_with_the_numpy_engine(linear_task: Task, linear_bundle: Bundle, average: bool) -> None:
+    shape = RolloutShape(HORIZON, average_members=average, with_policy=True, with_trajectory=True)
+    engine = OnnxEngine(linear_task, linear_bundle, shape)
+    lanes = 1 if average else engine.num_members
+    starts, controls, feedback, weights = inputs(lanes)
+    found = engine.roll_out(starts, controls, feedback, weights)
+    for lane in range(lanes):
+        member = None if average else lane
+
+        def dynamics(x: Array, u: Array, member: int | None = member) -> Array:
+            return step(x, u, member)
+
+        reference = NumpyEngine(linear_task, dynamics, lambda x: x @ POLICY_GAIN.T, shape)
+        one = slice(lane, lane + 1)
+        expected = reference.roll_out(starts[one], controls[:, one], feedback[:, one], weights)
+        np.testing.assert_allclose(found.term_costs[one], expected.term_costs, rtol=1e-5)
+        np.testing.assert_allclose(found.controls[:, one], expected.controls, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found.policy_actions[:, one], expected.policy_actions, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found.observations[:, one], expected.observations, rtol=1e-4, atol=1e-6)
+
+
+def test_every_members_prediction_is_reported(linear_task: Task, linear_bundle: Bundle) -> None:
+    shape = RolloutShape(HORIZON, average_members=True, with_policy=True, with_trajectory=True)
+    found = OnnxEngine(linear_task, linear_bundle, shape).roll_out(*inputs(1))
+    assert found.predictions.shape == (HORIZON, len(MEMBER_SHIFTS), ROWS, 2)
+    np.testing.assert_allclose(found.predictions.mean(axis=1), found.observations[1:, 0], rtol=1e-5, atol=1e-6)
+    spread = found.predictions[:, :, :, 1] - found.predictions[:, 1:2, :, 1]
+    np.testing.assert_allclose(spread, np.array(MEMBER_SHIFTS)[None, :, None] * np.ones((HORIZON, 1, ROWS)), atol=1e-6)
+
+
+def test_controls_are_clipped_to_the_limits(linear_task: Task, linear_bundle: Bundle) -> None:
+    shape = RolloutShape(HORIZON, average_members=False, with_policy=False, with_trajectory=False)
+    engine = OnnxEngine(linear_task, linear_bundle, shape)
+    starts, controls, _, weights = inputs(engine.num_members)
+    found = engine.roll_out(starts, 1e3 * controls, None, weights)
+    assert np.abs(found.controls).max() == linear_task.action_maximum[0]
+
+
+def test_a_value_function_adds_a_terminal_cost(linear_task: Task) -> None:
+    graph = GraphBuilder("value")
+    observation = graph.input("observation", ("batch", 2))
+    graph.output("value", graph.node("MatMul", observation, graph.constant([[2.0], [-1.0]])), ("batch", 1))
+    bundle = make_bundle(
+        linear_task, policy=linear_policy(linear_task), dynamics=linear_dynamics_model(), value=graph.build()
+    )
+    shape = RolloutShape(HORIZON, average_members=True, with_policy=True, with_trajectory=True)
+    engine = OnnxEngine(linear_task, bundle, shape)
+    found = engine.roll_out(*inputs(1))
+    assert engine.num_terms == 4
+    np.testing.assert_allclose(found.term_costs[..., 3], -(found.observations[-1] @ np.array([2.0, -1.0])), rtol=1e-5)
+
+
+def test_the_last_state_costs_as_under_a_zero_action(linear_task: Task, linear_bundle: Bundle) -> None:
+    shape = RolloutShape(HORIZON, average_members=True, with_policy=True, with_trajectory=True)
+    engine = OnnxEngine(linear_task, linear_bundle, shape)
+    starts, controls, feedback, _ = inputs(1)
+    last_only = np.zeros(HORIZON + 1)
+    last_only[-1] = 7.0
+    found = engine.roll_out(starts, controls, feedback, last_only)
+    expected = 7.0 * linear_task.stage_costs(found.observations[-1], np.zeros((1, ROWS, 1)))
+    np.testing.assert_allclose(found.term_costs, expected, rtol=1e-5)
+
+
+def test_cost_functions_draw_the_graph_that_numpy_computes() -> None:
+    """One function with every operation that a cost term may use, for NumPy and for ONNX."""
+
+    def function(x: dict[str, Array], u: dict[str, Array], xp: object) -> Array:
+        a, b, c = x["a"], x["b"], u["c"]
+        terms = (1.0 - a) * 2.0 + b / 3.0 - 1.5 / (2.0 + xp.abs(c)) + (-a) ** 2 + 0.5 * (a - b) - (3.0 + c)
+        smooth = xp.cos(a) + xp.sin(b) + xp.exp(-0.1 * c) + xp.sqrt(xp.abs(a) + 1.0) + xp.abs(b) ** 1.5
+        return terms + smooth + xp.maximum(0.0, a - 0.2) + xp.minimum(b, 0.3) + xp.maximum(a, b)
+
+    graph = GraphBuilder("cost")
+    names = ("a", "b", "c")
+    values = {name: GraphValue(graph, graph.input(name, ("rows",))) for name in names}
+    graph.output("cost", function(values, values, GraphNamespace()).name, ("rows",))
+    data = {name: np.random.default_rng(i).normal(size=20).astype(np.float32) for i, name in enumerate(names)}
+    found = make_session(graph.build()).run(["cost"], data)[0]
+    np.testing.assert_allclose(found, function(data, data, np), rtol=1e-5, atol=1e-5)
+
+
+def test_the_cart_poles_costs_are_the_same_in_both(linear_task: Task) -> None:
+    """The shipped task's cost terms, graph against NumPy, over the whole range of states."""
+    task = load_task("cartpole")
+    graph = GraphBuilder("costs")
+
+    def columns(name: str, quantities: tuple[Quantity, ...]) -> dict[str, GraphValue]:
+        value = graph.input(name, ("rows", len(quantities)))
+        parts = graph.split_node("Split", [value], len(quantities), axis=1) if len(quantities) > 1 else [value]
+        return {q.name: GraphValue(graph, part) for q, part in zip(quantities, parts, strict=True)}
+
+    x, u = columns("x", task.observation), columns("u", task.action)
+    terms: tuple[CostTerm, ...] = task.cost_terms
+    joined = graph.node("Concat", *(t.function(x, u, GraphNamespace()).name for t in terms), axis=1)
+    graph.output("costs", joined, ("rows", len(terms)))
+    generator = np.random.default_rng(0)
+    low = np.array([q.minimum for q in task.observation])
+    high = np.array([q.maximum for q in task.observation])
+    states = generator.uniform(low, high, size=(200, task.observation_dim))
+    actions = generator.uniform(task.action_minimum, task.action_maximum, size=(200, task.action_dim))
+    feeds = {"x": states.astype(np.float32), "u": actions.astype(np.float32)}
+    found = make_session(graph.build()).run(["costs"], feeds)[0]
+    np.testing.assert_allclose(found, task.stage_costs(states, actions), rtol=1e-5, atol=1e-6)

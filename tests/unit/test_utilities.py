@@ -1,0 +1,92 @@
+"""Weights of the utilities: closed forms, invariances, and costs that are no numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from demo_control.mpc.utilities import effective_sample_size, elite_fraction, exponential
+from demo_control.tasks import Array
+
+UTILITIES = {
+    "uniform elites": lambda costs: elite_fraction(costs, 0.3),
+    "elites by return": lambda costs: elite_fraction(costs, 0.3, "return"),
+    "exponential": lambda costs: exponential(costs, 0.7),
+    "exponential, relative": lambda costs: exponential(costs, 0.7, "standard_deviation"),
+}
+
+finite_costs = hnp.arrays(
+    np.float64,
+    hnp.array_shapes(min_dims=1, max_dims=3, max_side=12),
+    elements=st.integers(-1000, 1000).map(float),
+)
+any_costs = hnp.arrays(np.float64, hnp.array_shapes(min_dims=1, max_dims=2, max_side=12), elements=st.floats(width=64))
+
+
+@pytest.mark.parametrize("name", UTILITIES)
+@given(costs=finite_costs)
+def test_weights_sum_to_one_and_ignore_a_constant(name: str, costs: Array) -> None:
+    weights = UTILITIES[name](costs)
+    assert weights.shape == costs.shape
+    assert (weights >= 0.0).all()
+    np.testing.assert_allclose(weights.sum(axis=-1), 1.0)
+    np.testing.assert_allclose(UTILITIES[name](costs + 4096.0), weights, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", UTILITIES)
+@given(costs=any_costs)
+def test_a_cost_that_is_no_number_gets_no_weight(name: str, costs: Array) -> None:
+    weights = UTILITIES[name](costs)
+    finite = np.isfinite(costs)
+    assert np.isfinite(weights).all()
+    assert (weights[~finite] == 0.0).all()
+    np.testing.assert_allclose(weights.sum(axis=-1), finite.any(axis=-1).astype(float))
+
+
+@pytest.mark.parametrize("name", UTILITIES)
+def test_a_cheaper_sample_never_weighs_less(name: str) -> None:
+    costs = np.random.default_rng(0).normal(size=50)
+    weights = UTILITIES[name](costs)[np.argsort(costs)]
+    assert (np.diff(weights) <= 1e-12).all()
+
+
+def test_uniform_elites_are_the_cheapest() -> None:
+    weights = elite_fraction(np.array([3.0, 1.0, 2.0, 5.0, 4.0]), 0.4)
+    np.testing.assert_allclose(weights, [0.0, 0.5, 0.5, 0.0, 0.0])
+
+
+def test_elites_by_return_are_weighted_by_their_gap_to_the_worst_elite() -> None:
+    weights = elite_fraction(np.array([3.0, 1.0, 2.0, 9.0]), 0.75, "return")
+    np.testing.assert_allclose(weights, [0.0, 2.0 / 3.0, 1.0 / 3.0, 0.0])
+
+
+def test_a_share_of_ten_percent_is_ten_of_a_hundred() -> None:
+    """0.1 · 100 is not 10 in binary; the number of elites must be all the same."""
+    for num_samples in range(10, 1000, 10):
+        assert np.count_nonzero(elite_fraction(np.arange(num_samples, dtype=float), 0.1)) == num_samples // 10
+
+
+def test_exponential_is_the_softmax() -> None:
+    costs = np.array([1.0, 2.0, 4.0])
+    expected = np.exp(-costs / 0.5) / np.exp(-costs / 0.5).sum()
+    np.testing.assert_allclose(exponential(costs, 0.5), expected)
+
+
+def test_relative_temperature_makes_weights_independent_of_the_costs_unit() -> None:
+    costs = np.random.default_rng(1).normal(size=(3, 20))
+    np.testing.assert_allclose(
+        exponential(costs, 0.3, "standard_deviation"), exponential(100.0 * costs, 0.3, "standard_deviation")
+    )
+
+
+def test_equal_costs_weigh_the_same() -> None:
+    for name in ("exponential", "exponential, relative"):
+        np.testing.assert_allclose(UTILITIES[name](np.full(8, 5.0)), 1.0 / 8.0)
+
+
+def test_effective_sample_size() -> None:
+    weights = np.array([[0.25, 0.25, 0.25, 0.25], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(effective_sample_size(weights), [4.0, 1.0, 0.0])
