@@ -69,7 +69,8 @@ def _force(_x: Columns, u: Columns, _xp: Namespace) -> Any:  # noqa: ANN401 - se
 
 
 def _rail(x: Columns, _u: Columns, xp: Namespace) -> Any:  # noqa: ANN401 - see CostFunction
-    return xp.maximum(xp.abs(x["cart_position"]) - RAIL_MARGIN_M, 0.0)
+    beyond = xp.maximum(xp.abs(x["cart_position"]) - RAIL_MARGIN_M, 0.0)
+    return beyond * beyond
 
 
 COST_TERMS = (
@@ -78,5 +79,5 @@ COST_TERMS = (
     CostTerm("cart_speed", 0.002, _cart_speed, "Squared velocity of the cart, m²/s²"),
     CostTerm("pole_speed", 0.002, _pole_speed, "Squared angular velocity of the pole, rad²/s²"),
     CostTerm("force", 0.01, _force, "Squared force relative to its limit"),
-    CostTerm("rail", 20.0, _rail, "Distance beyond 80 % of the rail, m"),
+    CostTerm("rail", 20.0, _rail, "Squared distance beyond 80 % of the rail, m²"),
 )
