@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -128,6 +129,24 @@ class Score(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class RecordedRun:
+    """True states of one run, for pictures.
+
+    Attributes:
+        label: Who was in control.
+        times_s: Since the start, rising. Shape=(num_samples,).
+        observations: Shape=(num_samples, observation_dim).
+    """
+
+    label: str
+    times_s: Array
+    observations: Array
+
+
+VideoRenderer = Callable[[Path, Sequence[RecordedRun], Callable[[float], None]], str]
+"""Draws runs side by side into a video file, telling the finished share; returns what drew the pictures."""
+
 PlantFactory = Callable[[str, int, Mapping[str, Scalar]], Plants]
 """Maps (simulator's name, number of plants, settings by name) to plants."""
 
@@ -151,6 +170,8 @@ class Task:
         make_score: Builds a judge for one episode.
         planner: Names and values of the planner settings that measured best for this task.
         training: The same of the training settings, by ``group.name``.
+        bringup: Name of the bring-up that runs the task over ROS, or '' if there is none.
+        render_video: Draws recorded runs, or None if the task has no pictures.
         unit_circles: Pairs of observation names (cosine, sine) that lie on the unit circle.
     """
 
@@ -167,6 +188,8 @@ class Task:
     alive_reward: float = 1.0
     planner: Mapping[str, Scalar] = field(default_factory=dict)
     training: Mapping[str, Scalar] = field(default_factory=dict)
+    bringup: str = ""
+    render_video: VideoRenderer | None = None
     unit_circles: tuple[tuple[str, str], ...] = ()
 
     @property

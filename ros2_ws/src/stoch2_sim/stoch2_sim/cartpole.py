@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from demo_control.tasks import CostTerm, Namespace, Quantity, Task
+from demo_control.tasks import CostTerm, Namespace, Quantity, RecordedRun, Task
 from stoch2_sim.robots.cartpole.parameters import (
     CONTROL_PERIOD_S,
     EPISODE_S,
@@ -41,10 +42,21 @@ def task() -> Task:
         simulators=SIMULATORS,
         make_plants=make_plants,
         make_score=SwingUpScore,
+        bringup="cartpole_swingup",
+        render_video=_render_video,
         unit_circles=(("pole_cosine", "pole_sine"),),
         # The equations agree with MuJoCo and step thirty plants in the time of one.
         training={"collection.simulator": "analytic"},
     )
+
+
+def _render_video(path: Path, runs: Sequence[RecordedRun], progress: Callable[[float], None]) -> str:
+    """See :data:`demo_control.tasks.VideoRenderer`."""
+    # Only here: it needs graphics libraries that a robot does not have.
+    from stoch2_sim.robots.cartpole.video import Run, render_video  # noqa: PLC0415
+
+    drawn = [Run(run.label, run.times_s, run.observations) for run in runs]
+    return render_video(path, drawn, progress=progress)
 
 
 def _upright(x: Columns, _u: Columns, _xp: Namespace) -> Any:  # noqa: ANN401 - see CostFunction
