@@ -1,0 +1,172 @@
+"""Closed-loop studies of the shipped cart-pole bundle: which shift model, which step size, how robust.
+
+    .venv/bin/python benchmarks/cartpole_studies.py shifts        # every shift model × α, learned model
+    .venv/bin/python benchmarks/cartpole_studies.py robustness    # other plants, delays, noise, pushes
+
+Each cell is one ``democtl evaluate``. Results go to docs/experiments/ as CSV and as a Markdown table; a study that was
+interrupted goes on with the cells that are missing.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from demo_control.bundle import default_bundle, load_bundle
+from demo_control.configuration import Scalar
+from demo_control.files import write_text_atomically
+from demo_control.mpc import SHIFT_MODELS
+from demo_control.parallel_evaluation import EvaluationRequest, evaluate, split_settings
+
+TASK = "cartpole"
+DOCS = Path(__file__).resolve().parents[1] / "docs" / "experiments"
+STEP_SIZES = (0.3, 0.6, 0.9, 1.0)
+HORIZONS = {
+    "short": {"horizon": 35, "terminal_weight": 20.0},
+    "long": {"horizon": 50, "terminal_weight": 1.0},
+}
+"""The two combinations of horizon and terminal weight that worked in a study on true dynamics."""
+
+PLANTS: Mapping[str, Mapping[str, Scalar]] = {
+    "nominal": {},
+    "pole mass +20 %": {"pole_mass": 1.2},
+    "pole mass -20 %": {"pole_mass": 0.8},
+    "cart mass +20 %": {"cart_mass": 1.2},
+    "cart mass -20 %": {"cart_mass": 0.8},
+    "delay 1 tick": {"delay_ticks": 1},
+    "delay 1 tick, not compensated": {"delay_ticks": 1, "command_delay_ticks": 0},
+    "delay 2 ticks": {"delay_ticks": 2},
+    "observation noise 0.01": {"observation_noise": 0.01},
+    "pushes of 5 N for 0.1 s": {"push_n": 5.0, "push_s": 0.1},
+    "pole length -20 %": {"pole_length": 0.8},
+    "pole length +20 %": {"pole_length": 1.2},
+}
+
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One evaluation of a study: what its row says, and its settings."""
+
+    labels: Mapping[str, str]
+    controller: str = "demo"
+    simulator: str = "mujoco"
+    settings: Mapping[str, Scalar] = field(default_factory=dict)
+
+
+def run_study(name: str, cells: Sequence[Cell], episodes: int, seed: int) -> list[dict[str, str]]:
+    """Run the cells that are not in the study's CSV file yet, saving after each."""
+    bundle = default_bundle(TASK)
+    digest = load_bundle(bundle).sha256[:12]
+    path = DOCS / f"{name}.csv"
+    rows = list(csv.DictReader(path.open(encoding="utf-8"))) if path.exists() else []
+    keys = [tuple(cell.labels.values()) for cell in cells]
+    done = {
+        tuple(row[name] for name in cells[0].labels): row
+        for row in rows
+        if row["bundle"] == digest and row["episodes"] == str(episodes)
+    }
+    for index, (key, cell) in enumerate(zip(keys, cells, strict=True)):
+        if key not in done:
+            plant, layer = split_settings(cell.settings)
+            request = EvaluationRequest(TASK, bundle, cell.controller, cell.simulator, episodes, seed, plant, layer)
+            done[key] = {**cell.labels, **_figures(evaluate(request)), "bundle": digest}
+            write_text_atomically(path, _csv([done[known] for known in keys if known in done]))
+        typer.echo(f"[{index + 1}/{len(cells)}] " + ", ".join(f"{k} {v}" for k, v in done[key].items()))
+    return [done[key] for key in keys]
+
+
+def _figures(report: Mapping[str, object]) -> dict[str, str]:
+    """The columns of a row that are measured."""
+    low, high = report["success_interval"]  # type: ignore[misc]
+    upright = report.get("time_upright_s_mean")
+    return {
+        "episodes": str(report["episodes"]),
+        "successes": str(report["successes"]),
+        "interval_low": f"{low:.3f}",
+        "interval_high": f"{high:.3f}",
+        "return_mean": f"{report['return_mean']:.1f}",
+        "return_std": f"{report['return_std']:.1f}",
+        "time_upright_s": "" if upright is None else f"{upright:.2f}",
+    }
+
+
+def _csv(rows: Sequence[Mapping[str, str]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _share(row: Mapping[str, str]) -> str:
+    """'49 of 50 (87 to 100 %)'."""
+    low, high = (round(100 * float(row[name])) for name in ("interval_low", "interval_high"))
+    return f"{row['successes']} of {row['episodes']} ({low} to {high} %)"
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rows = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
+
+
+Episodes = Annotated[int, typer.Option(min=1, help="Episodes per cell.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of every cell.")]
+
+
+@app.command()
+def shifts(episodes: Episodes = 50, seed: Seed = 100) -> None:
+    """Every shift model × step size α × horizon, on the learned model."""
+    cells = [
+        Cell(
+            {"shift": shift, "horizon": str(values["horizon"]), "step_size": str(step_size)},
+            settings={"shift": shift, "step_size": step_size, **values},
+        )
+        for values in HORIZONS.values()
+        for shift in SHIFT_MODELS
+        for step_size in STEP_SIZES
+    ]
+    rows = run_study("cartpole_shifts", cells, episodes, seed)
+    parts = []
+    for values in HORIZONS.values():
+        horizon = str(values["horizon"])
+        lines = []
+        for shift in SHIFT_MODELS:
+            mine = [row for row in rows if row["shift"] == shift and row["horizon"] == horizon]
+            lines.append([f"`{shift}`", *(_share(row) for row in mine)])
+        head = ["Φ", *(f"α = {step_size:g}" for step_size in STEP_SIZES)]
+        title = f"Horizon {horizon} steps, terminal weight {values['terminal_weight']:g}"
+        parts.append(f"**{title}**\n\n{_table(head, lines)}")
+    write_text_atomically(DOCS / "cartpole_shifts_table.md", "\n".join(parts))
+
+
+@app.command()
+def robustness(episodes: Episodes = 100, seed: Seed = 0) -> None:
+    """The shipped settings on plants other than the one the model was trained on."""
+    cells = [
+        Cell({"plant": "nominal", "controller": "policy alone", "simulator": "mujoco"}, controller="policy"),
+        *(
+            Cell({"plant": name, "controller": "policy + layer", "simulator": "mujoco"}, settings=settings)
+            for name, settings in PLANTS.items()
+        ),
+        Cell({"plant": "nominal", "controller": "policy + layer", "simulator": "pybullet"}, simulator="pybullet"),
+    ]
+    rows = run_study("cartpole_robustness", cells, episodes, seed)
+    lines = [
+        [row["plant"], row["controller"], row["simulator"], _share(row), f"{row['return_mean']} ± {row['return_std']}",
+         row["time_upright_s"] or "–"]
+        for row in rows
+    ]  # fmt: skip
+    head = ["plant", "controller", "simulator", "success (95 % interval)", "return", "upright after, s"]
+    write_text_atomically(DOCS / "cartpole_robustness_table.md", _table(head, lines))
+
+
+if __name__ == "__main__":
+    app()
