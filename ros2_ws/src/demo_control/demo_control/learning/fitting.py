@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,6 +48,20 @@ class FitReport:
     curve: list[tuple[int, float, float]] = field(default_factory=list)
     held_out_errors: Array = field(default_factory=lambda: np.zeros(0))
     steps: int = 0
+
+    def as_mapping(self) -> dict[str, object]:
+        """The report as JSON."""
+        return {**asdict(self), "held_out_errors": self.held_out_errors.tolist()}
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> FitReport:
+        """The inverse of :meth:`as_mapping`.
+
+        Raises:
+            KeyError, TypeError, ValueError: Not such a report.
+        """
+        curve = [(int(step), float(loss), float(error)) for step, loss, error in values["curve"]]
+        return cls(curve, np.array(values["held_out_errors"], dtype=float), int(values["steps"]))
 
 
 def bootstraps(starts: Indices, num_members: int, generator: np.random.Generator) -> Indices:

@@ -89,6 +89,15 @@ class RunFolder:
         save(result, path)
         return result
 
+    def resumed(self, name: str, load: Callable[[Path], T]) -> T | None:
+        """What a stage that saves its own progress has saved, or None.
+
+        Raises:
+            ConfigurationError: The file cannot be read.
+        """
+        path = self.file(name)
+        return self._loaded(path, load) if path.exists() else None
+
     def _loaded(self, path: Path, load: Callable[[Path], T]) -> T:
         try:
             return load(path)

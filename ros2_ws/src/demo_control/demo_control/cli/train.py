@@ -1,0 +1,80 @@
+"""``democtl train``: from a seed to an accepted bundle."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from demo_control.cli.output import error_console, fail, one_line_errors
+from demo_control.configuration import parse_assignments
+from demo_control.tasks import load_task
+
+EXIT_REJECTED = 1
+"""Exit code of a run whose model failed the closed-loop check."""
+
+EXIT_INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
+def command(
+    task: Annotated[str, typer.Argument(help="Name of the task, for example cartpole.")],
+    seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run and the bundle; out/train-TASK-SEED by default."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="group.name=value of a stage; may be given again.", metavar="NAME=VALUE"),
+    ] = None,
+) -> None:
+    """Train policy and model, check them in the closed loop, and write the bundle.
+
+    An interrupted run goes on where it was when the same command is given again.
+    """
+    if importlib.util.find_spec("torch") is None:
+        fail("training needs PyTorch, which is not installed here: run 'make train-setup'")
+    from demo_control.learning.pipeline import Outcome, train  # noqa: PLC0415 - needs torch
+    from demo_control.learning.progress import ConsoleReporter  # noqa: PLC0415
+    from demo_control.learning.settings import TrainingSettings  # noqa: PLC0415
+
+    directory = out or Path("out") / f"train-{task}-{seed}"
+    console = error_console()
+    reporter = ConsoleReporter(console)
+    outcome: Outcome | None = None
+    with one_line_errors():
+        loaded = load_task(task)
+        chosen = TrainingSettings.for_task(loaded, parse_assignments(settings or []))
+        try:
+            outcome = train(loaded, chosen, seed, directory, reporter)
+        except KeyboardInterrupt:
+            reporter.close()
+            again = shlex.join(["democtl", *sys.argv[1:]])
+            console.print(f"Interrupted. To go on: {again}", soft_wrap=True, markup=False)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        finally:
+            reporter.close()
+    demo = outcome.demo
+    if not outcome.accepted:
+        console.print(
+            f"Rejected: {demo.successes} of {demo.episodes} episodes succeed, {outcome.needed} are "
+            f"needed; the bundle was not exported (it lies in {outcome.directory} for inspection). "
+            f"Look at the curves in {directory / 'curves'}; try more rounds "
+            f"(--set collection.rounds=10), longer fits (--set final_fit.steps=10000) or another "
+            f"seed, each with another --out.",
+            style="red",
+            soft_wrap=True,
+            markup=False,
+        )
+        raise typer.Exit(EXIT_REJECTED)
+    console.print(
+        f"Accepted: {demo.successes} of {demo.episodes} episodes succeed "
+        f"(policy alone {outcome.policy.successes}). Bundle and card: {outcome.directory}",
+        soft_wrap=True,
+        markup=False,
+    )

@@ -1,0 +1,264 @@
+"""The stages of a training run; each is computed from the seed alone and kept as a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from demo_control.bundle import Bundle, make_bundle
+from demo_control.controllers import make_controller
+from demo_control.evaluation import Episodes, run_episodes
+from demo_control.layer import LayerSettings
+from demo_control.learning.ars import AugmentedRandomSearch, SearchState
+from demo_control.learning.collection import (
+    collect_first,
+    collect_round,
+    simulator_name,
+    successes,
+)
+from demo_control.learning.dataset import Dataset
+from demo_control.learning.ensemble import Ensemble
+from demo_control.learning.fitting import FitReport, FitSettings, fit
+from demo_control.learning.progress import Reporter
+from demo_control.learning.run_folder import RunFolder
+from demo_control.learning.seeding import Purpose, stream
+from demo_control.learning.settings import TrainingSettings
+from demo_control.learning.storage import load_json, save_json
+from demo_control.policies import linear_policy_model
+from demo_control.tasks import Task
+
+ACCEPTANCE_BATCH = 25
+"""Episodes per call of the controller: the batch that ``democtl evaluate`` uses too."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every stage needs.
+
+    Attributes:
+        task: What is trained for.
+        settings: Of all stages.
+        seed: Of everything random.
+        folder: Where checkpoints lie.
+        reporter: Told what goes on.
+        layer: Settings of the layer that collects data and is accepted.
+    """
+
+    task: Task
+    settings: TrainingSettings
+    seed: int
+    folder: RunFolder
+    reporter: Reporter
+    layer: LayerSettings
+
+
+def search_policy(run: Run) -> SearchState:
+    """The stage 'policy': augmented random search, saved at every evaluation."""
+    settings, path = run.settings.search, run.folder.file("policy.npz")
+    plants = run.task.make_plants(simulator_name(run.task, run.settings.collection), 2 * settings.num_directions, {})
+    state = run.folder.resumed("policy.npz", SearchState.load)
+    search = AugmentedRandomSearch(run.task, plants, settings, run.seed, state)
+    run.reporter.start("policy: augmented random search", settings.iterations)
+
+    def after_iteration(state: SearchState) -> None:
+        if state.iteration % settings.evaluation_interval == 0 or search.finished:
+            state.save(path)
+        text = f"return {state.curve[-1, 1]:.1f}, best evaluated {state.best_return:.1f}"
+        run.reporter.advance(state.iteration, text)
+
+    try:
+        search.run(after_iteration)
+    finally:
+        plants.close()
+    run.reporter.finish(f"return {search.state.best_return:.1f}")
+    return search.state
+
+
+def policy_model(run: Run, state: SearchState) -> onnx.ModelProto:
+    """The best policy as ONNX."""
+    best, task = state.best, run.task
+    return linear_policy_model(best.weights, best.bias, best.mean, best.scale, task.action_minimum, task.action_maximum)
+
+
+def first_data(run: Run, state: SearchState) -> Dataset:
+    """The stage 'data': random actions and the noisy policy."""
+    run.reporter.start("data: random actions and noisy policy", 1)
+    make = partial(collect_first, run.task, state.best, run.settings.collection, run.seed)
+    dataset = run.folder.checkpoint("data-first.npz", make, Dataset.save, Dataset.load)
+    run.reporter.finish(f"{dataset.num_transitions} transitions")
+    return dataset
+
+
+def fit_model(run: Run, index: int, dataset: Dataset, settings: FitSettings) -> tuple[Ensemble, FitReport]:
+    """The stage 'model': a new ensemble on all data so far.
+
+    Args:
+        run: The run.
+        index: Number of the fit.
+        dataset: What to fit to.
+        settings: How.
+    """
+    run.reporter.start(f"model {index}: {run.settings.network.num_members} members", settings.steps)
+
+    def after_look(report: FitReport) -> None:
+        step, loss, error = report.curve[-1]
+        run.reporter.advance(step, f"loss {loss:.3f}, hold-out {error:.5f}")
+
+    def make() -> tuple[Ensemble, FitReport]:
+        generator = stream(run.seed, Purpose.FIT, index)
+        return fit(
+            run.task,
+            dataset,
+            network=run.settings.network,
+            settings=settings,
+            generator=generator,
+            after_look=after_look,
+        )
+
+    def save(result: tuple[Ensemble, FitReport], path: Path) -> None:
+        save_json(path.with_suffix(".json"), result[1].as_mapping())
+        result[0].save(path)
+
+    def load(path: Path) -> tuple[Ensemble, FitReport]:
+        report = FitReport.from_mapping(load_json(path.with_suffix(".json")))
+        return Ensemble.load(path, run.task, run.settings.network), report
+
+    ensemble, report = run.folder.checkpoint(f"model-{index:02d}.pt", make, save, load)
+    best = float(np.sort(report.held_out_errors)[0])
+    run.reporter.finish(f"hold-out error {best:.5f} of the best member, {report.steps} steps")
+    return ensemble, report
+
+
+@dataclass(frozen=True)
+class Round:
+    """What the layer did in one round.
+
+    Attributes:
+        data: The new transitions.
+        figures: transitions (before the round), episodes, successes, return_mean, return_deviation.
+    """
+
+    data: Dataset
+    figures: Mapping[str, float]
+
+
+def run_round(run: Run, index: int, policy: onnx.ModelProto, dynamics: onnx.ModelProto, transitions: int) -> Round:
+    """The stage 'round': episodes of the layer itself with the model so far.
+
+    Args:
+        run: The run.
+        index: Number of the round.
+        policy: policy.onnx.
+        dynamics: dynamics.onnx.
+        transitions: How many it was fitted to, for the curve.
+    """
+    settings = run.settings.collection
+    run.reporter.start(f"round {index}: {settings.round_episodes} episodes of the layer", 1)
+
+    def make() -> Round:
+        bundle = make_bundle(run.task, policy=policy, dynamics=dynamics)
+        data, recording = collect_round(run.task, bundle, run.layer, settings, run.seed, index)
+        figures = {
+            "transitions": transitions,
+            "episodes": len(recording.returns),
+            "successes": successes(run.task, recording),
+            "return_mean": float(recording.returns.mean()),
+            "return_deviation": float(recording.returns.std()),
+        }
+        return Round(data, figures)
+
+    def save(result: Round, path: Path) -> None:
+        save_json(path.with_suffix(".json"), dict(result.figures))
+        result.data.save(path)
+
+    def load(path: Path) -> Round:
+        figures = {name: float(str(v)) for name, v in load_json(path.with_suffix(".json")).items()}
+        return Round(Dataset.load(path), figures)
+
+    result = run.folder.checkpoint(f"data-round-{index:02d}.npz", make, save, load)
+    figures = result.figures
+    run.reporter.finish(
+        f"{figures['successes']:.0f} of {figures['episodes']:.0f} succeed under noise, "
+        f"return {figures['return_mean']:.0f}"
+    )
+    return result
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """A closed-loop check.
+
+    Attributes:
+        controller: 'policy' or 'demo'.
+        simulator: Where.
+        episodes: How many.
+        successes: How many of them succeeded.
+        return_mean: Of all episodes.
+        return_deviation: Of all episodes.
+    """
+
+    controller: str
+    simulator: str
+    episodes: int
+    successes: int
+    return_mean: float
+    return_deviation: float
+
+
+def check_closed_loop(run: Run, controller: str, bundle: Bundle) -> Acceptance:
+    """The stage 'acceptance': full episodes, judged as ``democtl evaluate`` judges them.
+
+    Args:
+        run: The run.
+        controller: 'policy' (to compare with) or 'demo'.
+        bundle: The finished bundle.
+    """
+    settings = run.settings.acceptance
+    simulator = settings.simulator or run.task.simulators[0]
+    seed = int(stream(run.seed, Purpose.ACCEPTANCE).integers(2**31))
+    who = "layer" if controller == "demo" else "policy alone"
+    steps = round(run.task.episode_s / run.task.control_period_s)
+    starts = range(0, settings.episodes, ACCEPTANCE_BATCH)
+    run.reporter.start(f"acceptance: {who} in {simulator}", steps * len(starts))
+
+    def make() -> Acceptance:
+        batches: list[Episodes] = []
+        for first in starts:
+            count = min(ACCEPTANCE_BATCH, settings.episodes - first)
+            behind = steps * len(batches)
+            done = sum(batch.successes for batch in batches)
+            progress = partial(_advance, run.reporter, behind, f"{done} of {first} succeeded")
+            act = make_controller(controller, run.task, bundle, run.layer, count)
+            plants = run.task.make_plants(simulator, count, {})
+            try:
+                batches.append(run_episodes(run.task, plants, act, seed, first_episode=first, progress=progress))
+            finally:
+                plants.close()
+        returns = np.concatenate([batch.returns for batch in batches])
+        return Acceptance(
+            controller=controller,
+            simulator=simulator,
+            episodes=settings.episodes,
+            successes=sum(batch.successes for batch in batches),
+            return_mean=float(returns.mean()),
+            return_deviation=float(returns.std()),
+        )
+
+    result = run.folder.checkpoint(
+        f"acceptance-{controller}.json",
+        make,
+        lambda result, path: save_json(path, asdict(result)),
+        lambda path: Acceptance(**load_json(path)),  # type: ignore[arg-type]
+    )
+    run.reporter.finish(f"{result.successes} of {result.episodes} succeed, return {result.return_mean:.0f}")
+    return result
+
+
+def _advance(reporter: Reporter, behind: int, text: str, done: int, _total: int) -> None:
+    """Progress of one batch of episodes, as progress of the stage."""
+    reporter.advance(behind + done, text)

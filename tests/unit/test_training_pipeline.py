@@ -1,0 +1,319 @@
+"""The whole training run on a small plant: result, resuming, refusal, and what people see."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from rich.console import Console
+from typer import Typer
+from typer.testing import CliRunner
+
+from demo_control.bundle import load_bundle
+from demo_control.configuration import ConfigurationError, Scalar
+from demo_control.learning.progress import ConsoleReporter
+from demo_control.tasks import Array, CostTerm, Plants, Quantity, Score, Task
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.train
+
+from demo_control.cli import train as train_command  # noqa: E402
+from demo_control.learning.pipeline import Outcome, train  # noqa: E402
+from demo_control.learning.settings import TrainingSettings  # noqa: E402
+
+TINY: dict[str, Scalar] = {
+    "search.iterations": 4,
+    "search.num_directions": 2,
+    "search.num_top_directions": 1,
+    "search.evaluation_interval": 2,
+    "search.episode_s": 1.0,
+    "collection.random_episodes": 4,
+    "collection.random_episode_s": 1.0,
+    "collection.policy_episodes": 4,
+    "collection.policy_episode_s": 1.0,
+    "collection.rounds": 2,
+    "collection.round_episodes": 2,
+    "network.num_members": 3,
+    "network.num_elites": 2,
+    "network.hidden_units": 8,
+    "fit.steps": 20,
+    "fit.evaluation_interval": 10,
+    "final_fit.steps": 30,
+    "final_fit.evaluation_interval": 10,
+    "acceptance.episodes": 2,
+    "acceptance.success_rate": 0.0,
+}
+
+
+class SlidingPlants:
+    """A mass on a line, pushed by a force."""
+
+    def __init__(self, num_plants: int) -> None:
+        self.num_plants = num_plants
+        self._states = np.zeros((num_plants, 2))
+
+    def reset(self, generators: Sequence[np.random.Generator]) -> Array:
+        self._states = np.stack([generator.standard_normal(2) for generator in generators])
+        return self.true_observations()
+
+    def step(self, actions: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
+        velocity = self._states[:, 1] + 0.1 * actions[:, 0]
+        self._states = np.column_stack([self._states[:, 0] + 0.1 * velocity, velocity])
+        return self.true_observations(), np.zeros(self.num_plants, dtype=bool)
+
+    def true_observations(self) -> Array:
+        return self._states.copy()
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+class Still:
+    """Success: still near the origin at the end."""
+
+    def __init__(self) -> None:
+        self._last = np.full(2, np.inf)
+
+    def update(self, time_s: float, observation: Array, failed: bool) -> None:
+        self._last = observation
+
+    def result(self) -> dict[str, float | bool]:
+        return {"success": bool(np.abs(self._last).max() < 0.5)}
+
+
+def make_plants(simulator: str, num_plants: int, settings: Mapping[str, Scalar]) -> Plants:
+    return SlidingPlants(num_plants)
+
+
+def make_score() -> Score:
+    return Still()
+
+
+def sliding_task() -> Task:
+    return Task(
+        name="sliding",
+        observation=(Quantity("position", "m", -5.0, 5.0), Quantity("velocity", "m/s", -5.0, 5.0)),
+        action=(Quantity("force", "N", -2.0, 2.0),),
+        control_period_s=0.1,
+        episode_s=2.0,
+        cost_terms=(
+            CostTerm("position", 1.0, lambda x, u, _: x["position"] * x["position"], "Off."),
+            CostTerm("effort", 0.1, lambda x, u, _: u["force"] * u["force"], "Effort."),
+        ),
+        model_inputs=("velocity",),
+        simulators=("numpy",),
+        make_plants=make_plants,
+        make_score=make_score,
+        planner={"num_samples": 8, "horizon": 5},
+        training=TINY,
+    )
+
+
+class Interrupter:
+    """Counts what it is told and presses Ctrl-C at one of the calls."""
+
+    def __init__(self, at: int | None = None) -> None:
+        self.calls = 0
+        self._at = at
+
+    def _count(self) -> None:
+        self.calls += 1
+        if self.calls == self._at:
+            raise KeyboardInterrupt
+
+    def start(self, stage: str, total: int) -> None:
+        self._count()
+
+    def advance(self, done: int, text: str) -> None:
+        self._count()
+
+    def finish(self, text: str) -> None:
+        self._count()
+
+
+def run(directory: Path, at: int | None = None, **changed: Scalar) -> tuple[Outcome, int]:
+    task = sliding_task()
+    dotted = {name.replace("__", "."): value for name, value in changed.items()}
+    settings = TrainingSettings.for_task(task, dotted)
+    reporter = Interrupter(at)
+    return train(task, settings, 3, directory, reporter), reporter.calls
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fixed_revision() -> Iterator[None]:
+    """Somebody may be working on this very source tree."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("demo_control.learning.pipeline.git_revision", lambda: "0123abc")
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
+    directory = tmp_path_factory.mktemp("finished") / "run"
+    outcome, calls = run(directory)
+    assert outcome.accepted
+    assert outcome.directory == directory
+    return directory, calls
+
+
+def test_writes_a_valid_bundle_with_card_and_curves(finished: tuple[Path, int]) -> None:
+    directory, _ = finished
+    bundle = load_bundle(directory, sliding_task())
+    provenance, metrics = bundle.contract.provenance, bundle.contract.metrics
+    assert provenance["command"] == "democtl train sliding --seed 3"
+    assert provenance["parity"] <= 1e-5
+    assert metrics["accepted"] is True
+    assert metrics["demo"]["episodes"] == 2
+    assert bundle.contract.members == 2
+    card = (directory / "README.md").read_text()
+    for name in ("policy_return", "model_loss", "rounds", "horizon_error"):
+        assert f"curves/{name}.png" in card
+        assert (directory / "curves" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        table = (directory / "curves" / f"{name}.csv").read_text().splitlines()
+        assert len(table) >= 2
+    assert not list(directory.rglob(".*")), "nothing half-written is left"
+
+
+def test_interrupted_anywhere_the_result_is_the_same(finished: tuple[Path, int], tmp_path: Path) -> None:
+    directory, calls = finished
+    expected = load_bundle(directory).sha256
+    interrupted = tmp_path / "run"
+    for at in range(2, calls, 7):
+        # A resumed run reports less, so the last interrupts come too late to happen.
+        with contextlib.suppress(KeyboardInterrupt):
+            run(interrupted, at)
+    run(interrupted)
+    assert load_bundle(interrupted).sha256 == expected
+
+
+def test_a_finished_run_only_reports_again(finished: tuple[Path, int]) -> None:
+    directory, calls = finished
+    before = load_bundle(directory).sha256
+    _, again = run(directory)
+    assert again < calls
+    assert load_bundle(directory).sha256 == before
+
+
+def test_another_request_in_the_same_folder_is_refused(finished: tuple[Path, int]) -> None:
+    with pytest.raises(ConfigurationError, match=r"fit\.steps = 20, asked for 25"):
+        run(finished[0], fit__steps=25)
+
+
+def test_a_folder_with_a_foreign_bundle_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "contract.json").write_text("{}")
+    with pytest.raises(ConfigurationError, match="holds a bundle already"):
+        run(tmp_path)
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, at=12)
+    (tmp_path / "checkpoints" / "policy.npz").write_bytes(b"no archive")
+    with pytest.raises(ConfigurationError, match=r"policy\.npz' cannot be read"):
+        run(tmp_path)
+
+
+def test_a_model_that_fails_is_not_exported(tmp_path: Path) -> None:
+    # Untrained for all purposes, and every episode would have to succeed.
+    outcome, _ = run(tmp_path, acceptance__success_rate=1.0, final_fit__steps=1, fit__steps=1)
+    assert not outcome.accepted
+    assert not (tmp_path / "contract.json").exists()
+    rejected = load_bundle(tmp_path / "rejected")
+    assert rejected.contract.metrics["accepted"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("fit.stepps", 3, "did you mean 'steps'"),
+        ("steps", 3, "unknown setting 'steps'; names are group.name"),
+        ("fitt.steps", 3, "unknown setting 'fitt.steps'"),
+        ("fit.steps", 0, "must be at least 1"),
+        ("network.num_elites", 9, "must be at most num_members"),
+    ],
+)
+def test_wrong_settings_are_named(name: str, value: Scalar, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        TrainingSettings.for_task(sliding_task(), {name: value})
+
+
+def test_elites_must_divide_the_samples(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="must divide the layer's num_samples = 8"):
+        run(tmp_path, network__num_elites=3)
+
+
+def test_plain_lines_where_there_is_no_terminal() -> None:
+    times = iter([0.0, 11.0, 12.0, 30.0])
+    text = io.StringIO()
+    reporter = ConsoleReporter(Console(file=text), clock=lambda: next(times))
+    reporter.start("stage", 10)
+    reporter.advance(1, "loss 3")
+    reporter.advance(2, "loss 2")
+    reporter.finish("loss 1")
+    assert text.getvalue().splitlines() == [
+        "  1/10  loss 3  about 99 s left",
+        "stage: loss 1  (30 s)",
+    ]
+
+
+def command_line(monkeypatch: pytest.MonkeyPatch, task: Task) -> Typer:
+    monkeypatch.setattr(train_command, "load_task", lambda _: task)
+    app = Typer()
+    app.command()(train_command.command)
+    return app
+
+
+def test_command_line_accepts_rejects_and_resumes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    app = command_line(monkeypatch, sliding_task())
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["sliding", "--seed", "1"])
+    assert result.exit_code == 0, result.output
+    assert "Accepted: " in result.output
+    contract = json.loads((tmp_path / "out/train-sliding-1/contract.json").read_text())
+    assert contract["provenance"]["seed"] == 1
+
+    impossible = replace(sliding_task(), make_score=NeverGood)
+    app = command_line(monkeypatch, impossible)
+    arguments = ["sliding", "--out", "other", "--set", "acceptance.success_rate=1.0"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert "Rejected: 0 of 2 episodes succeed, 2 are needed" in result.output
+
+    result = CliRunner().invoke(app, ["sliding", "--set", "fit.steps=many"])
+    assert result.exit_code == 2
+    assert "expected int" in result.output
+
+
+def test_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    app = command_line(monkeypatch, sliding_task())
+    monkeypatch.setattr(
+        "demo_control.learning.pipeline.search_policy", lambda _: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    monkeypatch.setattr("sys.argv", ["democtl", "train", "sliding", "--out", "a b"])
+    result = CliRunner().invoke(app, ["sliding", "--out", str(tmp_path / "run")])
+    assert result.exit_code == 130
+    assert "To go on: democtl train sliding --out 'a b'" in result.output
+
+
+def test_without_torch_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = command_line(monkeypatch, sliding_task())
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    result = CliRunner().invoke(app, ["sliding"])
+    assert result.exit_code == 2
+    assert "make train-setup" in result.output
+    assert len(result.output.strip().splitlines()) == 1
+
+
+class NeverGood:
+    def update(self, time_s: float, observation: Array, failed: bool) -> None:
+        """Not even looked at."""
+
+    def result(self) -> dict[str, float | bool]:
+        return {"success": False}
