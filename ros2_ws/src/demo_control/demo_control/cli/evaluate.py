@@ -63,7 +63,8 @@ def _print(report: dict[str, object]) -> None:
     """The report as a short table."""
     table = Table(show_header=False, title=f"{report['task']}: {report['controller']} in {report['simulator']}")
     rows = {
-        "success": f"{report['successes']} of {report['episodes']}  (95 % interval {_percent(report['success_interval'])})",
+        "success": f"{report['successes']} of {report['episodes']}",
+        "95 % interval": _percent(report["success_interval"]),
         "return": f"{report['return_mean']:.1f} ± {report['return_std']:.1f}",
     }
     for name, value in report.items():
