@@ -1,0 +1,119 @@
+"""A ROS node inside the process that launches: hears everything, and drives the others through their lifecycle."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rclpy
+from demo_msgs.msg import Action, Observation, PlannerStatus
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.task import Future
+
+from demo_control.bringup.description import BringUp
+from demo_control.bringup.recording import Recording, make_recording
+from demo_control.nodes.messages import seconds_between
+from demo_control.nodes.quality import DIAGNOSTICS, RECORDING
+
+CONFIGURE = Transition.TRANSITION_CONFIGURE
+ACTIVATE = Transition.TRANSITION_ACTIVATE
+
+_TOPICS = {
+    "ground_truth": Observation,
+    "applied_action": Action,
+    "action": Action,
+    "nominal_action": Action,
+    "planner_status": PlannerStatus,
+}
+_LAYER_TOPICS = ("nominal_action", "planner_status")
+
+
+class Monitor:
+    """Records a run. Has its own context, so that it leaves signal handlers and other ROS code alone.
+
+    Args:
+        bringup: What is run.
+    """
+
+    def __init__(self, bringup: BringUp) -> None:
+        self._context = Context()
+        rclpy.init(context=self._context, args=[])
+        self._node = rclpy.create_node("democtl_monitor", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._messages: dict[str, list[Any]] = {topic: [] for topic in _TOPICS}
+        without = () if bringup.arguments.use_layer else _LAYER_TOPICS
+        self._subscriptions = {
+            topic: self._node.create_subscription(kind, topic, self._messages[topic].append, RECORDING)
+            for topic, kind in _TOPICS.items()
+            if topic not in without
+        }
+        self.health: dict[str, str] = {}
+        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
+        self._clients = {
+            node.name: self._node.create_client(ChangeState, f"{node.name}/change_state")
+            for node in bringup.nodes
+            if node.lifecycle
+        }
+
+    def spin(self, timeout_s: float) -> None:
+        """Handle what has come; wait for at most ``timeout_s`` if nothing has."""
+        self._executor.spin_once(timeout_sec=timeout_s)
+
+    def ready(self, name: str) -> bool:
+        """Whether a node offers its lifecycle services."""
+        return bool(self._clients[name].service_is_ready())
+
+    def change_state(self, name: str, transition: int) -> Future:
+        """Ask a node for a transition; the future's result has ``success``."""
+        return self._clients[name].call_async(ChangeState.Request(transition=Transition(id=transition)))
+
+    def unmatched(self) -> list[str]:
+        """Topics of the bring-up that no publisher of is heard yet, or that nobody but us listens to."""
+        missing = [topic for topic, sub in self._subscriptions.items() if not sub.get_publisher_count()]
+        listened = ("observation", "action", *(["nominal_action"] if "nominal_action" in self._subscriptions else []))
+        missing += [topic for topic in listened if not self._listeners(topic)]
+        return sorted(set(missing))
+
+    def rivals(self) -> list[str]:
+        """Control topics that more than one node publishes on: another robot runs in the same ROS domain."""
+        topics = ("observation", "action", "ground_truth", "nominal_action")
+        return [topic for topic in topics if self._node.count_publishers(topic) > 1]
+
+    def elapsed_s(self) -> float:
+        """Time of the run so far, by the stamps of the true states."""
+        truth = self._messages["ground_truth"]
+        return seconds_between(truth[0].header.stamp, truth[-1].header.stamp) if truth else 0.0
+
+    def num_commands(self) -> int:
+        """Commands heard so far."""
+        return len(self._messages["action"])
+
+    def recording(self) -> Recording:
+        """Everything heard."""
+        heard = self._messages
+        return make_recording(
+            heard["ground_truth"],
+            heard["nominal_action"] or heard["action"],
+            heard["action"],
+            heard["applied_action"],
+            heard["planner_status"],
+        )
+
+    def close(self) -> None:
+        """Leave the ROS graph."""
+        self._executor.shutdown()
+        self._node.destroy_node()
+        self._context.try_shutdown()
+
+    def _listeners(self, topic: str) -> int:
+        """Subscriptions of others."""
+        own = 1 if topic in self._subscriptions else 0
+        return int(self._node.count_subscribers(topic)) - own
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self.health[status.name.lstrip("/")] = status.message

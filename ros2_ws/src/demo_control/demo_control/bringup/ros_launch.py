@@ -1,0 +1,120 @@
+"""Turns a bring-up into a LaunchDescription for `ros2 launch`; the only module that imports launch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction, RegisterEventHandler
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown, matches_action
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode, Node
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+from lifecycle_msgs.msg import Transition
+
+from demo_control.bringup.description import NodeDescription, load_recipe
+from demo_control.configuration import Entry, parse_assignments
+from launch import LaunchDescription
+
+
+def launch_description(name: str) -> LaunchDescription:
+    """The launch description of an installed bring-up.
+
+    Nodes are configured and activated one after the other, in the bring-up's order. The end of the node that ends the
+    run ends all; the unexpected end of any node, or a refused transition, ends all and fails the launch.
+
+    Args:
+        name: Of the bring-up.
+
+    Raises:
+        ConfigurationError: No such bring-up.
+    """
+    recipe = load_recipe(name)
+    entries = list(recipe.arguments.entries())
+
+    def start(context: Any) -> list[Any]:  # noqa: ANN401 - launch has no types
+        texts = {entry.name: LaunchConfiguration(entry.name).perform(context) for entry in entries}
+        values = {entry.name: _value(entry, texts[entry.name]) for entry in entries}
+        bringup = recipe.make(recipe.arguments.from_mapping(values, source=name))
+        return _actions(bringup.nodes)
+
+    declarations = [_declaration(entry) for entry in entries]
+    return LaunchDescription([*declarations, OpaqueFunction(function=start)])
+
+
+def _declaration(entry: Entry) -> DeclareLaunchArgument:
+    """One launch argument, with what `ros2 launch --show-args` says of it."""
+    return DeclareLaunchArgument(
+        entry.name,
+        default_value=_text(entry.default),
+        description=f"{entry.description.text} ({entry.description.allowed()})",
+        choices=list(entry.description.choices) or None,
+    )
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _value(entry: Entry, text: str) -> object:
+    """The value of a launch argument's text; its type is checked by the arguments' class."""
+    return text if entry.type is str else parse_assignments([f"{entry.name}={text}"])[entry.name]
+
+
+def _actions(descriptions: tuple[NodeDescription, ...]) -> list[Any]:
+    """Start all nodes, then take the lifecycle nodes to active, one after the other."""
+    nodes = {description.name: _node(description) for description in descriptions}
+    managed = [nodes[description.name] for description in descriptions if description.lifecycle]
+    handlers: list[Any] = [_on_exit(nodes[description.name], description) for description in descriptions]
+    for node, following in zip(managed, [*managed[1:], None], strict=True):
+        then = [] if following is None else [_change(following, Transition.TRANSITION_CONFIGURE)]
+        handlers += [
+            _on_transition(node, "configuring", "inactive", [_change(node, Transition.TRANSITION_ACTIVATE)]),
+            _on_transition(node, "activating", "active", then),
+            _on_transition(node, "configuring", "unconfigured", [OpaqueFunction(function=_refused, args=[node])]),
+            _on_transition(node, "activating", "inactive", [OpaqueFunction(function=_refused, args=[node])]),
+        ]
+    first = [_change(managed[0], Transition.TRANSITION_CONFIGURE)] if managed else []
+    return [*handlers, *nodes.values(), *first]
+
+
+def _node(description: NodeDescription) -> Node:
+    """The action that starts one node."""
+    options = {
+        "package": description.package,
+        "executable": description.executable,
+        "name": description.name,
+        "namespace": "",
+        "parameters": [dict(description.parameters)],
+        "remappings": list(description.remappings.items()),
+        "output": "screen",
+    }
+    return LifecycleNode(**options) if description.lifecycle else Node(**options)
+
+
+def _change(node: LifecycleNode, transition: int) -> EmitEvent:
+    return EmitEvent(event=ChangeState(lifecycle_node_matcher=matches_action(node), transition_id=transition))
+
+
+def _on_transition(node: LifecycleNode, start: str, goal: str, entities: list[Any]) -> RegisterEventHandler:
+    handler = OnStateTransition(target_lifecycle_node=node, start_state=start, goal_state=goal, entities=entities)
+    return RegisterEventHandler(handler)
+
+
+def _refused(_context: Any, node: LifecycleNode) -> None:  # noqa: ANN401 - launch has no types
+    """Fail the launch: launch ends with exit code 1 when a handler raises."""
+    raise RuntimeError(f"node '{node.node_name}' refused a transition; its output above says why")
+
+
+def _on_exit(node: Node, description: NodeDescription) -> RegisterEventHandler:
+    """What the end of a node means."""
+
+    def ended(event: Any, context: Any) -> list[Any] | None:  # noqa: ANN401 - launch has no types
+        if context.is_shutdown:
+            return None
+        if description.ends_run and event.returncode == 0:
+            return [EmitEvent(event=Shutdown(reason="the run is over"))]
+        raise RuntimeError(f"node '{description.name}' ended unexpectedly (exit code {event.returncode})")
+
+    return RegisterEventHandler(OnProcessExit(target_action=node, on_exit=ended))

@@ -1,0 +1,236 @@
+"""Runs a bring-up from start to end where `ros2 launch` is not installed."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType, TracebackType
+
+from demo_control.bringup.description import BringUp
+from demo_control.bringup.monitor import ACTIVATE, CONFIGURE, Monitor
+from demo_control.bringup.process import NodeProcess
+from demo_control.bringup.result import RunResult
+from demo_control.bringup.shared_memory import remove_leftovers
+from demo_control.bringup.supervisor import Supervisor, prepare_environment
+from demo_control.tasks import load_task
+
+_SPIN_S = 0.02
+_START_TIMEOUT_S = 60.0
+_STALL_TIMEOUT_S = 15.0
+_NOTE_PERIOD_S = 2.0
+_INTERRUPTED = "interrupted"
+
+
+class BringUpError(RuntimeError):
+    """A bring-up that did not run to its end; the text says which node or step failed, and its last lines."""
+
+
+class RunInterruptedError(BringUpError):
+    """The user ended the run."""
+
+
+class Signals:
+    """Notes SIGINT and SIGTERM instead of raising in the middle of something; a context manager."""
+
+    def __init__(self) -> None:
+        self.received = False
+        self._previous: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> Signals:
+        """Install the handlers, where that is possible: in the main thread."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        _type: type[BaseException] | None,
+        _value: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        """Put the old handlers back."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type] # what signal() returned
+
+    def _note(self, _number: int, _frame: FrameType | None) -> None:
+        self.received = True
+
+
+class Run:
+    """One run under way; :func:`run_bringup` takes it through its steps.
+
+    Args:
+        bringup: What is run.
+        supervisor: Its processes.
+        monitor: Its topics.
+        signals: What the user wants.
+    """
+
+    def __init__(self, bringup: BringUp, supervisor: Supervisor, monitor: Monitor, signals: Signals) -> None:
+        self._bringup = bringup
+        self.supervisor = supervisor
+        self.monitor = monitor
+        self._signals = signals
+        self._noted_s = 0.0
+
+    def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float = _START_TIMEOUT_S) -> None:
+        """Listen until a condition holds.
+
+        Raises:
+            RunInterruptedError: SIGINT or SIGTERM came.
+            BringUpError: A node ended, or the condition did not hold in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            self.monitor.spin(_SPIN_S)
+            self._note_segments()
+            if self._signals.received:
+                raise RunInterruptedError(_INTERRUPTED)
+            ended = self.supervisor.ended()
+            if ended is not None and not condition():
+                raise BringUpError(_epitaph(ended))
+            if time.monotonic() > deadline:
+                raise BringUpError(f"not within {timeout_s:g} s: {what}{self._complaints()}")
+
+    def configure(self) -> None:
+        """Configure all lifecycle nodes, at the same time."""
+        names = self._lifecycle_names()
+        self.wait_until(lambda: all(map(self.monitor.ready, names)), f"lifecycle services of {', '.join(names)}")
+        answers = {name: self.monitor.change_state(name, CONFIGURE) for name in names}
+        self.wait_until(lambda: all(a.done() for a in answers.values()), "nodes configured")
+        for name, answer in answers.items():
+            self._check(name, "configure", answer.result().success)
+
+    def meet(self) -> None:
+        """Wait until everybody hears everybody, and make sure that nobody else does."""
+        self.wait_until(lambda: not self.monitor.unmatched(), "all topics connected")
+        rivals = self.monitor.rivals()
+        if rivals:
+            raise BringUpError(
+                f"another robot runs in this ROS domain (two publishers on {', '.join(rivals)}); "
+                "end it, or set ROS_DOMAIN_ID to another number between 0 and 101"
+            )
+
+    def activate(self) -> None:
+        """Activate the lifecycle nodes one after the other."""
+        for name in self._lifecycle_names():
+            answer = self.monitor.change_state(name, ACTIVATE)
+            self.wait_until(answer.done, f"{name} active")
+            self._check(name, "activate", answer.result().success)
+
+    def finish(self, progress: Callable[[float], None]) -> None:
+        """Listen until the run is over: a node that may end it has ended well."""
+        progressed_s, elapsed_s = time.monotonic(), -1.0
+        while not self._is_over():
+            now_elapsed_s = self.monitor.elapsed_s()
+            if now_elapsed_s > elapsed_s:
+                progressed_s, elapsed_s = time.monotonic(), now_elapsed_s
+                progress(elapsed_s)
+            if time.monotonic() - progressed_s > _STALL_TIMEOUT_S:
+                raise BringUpError(f"simulated time stands still at {elapsed_s:.2f} s{self._complaints()}")
+            end = time.monotonic() + 0.1
+            self.wait_until(lambda end=end: time.monotonic() > end or self._is_over(), "progress")  # type: ignore[misc]
+        progress(self.monitor.elapsed_s())
+
+    def _is_over(self) -> bool:
+        ended = self.supervisor.ended()
+        return ended is not None and ended.description.ends_run and ended.exit_code == 0
+
+    def _lifecycle_names(self) -> list[str]:
+        return [node.name for node in self._bringup.nodes if node.lifecycle]
+
+    def _check(self, name: str, step: str, success: bool) -> None:
+        """Fail with the node's own words."""
+        if not success:
+            lines = "\n".join(self.supervisor.process(name).last_lines())
+            raise BringUpError(f"{name} did not {step}; it said last:\n{lines}")
+
+    def _complaints(self) -> str:
+        """What the nodes' diagnostics say, for errors that are not a node's death."""
+        lines = [f"  {name}: {message}" for name, message in sorted(self.monitor.health.items())]
+        missing = self.monitor.unmatched()
+        if missing:
+            lines.append(f"  not connected: {', '.join(missing)}")
+        return "".join(f"\n{line}" for line in lines)
+
+    def _note_segments(self) -> None:
+        if time.monotonic() - self._noted_s > _NOTE_PERIOD_S:
+            self._noted_s = time.monotonic()
+            self.supervisor.note_segments()
+
+
+def run_bringup(
+    bringup: BringUp,
+    *,
+    echo: bool = False,
+    progress: Callable[[float], None] = lambda _elapsed_s: None,
+    on_active: Callable[[Run], None] = lambda _run: None,
+) -> RunResult:
+    """Run a bring-up to its end.
+
+    Everything is started and configured, then everybody waits until all are connected, then the nodes are activated
+    in the bring-up's order (the layer before the policy); the driver holds the plant until the first command.
+
+    Call it from a thread that lives until it returns; in the main thread, SIGINT and SIGTERM end the run.
+
+    Args:
+        bringup: What to run.
+        echo: Whether the nodes' output goes to standard error.
+        progress: Told the simulated seconds so far, several times a second.
+        on_active: Called once the run is under way.
+
+    Raises:
+        RunInterruptedError: SIGINT or SIGTERM came; all nodes have been ended.
+        BringUpError: A node died, refused a transition, or time stood still; all nodes have been ended.
+    """
+    prepare_environment()
+    task = load_task(bringup.task)
+    segments: set[str] = set()
+    try:
+        with Signals() as signals, Supervisor(bringup, echo=echo) as supervisor:
+            # After the processes were started: a child must not inherit this process's DDS threads' locks.
+            monitor = Monitor(bringup)
+            try:
+                run = Run(bringup, supervisor, monitor, signals)
+                run.configure()
+                run.meet()
+                run.activate()
+                began_s = time.monotonic()
+                on_active(run)
+                run.finish(progress)
+                wall_time_s = time.monotonic() - began_s
+                recording = monitor.recording()
+            finally:
+                supervisor.note_segments()
+                segments = supervisor.segments()
+                supervisor.stop()
+                monitor.close()
+    finally:
+        remove_leftovers(segments)
+    return RunResult(bringup, task, recording, _finished(supervisor), wall_time_s)
+
+
+def _finished(supervisor: Supervisor) -> dict[str, int | None]:
+    """Exit codes of ended nodes.
+
+    Raises:
+        BringUpError: A node did not end well when it was asked to.
+    """
+    codes = supervisor.exit_codes()
+    for name, code in codes.items():
+        if code != 0:
+            raise BringUpError(_epitaph(supervisor.process(name)))
+    return codes
+
+
+def _epitaph(process: NodeProcess) -> str:
+    """How a node ended, and its last lines."""
+    code = process.exit_code
+    how = f"exit code {code}"
+    if code is not None and code < 0:
+        how = f"signal {signal.Signals(-code).name}"
+    lines = "\n".join(process.last_lines())
+    return f"node {process.name} ended unexpectedly ({how}); it said last:\n{lines or '(nothing)'}"
