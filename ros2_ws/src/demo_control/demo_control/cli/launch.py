@@ -119,12 +119,8 @@ def _run(bringup: BringUp, json_file: str, verbose: bool) -> None:
     except ImportError as error:
         fail(f"launch needs ROS 2 and demo_msgs: Python cannot import '{error.name}'")
     try:
-        with _progress(bringup) as progress:
-            result = run_bringup(
-                bringup,
-                echo=verbose,
-                progress=lambda elapsed_s: progress.update(progress.task_ids[0], completed=elapsed_s),
-            )
+        with _progress(bringup) as told:
+            result = run_bringup(bringup, echo=verbose, progress=told)
     except RunInterruptedError:
         error_console().print("democtl: interrupted, all nodes have ended", style="yellow")
         raise typer.Exit(_INTERRUPTED) from None

@@ -1,0 +1,1 @@
+"""democtl, the command line: one module per sub-command, imported only when it is called."""
