@@ -7,6 +7,7 @@ them, and a segment that it had opened also outlives its owner, because Fast DDS
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -21,12 +22,15 @@ _SEGMENT = re.compile(r"(?:^|/)(fastrtps_(?:port\d+|[0-9a-f]{16}))(?:_el)?(?: \(
 def segments_of(process_id: int | str) -> set[str]:
     """Names of the segments that a running process maps or owns; empty if it is gone or not ours to see."""
     process = Path("/proc") / str(process_id)
-    try:
+    paths = []
+    with contextlib.suppress(OSError):
         lines = (process / "maps").read_text().splitlines()
-        paths = [line.split(maxsplit=5)[5] for line in lines if "fastrtps_" in line]
-        paths += [os.readlink(entry) for entry in (process / "fd").iterdir()]
-    except OSError:
-        return set()
+        paths += [line.split(maxsplit=5)[5] for line in lines if "fastrtps_" in line]
+    with contextlib.suppress(OSError):
+        for entry in os.listdir(process / "fd"):
+            # Files come and go while we look; our own list of files is one of them.
+            with contextlib.suppress(OSError):
+                paths.append(os.readlink(process / "fd" / entry))
     return {match[1] for path in paths if (match := _SEGMENT.search(path))}
 
 

@@ -1,0 +1,83 @@
+"""The description of a bring-up: what is refused, and how parameter files go over it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from demo_control.bringup.description import (
+    BringUp,
+    BringUpArguments,
+    NodeDescription,
+    bringup_names,
+    load_recipe,
+    with_parameters_file,
+)
+from demo_control.configuration import ConfigurationError
+
+
+def node(name: str, **changes: object) -> NodeDescription:
+    values: dict[str, object] = {"package": "p", "executable": name, "module": f"p.{name}", "name": name, **changes}
+    return NodeDescription(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "text"),
+    [
+        ((node("driver", ends_run=True), node("driver")), "a node name twice"),
+        ((node("driver"),), "no node ends the run"),
+    ],
+)
+def test_impossible_bringups_are_refused(nodes: tuple[NodeDescription, ...], text: str) -> None:
+    with pytest.raises(ConfigurationError, match=text):
+        BringUp("walk", "task", BringUpArguments(), nodes)
+
+
+def test_bad_nodes_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="node name 'a node'"):
+        node("a node")
+    with pytest.raises(ConfigurationError, match=r"parameter gains = \[1\]: expected a scalar"):
+        node("driver", parameters={"gains": [1]})
+
+
+def test_an_unknown_bringup_names_the_known_ones() -> None:
+    assert "cartpole_swingup" in bringup_names()
+    with pytest.raises(ConfigurationError, match=r"'walk' is not installed; installed: .*cartpole_swingup"):
+        load_recipe("walk")
+
+
+def test_a_parameter_file_goes_over_the_nodes_own_parameters(tmp_path: Path) -> None:
+    file = tmp_path / "good.yaml"
+    file.write_text("driver: {ros__parameters: {seed: 3, wire_loss: 0.1}}\n/policy: {ros__parameters: {}}\n")
+    nodes = (node("driver", parameters={"seed": 1, "simulator": "mujoco"}), node("policy", lifecycle=True))
+    driver, policy = with_parameters_file(nodes, str(file))
+
+    assert driver.parameters == {"seed": 3, "simulator": "mujoco", "wire_loss": 0.1}
+    assert policy == nodes[1]
+    assert with_parameters_file(nodes, "") == nodes
+
+
+BAD_FILES = {
+    "unknown node": ("drivr: {ros__parameters: {a: 1}}", "unknown node 'drivr'; known: driver"),
+    "no parameters": ("driver: {seed: 1}", "node 'driver': expected 'ros__parameters'"),
+    "no mapping": ("- 1", "expected node names"),
+    "empty": ("", "expected node names"),
+    "not YAML": ("driver: [1", "not a YAML file"),
+    "list": ("driver: {ros__parameters: {a: [1]}}", "parameter a = "),
+}
+
+
+@pytest.mark.parametrize(("content", "text"), BAD_FILES.values(), ids=BAD_FILES.keys())
+def test_bad_parameter_files_are_one_clear_error(tmp_path: Path, content: str, text: str) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(content)
+    with pytest.raises(ConfigurationError) as error:
+        with_parameters_file((node("driver"),), str(file))
+    assert text in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_parameter_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml: cannot be read"):
+        with_parameters_file((node("driver"),), str(tmp_path / "nowhere.yaml"))

@@ -1,0 +1,102 @@
+"""From messages to arrays and figures; messages are stood in for by plain objects with the same fields."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from demo_control.bringup.description import BringUp, BringUpArguments, NodeDescription
+from demo_control.bringup.recording import make_recording
+from demo_control.bringup.result import RunResult, fallbacks
+from demo_control.tasks import load_task
+
+START_S = 1000.0
+
+
+def stamp(time_s: float) -> Any:  # noqa: ANN401
+    nanoseconds = round((START_S + time_s) * 1e9)
+    return SimpleNamespace(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
+
+
+def truth(sequence: int, time_s: float, values: list[float]) -> Any:  # noqa: ANN401
+    return SimpleNamespace(header=SimpleNamespace(stamp=stamp(time_s)), sequence=sequence, values=values)
+
+
+def action(sequence: int, made_s: float, observed_s: float, value: float, source: str = "demo_layer") -> Any:  # noqa: ANN401
+    return SimpleNamespace(
+        header=SimpleNamespace(stamp=stamp(made_s)), observation_sequence=sequence,
+        observation_stamp=stamp(observed_s), source=source, values=[value],
+    )  # fmt: skip
+
+
+def upright_run(num_ticks: int, force: float = 1.0) -> RunResult:
+    """A pole that stands still in the middle, with a command 5 ms after each observation; out of order."""
+    generator = random.Random(3)
+    truths = [truth(k, 0.02 * k, [0.0, 0.0, 1.0, 0.0, 0.0]) for k in range(num_ticks)]
+    commands = [action(k, 0.02 * k + 0.005, 0.02 * k, force) for k in range(num_ticks)]
+    for messages in (truths, commands):
+        generator.shuffle(messages)
+    recording = make_recording(truths, commands, commands, commands, [])
+    driver = NodeDescription("p", "driver", "p.driver", "driver", ends_run=True)
+    bringup = BringUp("swingup", "cartpole", BringUpArguments(seed=4), (driver,))
+    return RunResult(bringup, load_task("cartpole"), recording, {"driver": 0}, 20.0)
+
+
+def test_figures_of_a_perfect_run() -> None:
+    summary = upright_run(1001).summary()
+
+    assert summary["success"] is True
+    assert summary["upright_fraction_last_10s"] == 1.0
+    assert summary["duration_s"] == pytest.approx(20.0)
+    assert (summary["observations"], summary["commands"], summary["plans"]) == (1001, 1001, 0)
+    assert summary["command_age_ms"] == {"p50": 5.0, "p99": 5.0}
+    assert summary["plan_ms"] == {"p50": None, "p99": None}
+    assert summary["cost"] == pytest.approx(0.01 * 0.1**2)
+    assert summary["return"] == pytest.approx(1000 * (1.0 - 0.01 * 0.1**2))
+    assert (summary["seed"], summary["use_layer"], summary["exit_codes"]) == (4, True, {"driver": 0})
+    json.dumps(summary, allow_nan=False)
+
+
+@pytest.mark.parametrize("num_ticks", [0, 1, 2])
+def test_a_run_that_hardly_began_still_has_all_figures(num_ticks: int) -> None:
+    summary = upright_run(num_ticks).summary()
+
+    assert summary["success"] is False
+    assert set(summary) >= {"upright_fraction_last_10s", "duration_s", "return", "cost", "overruns", "fallbacks"}
+    json.dumps(summary, allow_nan=False)
+
+
+def test_the_run_starts_when_the_held_plant_is_released() -> None:
+    held = [truth(0, time_s, [0.0] * 5) for time_s in (0.0, 0.5, 1.0)]
+    recording = make_recording([*held, truth(1, 1.02, [1.0] * 5)], [], [], [], [])
+
+    np.testing.assert_allclose(recording.true_observations.times_s, [0.0, 0.02])
+    assert recording.true_observations.values[1, 0] == 1.0
+
+
+def test_the_vector_in_force_at_a_time() -> None:
+    commands = make_recording([], [], [action(0, 1.0, 0.9, 3.0), action(1, 2.0, 1.9, 4.0)], [], []).commands
+    first = commands.times_s[0]
+
+    found = commands.at(np.array([first - 0.1, first, first + 0.9, first + 1.0, first + 9.0]))[:, 0]
+    assert math.isnan(found[0])
+    assert found[1:].tolist() == [3.0, 3.0, 4.0, 4.0]
+
+
+def test_vectors_of_odd_length_are_left_out() -> None:
+    odd = action(1, 0.02, 0.02, 1.0)
+    odd.values = [1.0, 2.0]
+    recording = make_recording([truth(0, 0.0, [0.0] * 5)], [], [action(0, 0.0, 0.0, 1.0), odd], [], [])
+
+    assert len(recording.commands) == 1
+
+
+def test_fallbacks_are_counted_by_reason() -> None:
+    sources = ("policy:no_plan", "demo_layer", "policy:stale_plan", "policy:no_plan", "policy")
+    assert fallbacks(sources) == {"no_plan": 2, "stale_plan": 1}
