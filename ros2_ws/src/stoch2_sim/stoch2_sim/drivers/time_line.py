@@ -1,0 +1,36 @@
+"""From a driver's own time to ROS stamps."""
+
+from __future__ import annotations
+
+from builtin_interfaces.msg import Time
+
+_SECOND_NS = 1_000_000_000
+# Slower than any clock discipline slews, faster than anyone would miss: a larger gap means that the clock was set.
+_STEP_NS = 20_000_000
+
+
+class TimeLine:
+    """The driver's own time begins at 0 and never jumps; ROS time is that plus an offset.
+
+    Args:
+        origin_ns: ROS time at the driver's time 0.
+    """
+
+    def __init__(self, origin_ns: int) -> None:
+        self._origin_ns = origin_ns
+
+    def stamp(self, own_ns: int) -> Time:
+        """The ROS stamp of a time of the driver's own."""
+        return to_message(self._origin_ns + own_ns)
+
+    def follow(self, own_ns: int, ros_ns: int) -> None:
+        """Take over the ROS clock where it has been set anew; own time goes on as if nothing had happened."""
+        origin_ns = ros_ns - own_ns
+        if abs(origin_ns - self._origin_ns) > _STEP_NS:
+            self._origin_ns = origin_ns
+
+
+def to_message(nanoseconds: int) -> Time:
+    """A stamp of a whole number of nanoseconds."""
+    seconds, rest = divmod(nanoseconds, _SECOND_NS)
+    return Time(sec=seconds, nanosec=rest)
