@@ -36,7 +36,7 @@ class NetworkSettings(Settings):
     num_elites: int = setting(4, "Members with the lowest hold-out loss that are exported.", minimum=1)
     hidden_layers: int = setting(2, "Hidden layers of a member.", minimum=1, maximum=8)
     hidden_units: int = setting(64, "Units of a hidden layer.", minimum=1, maximum=4096)
-    activation: str = setting("tanh", "Activation function.", choices=("tanh", "silu"))
+    activation: str = setting("silu", "Activation function.", choices=("tanh", "silu"))
 
     def __post_init__(self) -> None:
         """Validate, also across fields."""

@@ -25,9 +25,9 @@ class FitSettings(Settings):
 
     steps: int = setting(2000, "Most gradient steps (not epochs: few data need as many).", minimum=1)
     batch_size: int = setting(256, "Stretches per member and step.", minimum=1)
-    learning_rate: float = setting(3e-3, "Peak of the one-cycle learning rate.", minimum=1e-9)
+    learning_rate: float = setting(6e-3, "Peak of the one-cycle learning rate.", minimum=1e-9)
     weight_decay: float = setting(1e-5, "Decoupled weight decay.", minimum=0.0)
-    unroll_steps: int = setting(1, "Steps of the model per stretch of data.", minimum=1)
+    unroll_steps: int = setting(4, "Steps of the model per stretch of data.", minimum=1)
     unroll_weight: float = setting(1.0, "Weight of the unrolled error.", minimum=0.0)
     evaluation_interval: int = setting(100, "Steps between two looks at the hold-out.", minimum=1)
     patience: int = setting(10, "Looks without an improvement before a fit ends.", minimum=1)

@@ -38,8 +38,8 @@ class TrainingSettings:
     search: SearchSettings = field(default_factory=lambda: SearchSettings(iterations=200))
     collection: CollectionSettings = field(default_factory=CollectionSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
-    fit: FitSettings = field(default_factory=FitSettings)
-    final_fit: FitSettings = field(default_factory=lambda: FitSettings(steps=6000))
+    fit: FitSettings = field(default_factory=lambda: FitSettings(steps=1500))
+    final_fit: FitSettings = field(default_factory=lambda: FitSettings(steps=4000, unroll_steps=8))
     acceptance: AcceptanceSettings = field(default_factory=AcceptanceSettings)
 
     @classmethod
