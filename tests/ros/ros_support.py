@@ -23,6 +23,7 @@ from demo_control.policies import linear_policy_model
 from demo_control.tasks import Task
 
 DEADLINE_S = 30.0
+ASK_AGAIN_S = 3.0
 
 
 class StartNode(Protocol):
@@ -52,13 +53,23 @@ class Peer:
             self.executor.spin_once(timeout_sec=0.02)
 
     def call(self, service_type: type, name: str, request: object, timeout_s: float = DEADLINE_S) -> Any:  # noqa: ANN401
-        """Call a service and wait for its answer."""
+        """Call a service and wait for its answer; asks again where a request went to a server that is dead."""
         client = self.node.create_client(service_type, name)
         self.wait_until(client.service_is_ready, f"service {name}", timeout_s)
-        future = client.call_async(request)
-        self.wait_until(future.done, f"answer of {name}", timeout_s)
+        futures = [client.call_async(request)]
+        asked_s = time.monotonic()
+
+        def answered() -> bool:
+            nonlocal asked_s
+            # A killed process's endpoints live on in everybody's graph until their lease of 20 s is over.
+            if time.monotonic() - asked_s > ASK_AGAIN_S:
+                asked_s = time.monotonic()
+                futures.append(client.call_async(request))
+            return any(future.done() for future in futures)
+
+        self.wait_until(answered, f"answer of {name}", timeout_s)
         self.node.destroy_client(client)
-        return future.result()
+        return next(future.result() for future in futures if future.done())
 
     def change_state(self, node: str, transition: int) -> bool:
         """One lifecycle transition; False if the node refuses."""

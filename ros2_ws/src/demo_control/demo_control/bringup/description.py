@@ -31,8 +31,8 @@ class BringUpArguments(Settings):
     use_layer: bool = setting(True, "Correct the policy by the DeMo Layer; false: the policy alone.")
     real_time_factor: float = setting(
         1.0,
-        "Speed of simulated time; other than 1, the driver publishes /clock; 0 is as fast as the nodes answer.",
-        minimum=0.0,
+        "Speed of simulated time; other than 1, the driver publishes /clock.",
+        minimum=0.01,
         maximum=100.0,
     )
     bundle: str = setting("", "Folder of the model bundle; empty for the shipped one.")
