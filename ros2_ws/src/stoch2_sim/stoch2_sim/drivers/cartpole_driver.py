@@ -173,11 +173,15 @@ class CartpoleDriver(Node):  # type: ignore[misc]  # rclpy has no types
         """Read the sensor and publish, under a new number and stamp."""
         now_ns = self.tick * PERIOD_NS
         stamp = self._time_line.stamp(now_ns)
-        if self._clock_topic is not None:
-            self._clock_topic.publish(Clock(clock=stamp))
+        self._publish_clock()
         self.robot.core.observed(self.tick, now_ns, nanoseconds(stamp))
         self._observation.publish(self._observation_message(self.robot.sense()))
         self._publish_joints()
+
+    def _publish_clock(self) -> None:
+        """Publish simulated time, unless time is real."""
+        if self._clock_topic is not None:
+            self._clock_topic.publish(Clock(clock=self._time_line.stamp(self.tick * PERIOD_NS)))
 
     def _observation_message(self, values: Array) -> Observation:
         """An Observation of this tick."""
@@ -225,6 +229,7 @@ class CartpoleDriver(Node):  # type: ignore[misc]  # rclpy has no types
         """End the run: judge it, say so once, let go of the cart."""
         fault = self.robot.core.reason if self.robot.core.state is DriverState.FAULT else ""
         self.robot.core.finish("run_over", self.tick * PERIOD_NS)
+        self._publish_clock()
         self._publish_applied(self.robot.core.output)
         figures = self._score.result()
         verdict = "success" if figures["success"] else "no success" + (f" ({fault})" if fault else "")
