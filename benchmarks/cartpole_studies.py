@@ -94,6 +94,7 @@ def _figures(report: Mapping[str, object]) -> dict[str, str]:
         "interval_high": f"{high:.3f}",
         "return_mean": f"{report['return_mean']:.1f}",
         "return_std": f"{report['return_std']:.1f}",
+        "action_change": f"{report['action_change_mean']:.3f}",
         "time_upright_s": "" if upright is None else f"{upright:.2f}",
     }
 

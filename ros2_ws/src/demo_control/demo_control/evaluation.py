@@ -30,6 +30,14 @@ class Episodes:
     true_observations: Array
     actions: Array
 
+    def action_changes(self, task: Task) -> Array:
+        """How rough the commands are: root mean square change from one period to the next, as a share of the range.
+
+        Shape=(num_episodes,).
+        """
+        changes = np.diff(self.actions, axis=0) / (task.action_maximum - task.action_minimum)
+        return np.asarray(np.sqrt(np.square(changes).mean(axis=(0, 2))))
+
     @property
     def successes(self) -> int:
         """Number of successful episodes."""

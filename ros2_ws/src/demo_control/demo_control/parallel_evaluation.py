@@ -53,11 +53,12 @@ class EvaluationRequest:
 
 @dataclass(frozen=True)
 class BatchResult:
-    """Verdicts and returns of the episodes from number ``first`` on."""
+    """Verdicts, returns and roughness of the commands of the episodes from number ``first`` on."""
 
     first: int
     results: tuple[Mapping[str, float | bool], ...]
     returns: tuple[float, ...]
+    action_changes: tuple[float, ...]
 
 
 def split_settings(settings: Mapping[str, Scalar]) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
@@ -116,7 +117,8 @@ def evaluate(
 
     Returns:
         Task, controller, simulator, episodes, successes, success_rate and its 95 % interval, return_mean, return_std,
-        settings, seed, and the mean of each further figure of the task's score.
+        action_change_mean (root mean square change of the command per period, as a share of its range), settings,
+        seed, and the mean of each further figure of the task's score.
 
     Raises:
         ConfigurationError: A request that cannot be met.
@@ -162,7 +164,8 @@ def run_batch(request: EvaluationRequest, first: int) -> BatchResult:
         episodes = run_episodes(task, plants, controller, request.seed, first_episode=first)
     finally:
         plants.close()
-    return BatchResult(first, episodes.results, tuple(episodes.returns.tolist()))
+    changes = episodes.action_changes(task)
+    return BatchResult(first, episodes.results, tuple(episodes.returns.tolist()), tuple(changes.tolist()))
 
 
 def _summary(request: EvaluationRequest, batches: list[BatchResult]) -> dict[str, object]:
@@ -185,6 +188,7 @@ def _summary(request: EvaluationRequest, batches: list[BatchResult]) -> dict[str
         "success_interval": list(wilson_interval(successes, request.episodes)),
         "return_mean": float(returns.mean()),
         "return_std": float(returns.std()),
+        "action_change_mean": float(np.mean([change for batch in batches for change in batch.action_changes])),
         **figures,
         "seed": request.seed,
         "bundle": str(request.bundle),
