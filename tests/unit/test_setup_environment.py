@@ -309,6 +309,10 @@ def test_end_takes_everything_that_a_command_started_with_it() -> None:
         ("  Downloading mujoco-4.0.0-cp311-cp311-linux.whl (7.1 MB)", "downloading mujoco (7.1 MB)"),
         ("Collecting numpy<3,>=1.26 (from demo-stack==0.1.0)", "looking up numpy"),
         ("Installing collected packages: a, b, c", "installing 3 packages"),
+        (
+            "WARNING: Retrying (Retry(total=4)) after connection broken by 'ReadTimeoutError'",
+            "the package index does not answer, trying again",
+        ),
         ("[ 42%] Building C object x.o", "42 % built"),
         ("Looking in indexes: https://pypi.org/simple", ""),
     ],

@@ -217,6 +217,8 @@ def describe(line: str) -> str:
         return f"looking up {re.split('[-<>=!~;@]', match[1].rsplit('/', 1)[-1])[0]}"
     if match := re.match(r"Installing collected packages: (.*)", line):
         return f"installing {match[1].count(',') + 1} packages"
+    if line.startswith("WARNING: Retrying"):
+        return "the package index does not answer, trying again"
     if match := re.match(r"\[\s*(\d+)%\]", line):
         return f"{match[1]} % built"
     return ""
