@@ -38,8 +38,8 @@ class PlanningResult:
         nominal_costs: Weighted cost terms of following the policy. Shape=(num_robots, num_terms).
         plan_costs: Weighted cost terms of the plan. Shape=(num_robots, num_terms).
         effective_sample_size: Of the last mirror step. Shape=(num_robots,).
-        disagreement: Spread of the members' one-step predictions along the plan, as a share of the observation's
-            range, root mean square over entries and steps. Shape=(num_robots,).
+        disagreement: Spread of the members' one-step predictions along the plan, as a share of half the
+            observation's range, root mean square over entries and steps. Shape=(num_robots,).
     """
 
     controls: Array
