@@ -125,15 +125,29 @@ def test_only_named_and_unowned_segments_are_removed(tmp_path: Path) -> None:
     assert left == {f"{p}{n}{s}" for n in (owned, foreign) for p, s in (("", ""), ("", "_el"), ("sem.", "_mutex"))}
 
 
-def test_a_mapped_segment_is_in_use(tmp_path: Path) -> None:
-    import mmap  # noqa: PLC0415
+MAPPING = """
+import mmap, sys, time
+with open(sys.argv[1], "r+b") as file, mmap.mmap(file.fileno(), 0):
+    print("mapped", flush=True)
+    time.sleep(60)
+"""
 
+
+def test_a_segment_that_another_process_maps_is_in_use(tmp_path: Path) -> None:
     path = tmp_path / ("fastrtps_" + "d" * 16)
     path.write_bytes(b"x" * 4096)
-    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0):
-        assert path.name in segments_of("self")
+    with subprocess.Popen([sys.executable, "-c", MAPPING, str(path)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert path.name in segments_of(process.pid)
         assert remove_leftovers([path.name], tmp_path) == []
-    assert path.name not in segments_of("self")
+        process.kill()
+    assert segments_of(process.pid) == set()
     assert remove_leftovers([path.name], tmp_path) == [path.name]
     assert list(tmp_path.iterdir()) == []
-    assert segments_of(2**22 + 1) == set()
+
+
+def test_segments_of_this_process_are_found_while_its_files_come_and_go(tmp_path: Path) -> None:
+    path = tmp_path / ("fastrtps_" + "e" * 16 + "_el")
+    with path.open("w"):
+        assert "fastrtps_" + "e" * 16 in segments_of("self")

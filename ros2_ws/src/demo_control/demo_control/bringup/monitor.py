@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import rclpy
@@ -44,6 +45,7 @@ class Monitor:
         self._node = rclpy.create_node("democtl_monitor", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
+        self._names = [self._node.get_name(), *(node.name for node in bringup.nodes)]
         self._messages: dict[str, list[Any]] = {topic: [] for topic in _TOPICS}
         without = () if bringup.arguments.use_layer else _LAYER_TOPICS
         self._subscriptions = {
@@ -79,9 +81,9 @@ class Monitor:
         return sorted(set(missing))
 
     def rivals(self) -> list[str]:
-        """Control topics that more than one node publishes on: another robot runs in the same ROS domain."""
-        topics = ("observation", "action", "ground_truth", "nominal_action")
-        return [topic for topic in topics if self._node.count_publishers(topic) > 1]
+        """Our nodes' names that are taken twice in this ROS domain: another robot of the same kind runs."""
+        heard = Counter(self._node.get_node_names())
+        return [name for name in self._names if heard[name] > 1]
 
     def elapsed_s(self) -> float:
         """Time of the run so far, by the stamps of the true states."""

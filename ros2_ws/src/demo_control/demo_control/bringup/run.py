@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
+import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 
 from demo_control.bringup.description import BringUp
@@ -19,7 +22,7 @@ from demo_control.tasks import load_task
 _SPIN_S = 0.02
 _START_TIMEOUT_S = 60.0
 _STALL_TIMEOUT_S = 15.0
-_NOTE_PERIOD_S = 2.0
+_NOTE_PERIOD_S = 0.5
 _INTERRUPTED = "interrupted"
 
 
@@ -99,20 +102,16 @@ class Run:
         """Configure all lifecycle nodes, at the same time."""
         names = self._lifecycle_names()
         self.wait_until(lambda: all(map(self.monitor.ready, names)), f"lifecycle services of {', '.join(names)}")
+        self._check_rivals()
         answers = {name: self.monitor.change_state(name, CONFIGURE) for name in names}
         self.wait_until(lambda: all(a.done() for a in answers.values()), "nodes configured")
         for name, answer in answers.items():
             self._check(name, "configure", answer.result().success)
 
     def meet(self) -> None:
-        """Wait until everybody hears everybody, and make sure that nobody else does."""
+        """Wait until everybody hears everybody."""
         self.wait_until(lambda: not self.monitor.unmatched(), "all topics connected")
-        rivals = self.monitor.rivals()
-        if rivals:
-            raise BringUpError(
-                f"another robot runs in this ROS domain (two publishers on {', '.join(rivals)}); "
-                "end it, or set ROS_DOMAIN_ID to another number between 0 and 101"
-            )
+        self._check_rivals()
 
     def activate(self) -> None:
         """Activate the lifecycle nodes one after the other."""
@@ -141,6 +140,12 @@ class Run:
 
     def _lifecycle_names(self) -> list[str]:
         return [node.name for node in self._bringup.nodes if node.lifecycle]
+
+    def _check_rivals(self) -> None:
+        """Refuse to share a ROS domain: two drivers or controllers of one name would obey each other's commands."""
+        rivals = self.monitor.rivals()
+        if rivals:
+            raise BringUpError(_domain_taken(f"{', '.join(rivals)}: running already in this ROS domain"))
 
     def _check(self, name: str, step: str, success: bool) -> None:
         """Fail with the node's own words."""
@@ -187,6 +192,14 @@ def run_bringup(
         BringUpError: A node died, refused a transition, or time stood still; all nodes have been ended.
     """
     prepare_environment()
+    with _claimed_domain():
+        return _run(bringup, echo, progress, on_active)
+
+
+def _run(
+    bringup: BringUp, echo: bool, progress: Callable[[float], None], on_active: Callable[[Run], None]
+) -> RunResult:
+    """Start, configure, meet, activate, finish, and always clean up."""
     task = load_task(bringup.task)
     segments: set[str] = set()
     try:
@@ -211,6 +224,28 @@ def run_bringup(
     finally:
         remove_leftovers(segments)
     return RunResult(bringup, task, recording, _finished(supervisor), wall_time_s)
+
+
+@contextlib.contextmanager
+def _claimed_domain() -> Iterator[None]:
+    """Make sure that no other bring-up of ours runs in this ROS domain on this machine.
+
+    An abstract Unix socket is a lock that every user sees, and that the kernel drops however its holder ends.
+
+    Raises:
+        BringUpError: Another one runs.
+    """
+    domain = os.environ.get("ROS_DOMAIN_ID") or "0"
+    with socket.socket(socket.AF_UNIX) as claim:
+        try:
+            claim.bind(f"\0demo_control/ros_domain/{domain}")
+        except OSError:
+            raise BringUpError(_domain_taken(f"another robot runs in ROS domain {domain}")) from None
+        yield
+
+
+def _domain_taken(what: str) -> str:
+    return f"{what}; end it, or set ROS_DOMAIN_ID to another number between 0 and 101"
 
 
 def _finished(supervisor: Supervisor) -> dict[str, int | None]:

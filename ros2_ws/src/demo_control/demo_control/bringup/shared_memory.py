@@ -52,9 +52,13 @@ def remove_leftovers(segments: Iterable[str], folder: Path = FOLDER) -> list[str
 
 
 def _segments_in_use() -> set[str]:
-    """Segments of all processes that we may look into."""
-    processes = [entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-    return set().union(*(segments_of(process) for process in processes))
+    """Segments of all other processes that we may look into.
+
+    Fast DDS keeps segments of dead peers mapped until the process ends, so our own list means nothing; what we still
+    own is protected by its lock.
+    """
+    others = {entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()} - {str(os.getpid())}
+    return set().union(*(segments_of(process) for process in others))
 
 
 def _remove(folder: Path, name: str) -> bool:
