@@ -24,6 +24,13 @@ from demo_control.tasks import Array, Quantity, Task
 _INITIAL_LOG_VARIANCE_BOUNDS = (-12.0, 1.0)
 """In units of the change's variance: from a noise-free simulator to a useless model."""
 
+_INPUT_FLOOR = 0.05
+"""Of a quantity's range: no input lies further than some 20 deviations from the data, where float32
+would lose what folding the scaling into the weights costs."""
+
+_CHANGE_FLOOR = 1e-4
+"""Of a quantity's range."""
+
 SMALLEST_NORM = 1e-6
 """A (cosine, sine) shorter than this has no direction; it is divided by this instead."""
 
@@ -77,9 +84,9 @@ class Scaling:
         visible = [task.observation[i] for i in visible_entries(task)]
         return cls(
             inputs.mean(axis=0),
-            np.maximum(inputs.std(axis=0), 1e-2 * _ranges((*visible, *task.action))),
+            np.maximum(inputs.std(axis=0), _INPUT_FLOOR * _ranges((*visible, *task.action))),
             change.mean(axis=0),
-            np.maximum(change.std(axis=0), 1e-4 * _ranges(task.observation)),
+            np.maximum(change.std(axis=0), _CHANGE_FLOOR * _ranges(task.observation)),
         )
 
 

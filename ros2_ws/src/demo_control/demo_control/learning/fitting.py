@@ -43,11 +43,13 @@ class FitReport:
             of the standardised change over all unrolled steps.
         held_out_errors: Best hold-out error of each member. Shape=(num_members,).
         steps: Gradient steps taken.
+        unroll_steps: Steps of the model per stretch, over which errors are averaged.
     """
 
     curve: list[tuple[int, float, float]] = field(default_factory=list)
     held_out_errors: Array = field(default_factory=lambda: np.zeros(0))
     steps: int = 0
+    unroll_steps: int = 1
 
     def as_mapping(self) -> dict[str, object]:
         """The report as JSON."""
@@ -61,7 +63,8 @@ class FitReport:
             KeyError, TypeError, ValueError: Not such a report.
         """
         curve = [(int(step), float(loss), float(error)) for step, loss, error in values["curve"]]
-        return cls(curve, np.array(values["held_out_errors"], dtype=float), int(values["steps"]))
+        errors = np.array(values["held_out_errors"], dtype=float)
+        return cls(curve, errors, int(values["steps"]), int(values["unroll_steps"]))
 
 
 def bootstraps(starts: Indices, num_members: int, generator: np.random.Generator) -> Indices:
@@ -101,7 +104,7 @@ def fit(
     ensemble = Ensemble.initial(task, network, Scaling.of(windows, task), torch_generator)
     samples = bootstraps(windows.starts, network.num_members, generator)
     judge = _Judge(ensemble, held_out, settings, generator)
-    report = FitReport()
+    report = FitReport(unroll_steps=settings.unroll_steps)
     optimiser, schedule = _optimiser(ensemble, settings)
     for step in range(1, settings.steps + 1):
         batch = _batch(windows, samples, settings.batch_size, generator)

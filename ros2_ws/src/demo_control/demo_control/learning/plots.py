@@ -32,13 +32,15 @@ def plot_search(folder: Path, state: SearchState) -> None:
 
 def plot_fits(folder: Path, reports: Sequence[FitReport]) -> None:
     """Hold-out error of every fit over its gradient steps: ``model_loss.png`` and ``.csv``."""
-    figure, axes = _figure("Fits of the ensemble", "gradient step", "mean squared error / variance")
+    figure, axes = _figure("Fits of the ensemble", "gradient step", "hold-out error (of variance)")
     rows: list[tuple[int, int, float, float]] = []
     for index, report in enumerate(reports):
         steps = [point[0] for point in report.curve]
         errors = [point[2] for point in report.curve]
+        # A longer unroll is a harder test, so only fits with the same one compare.
+        label = f"fit {index}, {report.unroll_steps} steps unrolled"
         shade = 0.25 + 0.75 * (index + 1) / len(reports)
-        axes.semilogy(steps, errors, color="tab:blue", alpha=shade, label=f"fit {index}")
+        axes.semilogy(steps, errors, color="tab:blue", alpha=shade, label=label)
         rows.extend((index, *point) for point in report.curve)
     _save(figure, axes, folder / "model_loss.png")
     save_csv(folder / "model_loss.csv", ("fit", "step", "training_loss", "held_out_error"), rows)
