@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
@@ -199,6 +200,32 @@ def end_process(process: subprocess.Popen[str]) -> None:
         process.wait()
 
 
+def _download(match: re.Match[str]) -> str:
+    done, total = (int(part) / MEGABYTE for part in match.groups())
+    return f"downloading {done:.1f} of {total:.1f} MB" if done < total else "resolving"
+
+
+def _requirement(match: re.Match[str]) -> str:
+    return f"looking up {re.split('[-<>=!~;@]', match[1].rsplit('/', 1)[-1])[0]}"
+
+
+# What a line of pip's or cmake's output means, in a few words.
+MEANINGS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
+    (r"Progress (\d+) of (\d+)", _download),
+    (
+        r"\s*Downloading (?:\S*/)?([^-\s]+)-\S+ (\(.*\))",
+        lambda match: f"downloading {match[1]} {match[2]}",
+    ),
+    (r"\s*(?:Collecting|Requirement already satisfied:) (\S+)", _requirement),
+    (
+        r"Installing collected packages: (.*)",
+        lambda match: f"installing {match[1].count(',') + 1} packages",
+    ),
+    (r"WARNING: Retrying", lambda _: "the package index does not answer, trying again"),
+    (r"\[\s*(\d+)%\]", lambda match: f"{match[1]} % built"),
+)
+
+
 def describe(line: str) -> str:
     """Says in a few words what a line of pip's or cmake's output means.
 
@@ -208,17 +235,7 @@ def describe(line: str) -> str:
     Returns:
         The words; empty if the line is of no interest.
     """
-    if match := re.match(r"Progress (\d+) of (\d+)", line):
-        done, total = (int(part) / MEGABYTE for part in match.groups())
-        return f"downloading {done:.1f} of {total:.1f} MB" if done < total else "resolving"
-    if match := re.match(r"\s*Downloading (?:\S*/)?([^-\s]+)-\S+ (\(.*\))", line):
-        return f"downloading {match[1]} {match[2]}"
-    if match := re.match(r"\s*(?:Collecting|Using cached|Requirement already satisfied:) (\S+)", line):
-        return f"looking up {re.split('[-<>=!~;@]', match[1].rsplit('/', 1)[-1])[0]}"
-    if match := re.match(r"Installing collected packages: (.*)", line):
-        return f"installing {match[1].count(',') + 1} packages"
-    if line.startswith("WARNING: Retrying"):
-        return "the package index does not answer, trying again"
-    if match := re.match(r"\[\s*(\d+)%\]", line):
-        return f"{match[1]} % built"
+    for pattern, meaning in MEANINGS:
+        if match := re.match(pattern, line):
+            return meaning(match)
     return ""
