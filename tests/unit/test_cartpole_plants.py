@@ -50,7 +50,7 @@ def test_the_task_is_installed_and_complete() -> None:
 def test_stage_costs_by_hand() -> None:
     observation = np.array([2.0, 3.0, -1.0, 0.0, 4.0])
     costs = task().stage_costs(observation, np.array([5.0])) * task().cost_weights
-    expected = [0.5 * 2, 0.05 * 4, 0.002 * 9, 0.002 * 16, 0.01 * 0.25, 20 * (2.0 - 1.92)]
+    expected = [0.5 * 2, 0.05 * 4, 0.002 * 9, 0.002 * 16, 0.01 * 0.25, 20 * (2.0 - 1.92) ** 2]
     assert costs == pytest.approx(expected)
     assert task().reward(observation, np.array([5.0])) == pytest.approx(1 - sum(expected))
 
