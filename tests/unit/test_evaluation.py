@@ -13,7 +13,7 @@ from demo_control.configuration import ConfigurationError
 from demo_control.controllers import make_controller
 from demo_control.evaluation import Episodes, run_episodes
 from demo_control.onnx_graph import GraphBuilder
-from demo_control.parallel_evaluation import EvaluationRequest, check_request, split_settings
+from demo_control.parallel_evaluation import BatchResult, EvaluationRequest, check_request, split_settings, summary
 from demo_control.policies import linear_policy_model
 from demo_control.statistics import wilson_interval
 from demo_control.tasks import Task, load_task
@@ -115,3 +115,15 @@ def test_wilson_interval_against_published_values() -> None:
 def test_wilson_interval_refuses(successes: int, trials: int) -> None:
     with pytest.raises(ValueError, match="expected 0 <= successes"):
         wilson_interval(successes, trials)
+
+
+def test_figures_that_some_episodes_lack_are_averaged_over_the_others(tmp_path: Path) -> None:
+    request = EvaluationRequest("cartpole", tmp_path, "policy", "analytic", 3, 0)
+    batches = [
+        BatchResult(0, ({"success": True, "time_s": 2.0}, {"success": False}), (1.0, 2.0), (0.1, 0.1)),
+        BatchResult(2, ({"success": True, "time_s": 4.0},), (3.0,), (0.4,)),
+    ]
+    report = summary(request, batches)
+    assert (report["successes"], report["return_mean"], report["time_s_mean"]) == (2, 2.0, 3.0)
+    assert report["action_change_mean"] == pytest.approx(0.2)
+    assert report["failed_episodes"] == [1]

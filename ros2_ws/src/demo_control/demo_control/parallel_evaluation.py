@@ -133,7 +133,7 @@ def evaluate(
             batches.append(run_batch(request, first))
             if progress is not None:
                 progress(len(batches[-1].returns))
-        return _summary(request, batches)
+        return summary(request, batches)
     # 'spawn': a forked child would inherit the threads of ONNX Runtime and PyBullet in an unknown state.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
@@ -145,7 +145,7 @@ def evaluate(
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return _summary(request, [future.result() for future in futures])
+    return summary(request, [future.result() for future in futures])
 
 
 def run_batch(request: EvaluationRequest, first: int) -> BatchResult:
@@ -168,15 +168,15 @@ def run_batch(request: EvaluationRequest, first: int) -> BatchResult:
     return BatchResult(first, episodes.results, tuple(episodes.returns.tolist()), tuple(changes.tolist()))
 
 
-def _summary(request: EvaluationRequest, batches: list[BatchResult]) -> dict[str, object]:
-    """What evaluate returns."""
+def summary(request: EvaluationRequest, batches: list[BatchResult]) -> dict[str, object]:
+    """Sum up the episodes of an evaluation; what :func:`evaluate` returns."""
     results = [result for batch in batches for result in batch.results]
     returns = np.array([value for batch in batches for value in batch.returns])
     successes = sum(bool(result["success"]) for result in results)
+    # A figure may be missing where it means nothing, for example when a pole came up that never did.
+    names = dict.fromkeys(name for result in results for name in result if name != "success")
     figures = {
-        f"{name}_mean": float(np.nanmean([float(result[name]) for result in results]))
-        for name in results[0]
-        if name != "success" and not np.isnan([float(result[name]) for result in results]).all()
+        f"{name}_mean": float(np.mean([float(result[name]) for result in results if name in result])) for name in names
     }
     return {
         "task": request.task,
