@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from demo_control.bringup.recording import Plans, Recording, Series
 from demo_control.report.run_plot import PlottedRun, write_run_plot
 from demo_control.tasks import Array, Task
-from PIL import Image
 
 
 def series(values: Array) -> Series:

@@ -25,7 +25,6 @@ setup(
             "cartpole_driver = stoch2_sim.drivers.cartpole_driver:main",
         ],
         # The pyproject.toml at the top declares the same groups for pip.
-        "gymnasium.envs": ["__root__ = stoch2_sim.envs.registration:register_environments"],
         "demo_control.tasks": ["cartpole = stoch2_sim.cartpole:task"],
         "demo_control.bringups": [
             "cartpole_swingup = stoch2_sim.bringups:cartpole_swingup",

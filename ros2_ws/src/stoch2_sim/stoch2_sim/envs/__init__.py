@@ -1,4 +1,4 @@
-"""Gymnasium environments; importing this package registers them.
+"""Gymnasium environments; importing this package registers them, and so does gymnasium.make("stoch2_sim.envs:…").
 
 ``DemoControl/CartpoleSwingup-v0``, also as ``CartpoleSwingup-v0``: swing a hanging pole up, keep it
 there.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-# Not 'import gymnasium': Gymnasium calls this while it is being imported itself.
 from gymnasium.envs.registration import register, registry
 
 from stoch2_sim.robots.cartpole.parameters import CONTROL_PERIOD_S, EPISODE_S
