@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from demo_control.bringup.shared_memory import segments_of
+from demo_control.bringup.shared_memory import segments_in_use, segments_of
 from demo_control.bundle import default_bundle
 
 pytestmark = [
@@ -99,27 +99,14 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 60.0)
 
 
 def wait_until_running(process: subprocess.Popen[str]) -> dict[str, int]:
-    """Wait until the layer's planner thread runs: then all nodes are configured and met, and the layer is active."""
+    """Wait until all nodes are active; returns their process numbers by name."""
 
-    def active() -> bool:
-        assert process.poll() is None, process.communicate()[1]
-        nodes = children(process)
-        if set(nodes) != set(NODES):
-            return False
-        names = [
-            (task / "comm").read_text().strip() for task in Path(f"/proc/{nodes['demo_layer_node']}/task").iterdir()
-        ]
-        return len(segments_of(nodes["policy_node"])) > 0 and "python" in "".join(names) and is_active(process)
-
-    wait_until(active, "the bring-up running")
-    return children(process)
-
-
-def is_active(process: subprocess.Popen[str]) -> bool:
-    """With --verbose the nodes' own words tell."""
     assert process.stderr is not None
-    line = process.stderr.readline()
-    return "policy_node]: activate: done" in line
+    for line in process.stderr:
+        # --verbose: the policy is activated last, when all nodes are configured and have met.
+        if "policy_node]: activate: done" in line:
+            return children(process)
+    pytest.fail(f"democtl ended with exit code {process.wait()}")
 
 
 def test_the_demonstration_succeeds_and_reports_one_json_object(launch: Launch) -> None:
@@ -154,35 +141,12 @@ def test_without_the_layer_the_policy_commands_directly(launch: Launch, tmp_path
 
 
 def test_simulated_time_runs_faster_on_demand(launch: Launch) -> None:
-    began = time.monotonic()
-    arguments = ("--use-layer", "false", "--duration", "20", "--real-time-factor", "4", "--json", "-")
+    arguments = ("--use-layer", "false", "--duration", "8", "--real-time-factor", "4", "--json", "-")
     out, errors = launch("cartpole_swingup", *arguments).communicate(timeout=60)
 
     summary = json.loads(out or errors)
-    assert summary["duration_s"] == pytest.approx(20.0, abs=0.1)
-    assert summary["wall_time_s"] < 10.0 < time.monotonic() - began + 10.0
-
-
-USAGE_ERRORS = {
-    "unknown bring-up": (["walk"], "bring-up 'walk' is not installed; installed: cartpole_swingup"),
-    "number": (["cartpole_swingup", "--seed", "x"], "--seed: 'x': expected int"),
-    "range": (["cartpole_swingup", "--duration", "0"], "--duration: 0.0: must be at least 0.1"),
-    "choice": (["cartpole_swingup", "--simulator", "gazebo"], "--simulator: 'gazebo': must be one of mujoco, pybullet"),
-    "truth": (["cartpole_swingup", "--use-layer", "maybe"], "--use-layer: 'maybe': expected bool"),
-    "bundle": (["cartpole_swingup", "--bundle", "nowhere"], "nowhere' does not exist"),
-    "parameters": (["cartpole_swingup", "--parameters", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
-}
-
-
-@pytest.mark.parametrize(("arguments", "text"), USAGE_ERRORS.values(), ids=USAGE_ERRORS.keys())
-def test_usage_errors_are_one_line_and_exit_code_2(launch: Launch, arguments: list[str], text: str) -> None:
-    process = launch(*arguments)
-    out, errors = process.communicate(timeout=60)
-
-    assert process.returncode == 2
-    assert out == ""
-    assert text in errors
-    assert len(errors.strip().splitlines()) == 1
+    assert summary["duration_s"] == pytest.approx(8.0, abs=0.1)
+    assert summary["wall_time_s"] < 6.0
 
 
 def test_a_node_that_refuses_to_configure_fails_the_bringup_with_its_reason(launch: Launch, tmp_path: Path) -> None:
@@ -197,22 +161,23 @@ def test_a_node_that_refuses_to_configure_fails_the_bringup_with_its_reason(laun
     assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_signal_ends_everything_and_leaves_nothing(launch: Launch, number: signal.Signals) -> None:
+def test_one_signal_ends_everything_and_leaves_nothing(launch: Launch) -> None:
     process = launch("cartpole_swingup", "--verbose")
     nodes = wait_until_running(process)
     segments = set().union(*(segments_of(node) for node in [*nodes.values(), process.pid]))
-    process.send_signal(number)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=20)
 
     assert process.returncode == 130
+    assert time.monotonic() - began < 5.0
     assert "interrupted, all nodes have ended" in errors
     assert "Traceback" not in errors
     assert_nothing_left(nodes, segments)
 
 
-@pytest.mark.parametrize("victim", NODES)
-def test_a_dead_node_fails_the_bringup_and_leaves_nothing(launch: Launch, victim: str) -> None:
+def test_a_dead_node_fails_the_bringup_and_leaves_nothing(launch: Launch) -> None:
+    victim = "demo_layer_node"
     process = launch("cartpole_swingup", "--verbose")
     nodes = wait_until_running(process)
     segments = set().union(*(segments_of(node) for node in [*nodes.values(), process.pid]))
@@ -248,5 +213,4 @@ def assert_nothing_left(nodes: dict[str, int], segments: set[str]) -> None:
     assert not [name for name, process_id in nodes.items() if alive(process_id)]
     assert segments
     # Other robots' tests may use the same names of ports meanwhile; what they use is not left over.
-    used = set().union(*(segments_of(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()))
-    assert not [name for name in segments - used if Path("/dev/shm", name).exists()]
+    assert not [name for name in segments - segments_in_use() if Path("/dev/shm", name).exists()]

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+import rclpy
 import yaml
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
+from rclpy.context import Context
+from rclpy.lifecycle import TransitionCallbackReturn
 from ros_support import Peer, StartNode
+
+import demo_control
+from demo_control.layer import LayerSettings
+from demo_control.mpc.presets import preset
+from demo_control.nodes.demo_layer_node import DemoLayerNode
 
 pytestmark = pytest.mark.ros
 
 LAYER = "demo_control.nodes.demo_layer_node"
 TASK = {"task": "cartpole"}
+CONFIG = Path(demo_control.__file__).parent / "config"
 
 
 BAD = {
@@ -33,22 +42,73 @@ BAD = {
 }
 
 
+@pytest.fixture
+def make_node(tmp_path: Path) -> Iterator[Callable[[object], DemoLayerNode]]:
+    """Makes the node in this process, with a parameter file."""
+    context = Context()
+    nodes: list[DemoLayerNode] = []
+
+    def make(parameters: object) -> DemoLayerNode:
+        file = tmp_path / "parameters.yaml"
+        file.write_text(yaml.safe_dump({"demo_layer_node": {"ros__parameters": parameters}}))
+        rclpy.init(context=context, args=["--ros-args", "--params-file", str(file)])
+        nodes.append(DemoLayerNode(context=context))
+        return nodes[-1]
+
+    yield make
+    for node in nodes:
+        node.destroy_node()
+    context.try_shutdown()
+
+
 @pytest.mark.parametrize(("parameters", "text"), BAD.values(), ids=BAD.keys())
-def test_bad_parameters_fail_configure_and_leave_the_node_alive(
-    peer: Peer, start: StartNode, tmp_path: Path, parameters: dict[str, Any], text: str
+def test_bad_parameters_fail_configure_and_say_why(
+    make_node: Callable[[object], DemoLayerNode],
+    capfd: pytest.CaptureFixture[str],
+    parameters: dict[str, object],
+    text: str,
 ) -> None:
-    file = tmp_path / "bad.yaml"
-    file.write_text(yaml.safe_dump({"demo_layer_node": {"ros__parameters": parameters}}))
-    process = start(LAYER, file=file)
+    node = make_node(parameters)
+
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    said = capfd.readouterr().err.replace("LayerSettings.", "").replace("CostWeights.", "")
+    assert f"cannot configure: {text}" in said
+
+
+def test_all_problems_are_told_at_once(
+    make_node: Callable[[object], DemoLayerNode], capfd: pytest.CaptureFixture[str]
+) -> None:
+    node = make_node({**TASK, "horizon": 0, "step_size": "x", "cost_weight_upright": -1, "stepsize": 1, "seed": -2})
+
+    assert node.trigger_configure() == TransitionCallbackReturn.FAILURE
+    assert capfd.readouterr().err.count("cannot configure: ") == 5
+
+
+def test_a_node_with_a_bad_file_stays_alive_and_unconfigured(peer: Peer, start: StartNode) -> None:
+    process = start(LAYER, parameters={**TASK, "step_size": 1.5})
 
     assert not peer.change_state("demo_layer_node", Transition.TRANSITION_CONFIGURE)
     assert peer.state("demo_layer_node") == "unconfigured"
     assert process.exit_code is None
 
-    def said() -> str:
-        return "\n".join(process.last_lines()).replace("LayerSettings.", "").replace("CostWeights.", "")
 
-    peer.wait_until(lambda: f"cannot configure: {text}" in said(), text)
+@pytest.mark.parametrize("file", sorted(CONFIG.glob("*.yaml")), ids=lambda file: file.name)
+def test_every_shipped_file_is_valid(make_node: Callable[[object], DemoLayerNode], file: Path) -> None:
+    sections = yaml.safe_load(file.read_text())
+    assert set(sections) == {"demo_layer_node"}
+    node = make_node({**TASK, **sections["demo_layer_node"]["ros__parameters"]})
+
+    node.parameters.check()
+
+
+def test_the_thesis_file_is_the_thesis_preset() -> None:
+    shipped = yaml.safe_load((CONFIG / "demo_layer_thesis.yaml").read_text())["demo_layer_node"]["ros__parameters"]
+    assert shipped == dict(preset("demo_layer_thesis"))
+
+
+def test_the_default_file_names_every_setting_of_the_layer() -> None:
+    shipped = yaml.safe_load((CONFIG / "demo_layer.yaml").read_text())["demo_layer_node"]["ros__parameters"]
+    assert shipped == LayerSettings().as_mapping()
 
 
 @pytest.mark.parametrize("text", ["a: [1, 'x'", "policy_node:\n  ros__parameters:\n    task: [1, two]\n", "- 1\n"])

@@ -47,11 +47,11 @@ def remove_leftovers(segments: Iterable[str], folder: Path = FOLDER) -> list[str
     left = [name for name in segments if (folder / name).exists() or (folder / f"{name}_el").exists()]
     if not left:
         return []
-    used = _segments_in_use()
+    used = segments_in_use()
     return [name for name in sorted(left) if name not in used and _remove(folder, name)]
 
 
-def _segments_in_use() -> set[str]:
+def segments_in_use() -> set[str]:
     """Segments of all other processes that we may look into.
 
     Fast DDS keeps segments of dead peers mapped until the process ends, so our own list means nothing; what we still

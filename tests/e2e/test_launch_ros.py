@@ -1,0 +1,100 @@
+"""The real ``ros2 launch``, where launch_ros and the built packages are installed."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from demo_control.bundle import default_bundle
+
+pytest.importorskip("launch_ros")
+get_package_prefix = pytest.importorskip("ament_index_python.packages").get_package_prefix
+
+pytestmark = [pytest.mark.e2e, pytest.mark.ros]
+
+COMMAND = ["ros2", "launch", "demo_control", "cartpole_swingup.launch.py"]
+
+
+@pytest.fixture(autouse=True)
+def installed() -> None:
+    if shutil.which("ros2") is None:
+        pytest.skip("ros2 is not installed")
+    for package in ("demo_control", "stoch2_sim", "demo_msgs"):
+        try:
+            get_package_prefix(package)
+        except LookupError:
+            pytest.skip(f"{package} is not built with colcon and sourced")
+    if not default_bundle("cartpole").is_dir():
+        pytest.skip("no bundle of the cart-pole is shipped")
+
+
+Launch = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def launch(request: pytest.FixtureRequest) -> Launch:
+    domain = str(random.SystemRandom().randint(1, 101))
+    environment = {**os.environ, "ROS_DOMAIN_ID": domain, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*COMMAND, *arguments], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        request.addfinalizer(process.kill)
+        return process
+
+    return start
+
+
+def test_the_arguments_are_declared() -> None:
+    shown = subprocess.run([*COMMAND, "--show-args"], capture_output=True, text=True, check=True).stdout
+
+    for name in ("simulator", "use_layer", "seed", "duration", "real_time_factor", "bundle"):
+        assert f"'{name}'" in shown
+
+
+def test_it_runs_to_its_end_and_succeeds(launch: Launch) -> None:
+    process = launch("seed:=3")
+    said, _ = process.communicate(timeout=100)
+
+    assert process.returncode == 0, said
+    assert said.count("activate: done") == 2
+    assert "run over after 20.00 s: success" in said
+
+
+def test_sigint_ends_it_cleanly(launch: Launch) -> None:
+    process = launch("duration:=60.0")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "commands arrive" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=20)
+
+    assert said.count("process has finished cleanly") == 3, said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("argument", ["bundle:=nowhere", "seed:=x", "simulator:=gazebo"])
+def test_a_bad_argument_fails_the_launch(launch: Launch, argument: str) -> None:
+    process = launch(argument)
+    said, _ = process.communicate(timeout=60)
+
+    assert process.returncode != 0
+    assert argument.partition(":=")[0] in said
+    assert "process started" not in said
+
+
+def test_without_the_layer_only_driver_and_policy_run(launch: Launch) -> None:
+    process = launch("use_layer:=false", "duration:=1.0")
+    said, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 0, said
+    assert said.count("process started") == 2
+    assert "run over after 1.00 s" in said
