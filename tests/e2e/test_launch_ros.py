@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -98,3 +99,30 @@ def test_without_the_layer_only_driver_and_policy_run(launch: Launch) -> None:
     assert process.returncode == 0, said
     assert said.count("process started") == 2
     assert "run over after 1.00 s" in said
+
+
+def test_a_dead_node_ends_all_and_fails_the_launch(launch: Launch) -> None:
+    process = launch("duration:=60.0")
+    assert process.stdout is not None
+    victim = 0
+    for line in process.stdout:
+        if "demo_layer_node" in line and "process started with pid" in line:
+            victim = int(line.rpartition("[")[2].partition("]")[0])
+        if "commands arrive" in line:
+            break
+    os.kill(victim, signal.SIGKILL)
+    said, _ = process.communicate(timeout=20)
+
+    assert process.returncode == 1
+    assert "node 'demo_layer_node' ended unexpectedly (exit code -9)" in said
+    assert said.count("process has finished cleanly") == 2
+
+
+def test_a_node_that_refuses_to_configure_fails_the_launch(launch: Launch, tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("demo_layer_node: {ros__parameters: {step_size: 7.5}}")
+    said, _ = (process := launch(f"parameters:={file}")).communicate(timeout=60)
+
+    assert process.returncode == 1
+    assert "step_size = 7.5: must be between 0 and 1" in said
+    assert "node 'demo_layer_node' refused a transition" in said
