@@ -104,7 +104,7 @@ def _on_transition(node: LifecycleNode, start: str, goal: str, entities: list[An
 
 def _refused(_context: Any, node: LifecycleNode) -> None:  # noqa: ANN401 - launch has no types
     """Fail the launch: launch ends with exit code 1 when a handler raises."""
-    raise RuntimeError(f"node '{node.node_name}' refused a transition; its output above says why")
+    raise RuntimeError(f"node '{node.node_name.lstrip('/')}' refused a transition; its output above says why")
 
 
 def _on_exit(node: Node, description: NodeDescription) -> RegisterEventHandler:
