@@ -68,6 +68,16 @@ def test_a_dead_node_leaves_its_exit_code_and_last_lines(make: Make) -> None:
     assert process.last_lines(1) == ["the reason"]
 
 
+def test_a_node_comes_before_other_programs_where_that_is_allowed(make: Make) -> None:
+    process = make(OBEDIENT)
+    wait_until(process.last_lines)
+    probe = "import os\nos.setpriority(os.PRIO_PROCESS, 0, -10)"
+    allowed = subprocess.run([sys.executable, "-c", probe], capture_output=True, check=False).returncode == 0
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+
+    assert os.getpriority(os.PRIO_PROCESS, process.process_id) == (-10 if allowed else own)
+
+
 @pytest.mark.parametrize(
     ("text", "number"),
     [(OBEDIENT, signal.SIGINT), (DEAF + SLEEP, signal.SIGTERM), (DEAFER + SLEEP, signal.SIGKILL)],
