@@ -170,6 +170,8 @@ class Task:
         make_score: Builds a judge for one episode.
         planner: Names and values of the planner settings that measured best for this task.
         training: The same of the training settings, by ``group.name``.
+        training_plants: Plant settings among which the training data are shared out evenly, so that the
+            model knows more than the nominal plant; empty for the nominal plant alone.
         bringup: Name of the bring-up that runs the task over ROS, or '' if there is none.
         render_video: Draws recorded runs, or None if the task has no pictures.
         unit_circles: Pairs of observation names (cosine, sine) that lie on the unit circle.
@@ -188,6 +190,7 @@ class Task:
     alive_reward: float = 1.0
     planner: Mapping[str, Scalar] = field(default_factory=dict)
     training: Mapping[str, Scalar] = field(default_factory=dict)
+    training_plants: tuple[Mapping[str, Scalar], ...] = ()
     bringup: str = ""
     render_video: VideoRenderer | None = None
     unit_circles: tuple[tuple[str, str], ...] = ()

@@ -52,8 +52,8 @@ def card_text(
         "## How it was made",
         _listing(provenance, settings),
         "## Limits",
-        f"Trained on the nominal {task.name} in simulation; what it takes beyond that is a matter of "
-        f"measurement: `democtl evaluate {task.name} --controller demo --set name=value`.",
+        f"{_plants(task)} The closed-loop check is on the nominal plant; what it takes beyond that "
+        f"is a matter of measurement: `democtl evaluate {task.name} --set name=value`.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -100,6 +100,16 @@ def _model(model: ModelMetrics) -> str:
     ]
     header = ["entry", "1 step (no change)", f"{horizon} steps (no change)", "within 1σ, 2σ"]
     return _table(header, rows)
+
+
+def _plants(task: Task) -> str:
+    if not task.training_plants:
+        return "The data come from the nominal plant in simulation."
+    variations = "; ".join(
+        ", ".join(f"{name}={value}" for name, value in variation.items()) or "nominal"
+        for variation in task.training_plants
+    )
+    return f"The data come in equal parts from simulated plants with: {variations}."
 
 
 def _listing(provenance: Mapping[str, object], settings: Mapping[str, Scalar]) -> str:

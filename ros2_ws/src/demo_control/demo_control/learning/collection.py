@@ -15,6 +15,7 @@ from demo_control.learning.ars import LinearPolicy, denormalised
 from demo_control.learning.dataset import Dataset, split
 from demo_control.learning.episodes import ControlLaw, Recording, run_episodes
 from demo_control.learning.seeding import Purpose, stream, streams
+from demo_control.learning.varied_plants import VariedPlants
 from demo_control.tasks import Array, Task
 
 
@@ -114,14 +115,14 @@ def collect_round(
     count = settings.round_episodes
     controller = make_controller("demo", task, bundle, layer, count)
     controller.reset(streams(seed, Purpose.ROUND_ACTIONS, count, index, 0))
-    deviations = np.linspace(0.0, settings.round_noise, count)
+    # No plant shall always get the same noise, nor the same ones always be held out.
+    order = stream(seed, Purpose.ROUND_STARTS, index).permutation(count)
+    deviations = np.linspace(0.0, settings.round_noise, count)[order]
     generators = streams(seed, Purpose.ROUND_ACTIONS, count, index, 1)
     noise = HeldNoise(deviations, task.action_dim, settings.hold_ticks, generators)
     starts = streams(seed, Purpose.ROUND_STARTS, count, index)
     law = noisy(task, controller.act, noise)
     recording = _run(task, settings, law, starts, task.episode_s)
-    # Which noise levels are held out must change from round to round.
-    order = stream(seed, Purpose.ROUND_STARTS, index).permutation(count)
     episodes = recording.episodes()
     shuffled = [episodes[i] for i in order if i < len(episodes)]
     return split(shuffled, settings.held_out_fraction), recording
@@ -160,7 +161,8 @@ def _run(
     starts: Sequence[np.random.Generator],
     length_s: float,
 ) -> Recording:
-    plants = task.make_plants(simulator_name(task, settings), len(starts), {})
+    variations = task.training_plants or ({},)
+    plants = VariedPlants(task, simulator_name(task, settings), len(starts), variations)
     try:
         return run_episodes(task, plants, law, starts, round(length_s / task.control_period_s))
     finally:

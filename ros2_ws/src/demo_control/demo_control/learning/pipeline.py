@@ -15,7 +15,7 @@ import onnx
 import torch
 
 from demo_control.bundle import make_bundle, save_bundle
-from demo_control.configuration import ConfigurationError
+from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.layer import LayerSettings
 from demo_control.learning import plots
 from demo_control.learning.ars import SearchState
@@ -94,7 +94,7 @@ def train(
             f"must divide the layer's num_samples = {layer.num_samples}"
         )
     folder = RunFolder(directory)
-    folder.begin(task.name, seed, settings.as_mapping())
+    folder.begin(task.name, seed, _request(task, settings, layer))
     # The sums of several threads depend on their number; these networks gain nothing from more.
     torch.set_num_threads(1)
     run = Run(task, settings, seed, folder, reporter, layer)
@@ -102,6 +102,13 @@ def train(
     plots.plot_search(folder.curves, state)
     learned = _learn_model(run, state)
     return _finish(run, state, learned)
+
+
+def _request(task: Task, settings: TrainingSettings, layer: LayerSettings) -> dict[str, Scalar]:
+    """Everything but the seed that decides the result, to tell one run from another."""
+    variations = "; ".join(str(dict(variation)) for variation in task.training_plants)
+    planning = {f"layer.{name}": value for name, value in layer.as_mapping().items()}
+    return {**settings.as_mapping(), **planning, "training_plants": variations}
 
 
 @dataclass(frozen=True)
@@ -145,6 +152,7 @@ def _finish(run: Run, state: SearchState, learned: _Learned) -> Outcome:
         "command": _command(run),
         "seed": run.seed,
         "settings": settings.as_mapping(),
+        "training_plants": [dict(variation) for variation in run.task.training_plants],
         "git_revision": git_revision(),
         "versions": versions(),
         "transitions": learned.dataset.num_transitions,
@@ -184,7 +192,7 @@ def _measure(run: Run, learned: _Learned, model: onnx.ModelProto) -> ModelMetric
     return measured
 
 
-def _changed(run: Run) -> dict[str, bool | int | float | str]:
+def _changed(run: Run) -> dict[str, Scalar]:
     """Settings that differ from the task's own."""
     usual = TrainingSettings.for_task(run.task).as_mapping()
     return {name: value for name, value in run.settings.as_mapping().items() if value != usual[name]}
