@@ -62,23 +62,23 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc] # rclpy has no types
         self._configured = result == TransitionCallbackReturn.SUCCESS
         if not self._configured:
             self.cleanup()
-        return result
+        return self._told(result)
 
     def on_activate(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Activate."""
         result = self._attempt("activate", self.activate)
         self.active = result == TransitionCallbackReturn.SUCCESS
-        return result
+        return self._told(result)
 
     def on_deactivate(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Deactivate."""
         self.active = False
-        return self._attempt("deactivate", self.deactivate)
+        return self._told(self._attempt("deactivate", self.deactivate))
 
     def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Clean up."""
         self._configured = False
-        return self._attempt("cleanup", self.cleanup)
+        return self._told(self._attempt("cleanup", self.cleanup))
 
     def on_shutdown(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Deactivate and clean up, from any state."""
@@ -101,6 +101,11 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc] # rclpy has no types
         if self._configured:
             self._configured = False
             self.cleanup()
+
+    def _told(self, result: TransitionCallbackReturn) -> TransitionCallbackReturn:
+        """Publish the new state at once, not only at the next full second."""
+        self._diagnostics.publish()
+        return result
 
     def _attempt(self, name: str, step: Callable[[], None]) -> TransitionCallbackReturn:
         """Run one step of a transition; a failure is logged, line by line."""
