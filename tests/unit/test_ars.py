@@ -106,16 +106,12 @@ def riccati_gain() -> Array:
     return gain
 
 
-def search(
-    settings: SearchSettings, seed: int = 1, state: SearchState | None = None
-) -> AugmentedRandomSearch:
+def search(settings: SearchSettings, seed: int = 1, state: SearchState | None = None) -> AugmentedRandomSearch:
     plants = LinearPlants(2 * settings.num_directions)
     return AugmentedRandomSearch(linear_task(), plants, settings, seed, state)
 
 
-SMALL = SearchSettings(
-    iterations=6, num_directions=4, num_top_directions=2, episode_s=1.0, evaluation_interval=2
-)
+SMALL = SearchSettings(iterations=6, num_directions=4, num_top_directions=2, episode_s=1.0, evaluation_interval=2)
 
 
 @pytest.mark.parametrize("variant", ["V1", "V1-t", "V2", "V2-t"])
@@ -175,11 +171,7 @@ def test_best_iterate_is_the_best_evaluated_not_the_last() -> None:
 
 
 def test_only_v2_normalises_and_only_a_bias_when_asked() -> None:
-    raw = search(
-        SearchSettings(
-            variant="V1", iterations=2, num_directions=2, num_top_directions=2, use_bias=False
-        )
-    )
+    raw = search(SearchSettings(variant="V1", iterations=2, num_directions=2, num_top_directions=2, use_bias=False))
     policy = raw.run()
     assert np.array_equal(policy.mean, np.zeros(3))
     assert np.array_equal(policy.scale, np.ones(3))
@@ -237,6 +229,4 @@ def test_recordings_end_where_a_plant_fails() -> None:
 
 def test_actions_are_scaled_and_clipped_to_the_range() -> None:
     task = linear_task()
-    np.testing.assert_allclose(
-        denormalised(np.array([[-3.0], [0.5], [2.0]]), task), [[-5.0], [2.5], [5.0]]
-    )
+    np.testing.assert_allclose(denormalised(np.array([[-3.0], [0.5], [2.0]]), task), [[-5.0], [2.5], [5.0]])

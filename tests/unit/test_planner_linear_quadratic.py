@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from demo_control.mpc import Planner, PlannerSettings
+from demo_control.mpc import Planner, PlannerSettings, Situations
 from demo_control.rollout import NumpyEngine
 from demo_control.tasks import Array, Task
 
@@ -54,9 +54,14 @@ def make_planner(task: Task, **settings: object) -> Planner:
     )
 
 
+def situation(observations: Array, pending: Array) -> Situations:
+    """Nothing planned before, the model as it is."""
+    return Situations(observations, pending, [None] * len(observations), np.ones_like(observations))
+
+
 def plan_error(planner: Planner, seed: int) -> float:
     """Root mean square distance of the plan from the Riccati solution."""
-    result = planner.plan(START[None], PENDING[None], [None], [np.random.default_rng(seed)])
+    result = planner.plan(situation(START[None], PENDING[None]), [np.random.default_rng(seed)])
     best = riccati_controls(STATE_MATRIX @ START + INPUT_MATRIX @ PENDING[0])
     return float(np.sqrt(np.mean(np.square(result.controls[0] - best))))
 
@@ -97,7 +102,7 @@ def test_plans_from_where_the_robot_will_be(linear_task: Task) -> None:
     state = START
     for command in pending:
         state = STATE_MATRIX @ state + INPUT_MATRIX @ command
-    result = planner.plan(START[None], pending[None], [None], [np.random.default_rng(0)])
+    result = planner.plan(situation(START[None], pending[None]), [np.random.default_rng(0)])
     best = riccati_controls(state)
     assert planner.pending_ticks == 3
     assert np.sqrt(np.mean(np.square(result.controls[0] - best))) < 0.05 * np.abs(best).max()
@@ -107,7 +112,7 @@ def test_the_policys_answers_are_those_along_the_plan(linear_task: Task) -> None
     """The policy is predicted on the observations it will see: one period after the planner's, and so on."""
     planner = make_planner(linear_task, num_samples=64, command_delay_ticks=1)
     pending = np.array([[1.0], [0.3]])
-    result = planner.plan(START[None], pending[None], [None], [np.random.default_rng(0)])
+    result = planner.plan(situation(START[None], pending[None]), [np.random.default_rng(0)])
     state, answers = START, []
     for control in [*pending, *result.controls[0]][:HORIZON]:
         state = STATE_MATRIX @ state + INPUT_MATRIX @ control
@@ -119,7 +124,7 @@ def test_the_policys_answers_are_those_along_the_plan(linear_task: Task) -> None
 def test_without_a_mirror_step_the_plan_is_the_proposal(linear_task: Task, shift: str) -> None:
     """α = 0 returns what Φ proposed: here the policy's own rollout, which costs what the policy costs."""
     planner = make_planner(linear_task, num_samples=64, shift=shift, step_size=0.0, mirror_steps=1)
-    result = planner.plan(START[None], PENDING[None], [None], [np.random.default_rng(0)])
+    result = planner.plan(situation(START[None], PENDING[None]), [np.random.default_rng(0)])
     state = STATE_MATRIX @ START + INPUT_MATRIX @ PENDING[0]
     for control in result.controls[0]:
         np.testing.assert_allclose(control, POLICY_GAIN @ state, atol=1e-12)
@@ -131,7 +136,7 @@ def test_without_a_mirror_step_the_plan_is_the_proposal(linear_task: Task, shift
 @pytest.mark.parametrize("shift", ["policy", "policy_feedback", "hybrid", "policy_tail", "shift_and_repeat"])
 def test_a_plan_improves_on_the_policy(linear_task: Task, shift: str) -> None:
     planner = make_planner(linear_task, num_samples=512, shift=shift, mirror_steps=5)
-    result = planner.plan(START[None], PENDING[None], [None], [np.random.default_rng(0)])
+    result = planner.plan(situation(START[None], PENDING[None]), [np.random.default_rng(0)])
     assert result.plan_costs.sum() < result.nominal_costs.sum()
 
 
@@ -139,14 +144,14 @@ def test_robots_planned_together_get_the_plans_they_get_alone(linear_task: Task)
     planner = make_planner(linear_task, num_samples=64, shift="hybrid", mirror_steps=2)
     starts = np.array([START, -START, 2.0 * START])
     pending = np.stack([PENDING, -PENDING, PENDING])
-    together = planner.plan(starts, pending, [None] * 3, [np.random.default_rng(i) for i in range(3)])
+    together = planner.plan(situation(starts, pending), [np.random.default_rng(i) for i in range(3)])
     for i in range(3):
-        alone = planner.plan(starts[i : i + 1], pending[i : i + 1], [None], [np.random.default_rng(i)])
+        alone = planner.plan(situation(starts[i : i + 1], pending[i : i + 1]), [np.random.default_rng(i)])
         np.testing.assert_allclose(alone.controls[0], together.controls[i], rtol=1e-9)
         np.testing.assert_allclose(alone.plan_costs[0], together.plan_costs[i], rtol=1e-9)
 
 
 def test_same_seed_same_plan(linear_task: Task) -> None:
     planner = make_planner(linear_task, num_samples=64, mirror_steps=2)
-    plans = [planner.plan(START[None], PENDING[None], [None], [np.random.default_rng(3)]).controls for _ in range(2)]
+    plans = [planner.plan(situation(START[None], PENDING[None]), [np.random.default_rng(3)]).controls for _ in range(2)]
     np.testing.assert_array_equal(plans[0], plans[1])

@@ -9,7 +9,7 @@ import numpy as np
 
 from demo_control.bundle import Bundle
 from demo_control.configuration import ConfigurationError
-from demo_control.layer import Corrector, Counters, LayerSettings, make_planner
+from demo_control.layer import Corrector, Counters, LayerSettings, make_planner, situations
 from demo_control.policies import OnnxPolicy
 from demo_control.tasks import Array, Task
 
@@ -101,15 +101,10 @@ class LayerController:
 
     def _plan(self, sequence: int, observations: Array) -> None:
         """Make every plant's plan from its observation."""
-        ticks = self._planner.pending_ticks
-        result = self._planner.plan(
-            observations,
-            np.array([corrector.pending(sequence, ticks) for corrector in self._correctors]),
-            [corrector.previous(sequence + 1) for corrector in self._correctors],
-            self._generators,
-        )
-        for index, corrector in enumerate(self._correctors):
-            corrector.take(sequence, result, index, self._planner.term_names)
+        planner, correctors = self._planner, self._correctors
+        result = planner.plan(situations(sequence, observations, correctors, planner), self._generators)
+        for index, corrector in enumerate(correctors):
+            corrector.take(sequence, observations[index], result, index, planner.term_names)
 
 
 def make_controller(

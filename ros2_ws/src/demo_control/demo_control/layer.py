@@ -17,7 +17,8 @@ import numpy as np
 
 from demo_control.bundle import Bundle
 from demo_control.configuration import ConfigurationError, setting
-from demo_control.mpc import Planner, PlannerSettings, PlanningResult
+from demo_control.mpc import Planner, PlannerSettings, PlanningResult, Situations
+from demo_control.mpc.adaptation import ModelAdaptation
 from demo_control.mpc.planner import PLANNING_TICKS
 from demo_control.mpc.shift_models import Previous
 from demo_control.rollout import OnnxEngine
@@ -55,6 +56,16 @@ class LayerSettings(PlannerSettings):
         1.0, "A plan is rejected where the members' predictions spread wider, as a share of the range.",
         minimum=0.0, maximum=1e9, in_flight=True,
     )  # fmt: skip
+    adapt_model: bool = setting(
+        True, "Scale the model's predicted changes by what the robot is seen to do.", in_flight=True
+    )
+    adaptation_memory_ticks: float = setting(
+        250.0, "Control periods after which an observation counts 1/e in the scale.", minimum=1.0, maximum=1e6
+    )
+    adaptation_prior_ticks: float = setting(
+        10.0, "Control periods of typical change that outweigh the model as it was trained.", minimum=1e-3, maximum=1e6
+    )
+    adaptation_limit: float = setting(2.0, "The scale stays between 1 / this and this.", minimum=1.0, maximum=100.0)
 
     @classmethod
     def for_task(cls, task: Task, overrides: Mapping[str, object] | None = None) -> LayerSettings:
@@ -151,6 +162,10 @@ class Corrector:
         self.plan: Plan | None = None
         self.counters = Counters()
         self._history: deque[tuple[int, Array]] = deque(maxlen=history_length)
+        limits = (1.0 / settings.adaptation_limit, settings.adaptation_limit)
+        self._adaptation = ModelAdaptation(
+            task, settings.adaptation_memory_ticks, settings.adaptation_prior_ticks, limits
+        )
 
     def correct(self, sequence: int, nominal: Array) -> Correction:
         """Answer nominal + (μ_h − π_θ(x̂_h)), with h the periods since the plan's first step.
@@ -216,15 +231,25 @@ class Corrector:
         elapsed = first_sequence - plan.first_sequence
         return Previous(plan.controls, elapsed) if 0 <= elapsed < len(plan.controls) else None
 
-    def take(self, sequence: int, result: PlanningResult, index: int, term_names: Sequence[str]) -> PlanReport:
+    def change_scale(self, sequence: int, observation: Array) -> Array:
+        """Factor on the model's predicted changes, with what an observation teaches. Shape=(observation_dim,)."""
+        self._adaptation.observe(sequence, observation)
+        factor = self._adaptation.change_scale
+        return factor if self.settings.adapt_model else np.ones_like(factor)
+
+    def take(
+        self, sequence: int, observation: Array, result: PlanningResult, index: int, term_names: Sequence[str]
+    ) -> PlanReport:
         """Validate one robot's new plan and put it in use.
 
         Args:
             sequence: Number of the observation it was made from.
+            observation: That observation. Shape=(observation_dim,).
             result: Plans of several robots.
             index: Which of them.
             term_names: Names of the cost terms.
         """
+        self._adaptation.expect(sequence, observation, result.expected_changes[index])
         nominal, planned = result.nominal_costs[index], result.plan_costs[index]
         gain = float(nominal.sum() - planned.sum())
         disagreement = float(result.disagreement[index])
@@ -364,16 +389,30 @@ class DemoLayer:
             observation: Finite. Shape=(observation_dim,).
         """
         started = time.perf_counter()
+        observation = np.asarray(observation, np.float64)
         with self._planning:
             planner, corrector = self._planner, self._corrector
-            result = planner.plan(
-                np.asarray(observation, np.float64)[None],
-                corrector.pending(sequence, planner.pending_ticks)[None],
-                [corrector.previous(sequence + PLANNING_TICKS)],
-                [self._generator],
-            )
-            report = corrector.take(sequence, result, 0, planner.term_names)
+            result = planner.plan(situations(sequence, observation[None], [corrector], planner), [self._generator])
+            report = corrector.take(sequence, observation, result, 0, planner.term_names)
         return replace(report, plan_time_s=time.perf_counter() - started)
+
+
+def situations(sequence: int, observations: Array, correctors: Sequence[Corrector], planner: Planner) -> Situations:
+    """What the robots of some correctors plan from.
+
+    Args:
+        sequence: Number of the observations; their nominal actions have been answered.
+        observations: Shape=(num_robots, observation_dim).
+        correctors: One per robot.
+        planner: Says how many commands are on their way.
+    """
+    pairs = list(zip(correctors, observations, strict=True))
+    return Situations(
+        observations=observations,
+        pending=np.array([corrector.pending(sequence, planner.pending_ticks) for corrector in correctors]),
+        previous=[corrector.previous(sequence + PLANNING_TICKS) for corrector in correctors],
+        change_scale=np.array([corrector.change_scale(sequence, observation) for corrector, observation in pairs]),
+    )
 
 
 def make_planner(task: Task, bundle: Bundle, settings: PlannerSettings) -> Planner:
@@ -388,5 +427,6 @@ def make_planner(task: Task, bundle: Bundle, settings: PlannerSettings) -> Plann
     middle = np.array([(q.minimum + q.maximum) / 2.0 for q in task.observation])
     pending = np.tile((task.action_minimum + task.action_maximum) / 2.0, (planner.pending_ticks, 1))
     # The first call allocates; it must not happen while a robot waits.
-    planner.plan(middle[None], pending[None], [None], [np.random.default_rng(0)])
+    resting = Situations(middle[None], pending[None], [None], np.ones((1, task.observation_dim)))
+    planner.plan(resting, [np.random.default_rng(0)])
     return planner

@@ -3,7 +3,7 @@
 NumPy only; no torch, no rclpy, no robot.
 """
 
-from demo_control.mpc.planner import Planner, PlanningResult
+from demo_control.mpc.planner import Planner, PlanningResult, Situations
 from demo_control.mpc.presets import PRESETS, preset
 from demo_control.mpc.settings import PlannerSettings
 from demo_control.mpc.shift_models import SHIFT_MODELS, ShiftModel
@@ -15,5 +15,6 @@ __all__ = [
     "PlannerSettings",
     "PlanningResult",
     "ShiftModel",
+    "Situations",
     "preset",
 ]

@@ -27,6 +27,25 @@ PLANNING_TICKS = 1
 
 
 @dataclass(frozen=True)
+class Situations:
+    """What plans for ``num_robots`` robots are made from.
+
+    Attributes:
+        observations: x_k of each robot. Shape=(num_robots, observation_dim).
+        pending: Commands already sent whose effect x_k does not show, the oldest first.
+            Shape=(num_robots, pending_ticks, action_dim).
+        previous: Each robot's plan before this one, or None.
+        change_scale: Factor on the changes that the model predicts; see :mod:`demo_control.mpc.adaptation`.
+            Shape=(num_robots, observation_dim).
+    """
+
+    observations: Array
+    pending: Array
+    previous: Sequence[Previous | None]
+    change_scale: Array
+
+
+@dataclass(frozen=True)
 class PlanningResult:
     """Plans for ``num_robots`` robots, and what is known of them.
 
@@ -38,6 +57,8 @@ class PlanningResult:
         nominal_costs: Weighted cost terms of following the policy. Shape=(num_robots, num_terms).
         plan_costs: Weighted cost terms of the plan. Shape=(num_robots, num_terms).
         effective_sample_size: Of the last mirror step. Shape=(num_robots,).
+        expected_changes: Of the observation until the next one, as the model was trained to predict it.
+            Shape=(num_robots, observation_dim).
         disagreement: Spread of the members' one-step predictions along the plan, as a share of half the
             observation's range, root mean square over entries and steps. Shape=(num_robots,).
     """
@@ -47,6 +68,7 @@ class PlanningResult:
     nominal_costs: Array
     plan_costs: Array
     effective_sample_size: Array
+    expected_changes: Array
     disagreement: Array
 
 
@@ -112,20 +134,11 @@ class Planner:
         names = [term.name for term in self._task.cost_terms]
         return [*names, "terminal_value"][: self._lane_engine.num_terms]
 
-    def plan(
-        self,
-        observations: Array,
-        pending: Array,
-        previous: Sequence[Previous | None],
-        generators: Sequence[np.random.Generator],
-    ) -> PlanningResult:
+    def plan(self, situations: Situations, generators: Sequence[np.random.Generator]) -> PlanningResult:
         """Make plans.
 
         Args:
-            observations: x_k of each robot. Shape=(num_robots, observation_dim).
-            pending: Commands already sent whose effect x_k does not show, the oldest first.
-                Shape=(num_robots, pending_ticks, action_dim).
-            previous: Each robot's plan before this one, or None.
+            situations: Of all robots.
             generators: Each robot's source of noise.
 
         Returns:
@@ -133,15 +146,15 @@ class Planner:
         """
         settings = self.settings
         with np.errstate(over="ignore", invalid="ignore"):
-            proposal = self._propose(observations, pending, previous)
+            proposal = self._propose(situations)
             mean, centres = proposal.mean, proposal.candidates
             for _ in range(settings.mirror_steps):
                 samples = self._sample(centres, generators)
-                costs, samples = self._evaluate(proposal.start, samples)
+                costs, samples = self._evaluate(proposal.start, samples, situations.change_scale)
                 weights = self._utility()(costs)
                 mean = mirror_step(mean, samples, weights, settings.step_size)
                 centres = mean[:, None]
-            return self._judge(observations, pending, mean, proposal, effective_sample_size(weights))
+            return self._judge(situations, mean, proposal, effective_sample_size(weights))
 
     def _utility(self) -> Utility:
         settings = self.settings
@@ -149,17 +162,17 @@ class Planner:
             return partial(exponential, temperature=settings.temperature, scale=settings.temperature_scale)
         return partial(elite_fraction, fraction=settings.elite_fraction, weighting=settings.elite_weighting)
 
-    def _propose(self, observations: Array, pending: Array, previous: Sequence[Previous | None]) -> _Proposal:
+    def _propose(self, situations: Situations) -> _Proposal:
         """Φ: roll the pending commands and then each candidate out on the ensemble's mean."""
-        num_robots, horizon = len(observations), self.settings.horizon
+        num_robots, horizon = len(situations.observations), self.settings.horizon
         shape = self._shift
         lanes = 2 if shape.proposes_remembered else 1
         controls = np.zeros((num_robots, lanes, horizon, self._task.action_dim))
         feedback = np.ones((num_robots, lanes, horizon, 1))
         if shape.proposes_remembered:
-            for robot, plan in enumerate(previous):
+            for robot, plan in enumerate(situations.previous):
                 controls[robot, 1], feedback[robot, 1] = moved_on(plan, horizon, shape, self._middle)
-        rollouts = self._roll_out_lanes(observations, pending, controls, feedback)
+        rollouts = self._roll_out_lanes(situations, controls, feedback)
         terms = self._weighted(rollouts.term_costs[0]).reshape(num_robots, lanes, -1)
         applied = _by_robot(rollouts.controls[self._delay :, 0], num_robots).astype(np.float64)
         first = 0 if shape.proposes_policy else 1
@@ -173,18 +186,19 @@ class Planner:
             nominal_costs=terms[:, 0],
         )
 
-    def _roll_out_lanes(self, observations: Array, pending: Array, controls: Array, feedback: Array) -> Rollouts:
+    def _roll_out_lanes(self, situations: Situations, controls: Array, feedback: Array) -> Rollouts:
         """Pending commands, then (num_robots, lanes, horizon, ·) controls, on the ensemble's mean."""
         num_robots, lanes = controls.shape[:2]
         steps = self._delay + self.settings.horizon
         all_controls = np.zeros((steps, 1, num_robots * lanes, self._task.action_dim))
         all_feedback = np.zeros((steps, 1, num_robots * lanes, 1))
-        all_controls[: self._delay, 0] = np.repeat(pending, lanes, axis=0).swapaxes(0, 1)
+        all_controls[: self._delay, 0] = np.repeat(situations.pending, lanes, axis=0).swapaxes(0, 1)
         all_controls[self._delay :, 0] = controls.reshape(num_robots * lanes, *controls.shape[2:]).swapaxes(0, 1)
         all_feedback[self._delay :, 0] = feedback.reshape(num_robots * lanes, *feedback.shape[2:]).swapaxes(0, 1)
-        start = np.repeat(observations, lanes, axis=0)[None]
+        start = np.repeat(situations.observations, lanes, axis=0)[None]
+        scale = np.repeat(situations.change_scale, lanes, axis=0)
         weights = np.concatenate([np.zeros(self._delay), self._step_weights()])
-        return self._lane_engine.roll_out(start, all_controls, all_feedback, weights)
+        return self._lane_engine.roll_out(start, all_controls, all_feedback, weights, scale)
 
     def _sample(self, centres: Array, generators: Sequence[np.random.Generator]) -> Floats:
         """Sequences around the centres in turn, each centre itself among them.
@@ -211,7 +225,7 @@ class Planner:
         stacked[:, : min(num_centres, num_samples)] = centres[:, : min(num_centres, num_samples)]
         return stacked
 
-    def _evaluate(self, start: Array, samples: Floats) -> tuple[Array, Floats]:
+    def _evaluate(self, start: Array, samples: Floats, change_scale: Array) -> tuple[Array, Floats]:
         """Costs of samples, Shape=(num_robots, num_samples), and the sequences that were really applied."""
         num_robots, num_samples = samples.shape[:2]
         members, horizon, per_member = self._members, samples.shape[2], num_samples // self._members
@@ -224,7 +238,8 @@ class Planner:
         starts = np.broadcast_to(
             np.repeat(start, per_member, axis=0), (members, num_robots * per_member, start.shape[-1])
         )
-        rollouts = self._sample_engine.roll_out(starts, controls, feedback, self._step_weights())
+        scale = np.repeat(change_scale, per_member, axis=0)
+        rollouts = self._sample_engine.roll_out(starts, controls, feedback, self._step_weights(), scale)
         costs = self._weighted(rollouts.term_costs).sum(axis=-1)
         costs = costs.reshape(members, num_robots, per_member).swapaxes(0, 1).reshape(num_robots, num_samples)
         if feedback is not None:
@@ -232,13 +247,12 @@ class Planner:
             samples = applied.transpose(2, 1, 3, 0, 4).reshape(samples.shape)
         return costs, samples
 
-    def _judge(
-        self, observations: Array, pending: Array, mean: Array, proposal: _Proposal, sample_size: Array
-    ) -> PlanningResult:
+    def _judge(self, situations: Situations, mean: Array, proposal: _Proposal, sample_size: Array) -> PlanningResult:
         """Roll the new means out: their cost, the policy's predicted answers, the members' disagreement."""
         num_robots, horizon = mean.shape[:2]
         controls = mean[:, None]
-        rollouts = self._roll_out_lanes(observations, pending, controls, np.zeros((num_robots, 1, horizon, 1)))
+        rollouts = self._roll_out_lanes(situations, controls, np.zeros((num_robots, 1, horizon, 1)))
+        states = _observed(rollouts)
         assert rollouts.policy_actions is not None
         assert rollouts.predictions is not None
         answers = rollouts.policy_actions[PLANNING_TICKS : PLANNING_TICKS + horizon, 0]
@@ -249,6 +263,7 @@ class Planner:
             nominal_costs=proposal.nominal_costs,
             plan_costs=self._weighted(rollouts.term_costs[0]),
             effective_sample_size=sample_size,
+            expected_changes=(states[1, 0] - situations.observations) / situations.change_scale,
             disagreement=np.sqrt(np.square(spread).mean(axis=(0, 2))),
         )
 

@@ -77,6 +77,7 @@ class _Composer:
         controls = self._steps(graph.input("controls", [horizon, lanes, "rows", m]))
         feedback = self._steps(graph.input("feedback", [horizon, lanes, "rows", 1])) if shape.with_policy else None
         step_weights = graph.input("step_weights", [1, horizon + 1])
+        change_scale = graph.input("change_scale", ["rows", n])
         states, applied, policy_actions, predictions = [state], [], [], []
         for step, control in enumerate(controls):
             if feedback is not None:
@@ -84,7 +85,7 @@ class _Composer:
                 policy_actions.append(action)
                 control = graph.node("Add", control, graph.node("Mul", feedback[step], action))  # noqa: PLW2901
             control = self._clip(control)  # noqa: PLW2901
-            prediction, state = self._next(state, control)
+            prediction, state = self._next(state, control, change_scale)
             applied.append(control)
             predictions.append(prediction)
             states.append(state)
@@ -121,7 +122,7 @@ class _Composer:
         (action,) = graph.inline(self._policy, "policy", {"observation": flat}, ["action"])
         return graph.reshape(action, (self._lanes, -1, self._task.action_dim))
 
-    def _next(self, state: str, control: str) -> tuple[str, str]:
+    def _next(self, state: str, control: str, change_scale: str) -> tuple[str, str]:
         """(every member's prediction, next state)."""
         graph, averaging = self._graph, self._shape.average_members
         if averaging:
@@ -129,6 +130,8 @@ class _Composer:
         (prediction,) = graph.inline(
             self._dynamics, "dynamics", {"observation": state, "action": control}, ["next_observation"]
         )
+        change = graph.node("Mul", graph.node("Sub", prediction, state), change_scale)
+        prediction = graph.node("Add", state, change)
         mean = graph.node("ReduceMean", prediction, axes=[0], keepdims=1) if averaging else prediction
         return prediction, mean
 

@@ -80,8 +80,11 @@ class RolloutEngine(Protocol):
         controls: Floats,
         feedback: Floats | None,
         step_weights: Floats,
+        change_scale: Floats,
     ) -> Rollouts:
         """Apply u_h = clip(controls_h + feedback_h · π_θ(x_h)) and sum the costs.
+
+        The model's step is x_{h+1} = x_h + change_scale · (f_φ(x_h, u_h) − x_h).
 
         Args:
             observations: Start of each row. Shape=(lanes, rows, observation_dim).
@@ -90,5 +93,7 @@ class RolloutEngine(Protocol):
                 Shape=(horizon, lanes, rows, 1).
             step_weights: Weight of the stage cost of steps 0 … H; the last one is the terminal weight, where
                 the action counts as zero. Shape=(horizon + 1,).
+            change_scale: Factor on the change that the model predicts, 1 for the model as it was trained.
+                Shape=(rows, observation_dim).
         """
         ...

@@ -53,6 +53,7 @@ class NumpyEngine:
         controls: Floats,
         feedback: Floats | None,
         step_weights: Floats,
+        change_scale: Floats,
     ) -> Rollouts:
         """See :class:`RolloutEngine`."""
         state = np.asarray(observations[0], np.float64)
@@ -63,7 +64,7 @@ class NumpyEngine:
                 policy_actions.append(self._policy(state))
                 control = control + feedback[step, 0] * policy_actions[-1]
             control = np.clip(control, self._task.action_minimum, self._task.action_maximum)
-            state = self._dynamics(state, control)
+            state = state + change_scale * (self._dynamics(state, control) - state)
             applied.append(control)
             states.append(state)
         costs = self._task.stage_costs(np.array(states), np.array([*applied, np.zeros_like(applied[-1])]))

@@ -53,12 +53,14 @@ class OnnxEngine:
         controls: Floats,
         feedback: Floats | None,
         step_weights: Floats,
+        change_scale: Floats,
     ) -> Rollouts:
         """See :class:`RolloutEngine`."""
         feeds = {
             "observation": np.asarray(observations, np.float32),
             "controls": np.asarray(controls, np.float32),
             "step_weights": np.asarray(step_weights, np.float32)[None, :],
+            "change_scale": np.asarray(change_scale, np.float32),
         }
         if feedback is not None:
             feeds["feedback"] = np.asarray(feedback, np.float32)
