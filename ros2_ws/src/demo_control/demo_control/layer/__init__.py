@@ -1,0 +1,24 @@
+"""The DeMo layer without middleware: what the ROS node, the evaluation and the training all run.
+
+Two sides, meant for two threads. The control side, :class:`Corrector`, answers every nominal action at once from the
+freshest plan. The planning side makes plans and hands each over in one assignment. So a late planner can never
+delay a command.
+"""
+
+from demo_control.layer.corrector import Corrector
+from demo_control.layer.demo_layer import DemoLayer, make_planner, situations
+from demo_control.layer.records import FALLBACK_REASONS, Correction, Counters, Plan, PlanReport
+from demo_control.layer.settings import LayerSettings
+
+__all__ = [
+    "FALLBACK_REASONS",
+    "Correction",
+    "Corrector",
+    "Counters",
+    "DemoLayer",
+    "LayerSettings",
+    "Plan",
+    "PlanReport",
+    "make_planner",
+    "situations",
+]

@@ -1,0 +1,164 @@
+"""The layer of one robot, and what its planning side needs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from demo_control.bundle import Bundle
+from demo_control.configuration import ConfigurationError
+from demo_control.layer.corrector import Corrector
+from demo_control.layer.records import Correction, Counters, PlanReport
+from demo_control.layer.settings import LayerSettings
+from demo_control.mpc import Planner, PlannerSettings, Situations
+from demo_control.mpc.planner import PLANNING_TICKS
+from demo_control.rollout import OnnxEngine
+from demo_control.tasks import Array, Task
+
+
+class DemoLayer:
+    """The DeMo layer of one robot.
+
+    Args:
+        task: The robot and its job.
+        bundle: Policy and model.
+        settings: See :class:`LayerSettings`.
+        seed: Of the noise.
+
+    Raises:
+        ConfigurationError: Settings that do not fit the bundle.
+        BundleError: A bundle that does not fit the task.
+    """
+
+    def __init__(self, task: Task, bundle: Bundle, settings: LayerSettings, seed: int) -> None:
+        self._task = task
+        self._seed = seed
+        self._generator = np.random.default_rng(seed)
+        self._planning = threading.Lock()
+        self._planner = make_planner(task, bundle, settings)
+        self._corrector = Corrector(task, settings, self._planner.pending_ticks + settings.horizon)
+        self.bundle = bundle
+
+    @property
+    def settings(self) -> LayerSettings:
+        """The settings in force."""
+        return self._corrector.settings
+
+    @property
+    def counters(self) -> Counters:
+        """What happened since the start or the last :meth:`reset`."""
+        return self._corrector.counters
+
+    @property
+    def cost_weights(self) -> dict[str, float]:
+        """Weights of the cost terms by name."""
+        names = [term.name for term in self._task.cost_terms]
+        return dict(zip(names, self._planner.cost_weights.tolist(), strict=True))
+
+    def update_cost_weights(self, weights: Mapping[str, float]) -> None:
+        """Change the weights of some cost terms, between two plans.
+
+        Raises:
+            ConfigurationError: An unknown term, or a weight that is negative or not finite.
+        """
+        merged = self.cost_weights
+        for name, weight in weights.items():
+            if name not in merged:
+                raise ConfigurationError(f"cost weight '{name}': unknown; known: {', '.join(merged)}")
+            if not (np.isfinite(weight) and weight >= 0.0):
+                raise ConfigurationError(f"cost weight '{name}' = {weight}: must be finite and at least 0")
+            merged[name] = float(weight)
+        with self._planning:
+            self._planner.cost_weights = np.array(list(merged.values()))
+
+    def update_settings(self, settings: LayerSettings) -> None:
+        """Change settings between two plans.
+
+        Raises:
+            ConfigurationError: A setting that cannot change in flight differs.
+        """
+        for entry in LayerSettings.entries():
+            old, new = getattr(self.settings, entry.name), getattr(settings, entry.name)
+            if old != new and not entry.description.in_flight:
+                raise ConfigurationError(f"{entry.name}: cannot change while the layer runs ({old} -> {new})")
+        with self._planning:
+            self._planner.settings = settings
+            self._corrector.settings = settings
+
+    def swap_bundle(self, bundle: Bundle) -> None:
+        """Put another policy and model in place, between two plans; prepared beside the running one.
+
+        Raises:
+            ConfigurationError: Settings that do not fit the bundle.
+            BundleError: A bundle that does not fit the task.
+        """
+        planner = make_planner(self._task, bundle, self.settings)
+        with self._planning:
+            planner.cost_weights = self._planner.cost_weights
+            planner.settings = self.settings
+            self._planner = planner
+            self.bundle = bundle
+
+    def reset(self) -> None:
+        """Forget plan, command history and counters, and start the noise anew."""
+        with self._planning:
+            self._generator = np.random.default_rng(self._seed)
+            self._corrector = Corrector(self._task, self.settings, self._planner.pending_ticks + self.settings.horizon)
+
+    def correct(self, sequence: int, nominal: Array) -> Correction:
+        """Answer a nominal action; see :meth:`Corrector.correct`."""
+        return self._corrector.correct(sequence, nominal)
+
+    def plan(self, sequence: int, observation: Array) -> PlanReport:
+        """Make a plan from an observation and put it in use; for the planning thread.
+
+        Args:
+            sequence: The observation's number; its nominal action has been answered.
+            observation: Finite. Shape=(observation_dim,).
+        """
+        started = time.perf_counter()
+        observation = np.asarray(observation, np.float64)
+        with self._planning:
+            planner, corrector = self._planner, self._corrector
+            result = planner.plan(situations(sequence, observation[None], [corrector], planner), [self._generator])
+            report = corrector.take(sequence, observation, result, 0, planner.term_names)
+        return replace(report, plan_time_s=time.perf_counter() - started)
+
+
+def situations(sequence: int, observations: Array, correctors: Sequence[Corrector], planner: Planner) -> Situations:
+    """What the robots of some correctors plan from.
+
+    Args:
+        sequence: Number of the observations; their nominal actions have been answered.
+        observations: Shape=(num_robots, observation_dim).
+        correctors: One per robot.
+        planner: Says how many commands are on their way.
+    """
+    pairs = list(zip(correctors, observations, strict=True))
+    return Situations(
+        observations=observations,
+        pending=np.array([corrector.pending(sequence, planner.pending_ticks) for corrector in correctors]),
+        previous=[corrector.previous(sequence + PLANNING_TICKS) for corrector in correctors],
+        change_scale=np.array([corrector.change_scale(sequence, observation) for corrector, observation in pairs]),
+    )
+
+
+def make_planner(task: Task, bundle: Bundle, settings: PlannerSettings) -> Planner:
+    """A planner on a bundle's models, warmed up.
+
+    Raises:
+        ConfigurationError: Settings that do not fit the bundle.
+        BundleError: A bundle that does not fit the task.
+    """
+    bundle.contract.check_task(task)
+    planner = Planner(task, settings, lambda shape: OnnxEngine(task, bundle, shape))
+    middle = np.array([(q.minimum + q.maximum) / 2.0 for q in task.observation])
+    pending = np.tile((task.action_minimum + task.action_maximum) / 2.0, (planner.pending_ticks, 1))
+    # The first call allocates; it must not happen while a robot waits.
+    resting = Situations(middle[None], pending[None], [None], np.ones((1, task.observation_dim)))
+    planner.plan(resting, [np.random.default_rng(0)])
+    return planner

@@ -1,0 +1,89 @@
+"""What the layer says: corrections, plans, reports and counters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from demo_control.tasks import Array
+
+SOURCE_POLICY = "policy"
+SOURCE_LAYER = "demo_layer"
+FALLBACK_REASONS = (
+    "disabled",
+    "no_plan",
+    "plan_rejected",
+    "stale_plan",
+    "wrong_shape",
+    "non_finite_nominal",
+)
+"""Why a nominal action passed through (or, for the last two, was not answered at all)."""
+
+
+@dataclass(frozen=True)
+class Correction:
+    """Answer to a nominal action.
+
+    Attributes:
+        values: The command, or None: nothing must be sent. Shape=(action_dim,).
+        source: 'demo_layer' where corrected, 'policy' where the nominal action passed through.
+        reason: Why it was not corrected; '' where it was.
+    """
+
+    values: Array | None
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan in use.
+
+    Attributes:
+        first_sequence: Number of the observation that step 0 answers.
+        controls: μ. Shape=(horizon, action_dim).
+        policy_actions: The policy's predicted answers. Shape=(horizon, action_dim).
+        rejection_reason: '' for an accepted plan.
+    """
+
+    first_sequence: int
+    controls: Array
+    policy_actions: Array
+    rejection_reason: str = ""
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """All that is published of one plan; units and shapes as in PlannerStatus."""
+
+    observation_sequence: int
+    num_samples: int
+    horizon: int
+    effective_sample_size: float
+    cost_terms: tuple[str, ...]
+    nominal_costs: tuple[float, ...]
+    plan_costs: tuple[float, ...]
+    nominal_cost: float
+    plan_cost: float
+    predicted_gain: float
+    ensemble_disagreement: float
+    accepted: bool
+    rejection_reason: str
+    plan_time_s: float = 0.0
+
+
+@dataclass
+class Counters:
+    """What happened since the start.
+
+    Attributes:
+        commands: Nominal actions answered with a command.
+        plans: Plans made.
+        overruns: Plans not started in time because the one before was not done.
+        fallbacks: Nominal actions that passed through or were not answered, by reason.
+    """
+
+    commands: int = 0
+    plans: int = 0
+    overruns: int = 0
+    fallbacks: Counter[str] = field(default_factory=Counter)

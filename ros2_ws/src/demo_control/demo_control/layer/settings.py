@@ -1,0 +1,51 @@
+"""Settings of the layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from demo_control.configuration import setting
+from demo_control.mpc import PlannerSettings
+from demo_control.tasks import Task
+
+
+@dataclass(frozen=True)
+class LayerSettings(PlannerSettings):
+    """Settings of the layer: the planner's, and when a plan is made and trusted."""
+
+    use_layer: bool = setting(True, "False passes nominal actions through unchanged.", in_flight=True)
+    plan_period_ticks: int = setting(
+        1, "Control periods between the starts of two plans.", minimum=1, maximum=1000, in_flight=True
+    )
+    maximum_plan_age_ticks: int = setting(
+        10, "A plan older than this many control periods is stale.", minimum=1, maximum=1000, in_flight=True
+    )
+    minimum_gain: float = setting(
+        0.0, "A plan is accepted if it is predicted to cost at least this much less than the policy.",
+        minimum=-1e9, maximum=1e9, in_flight=True,
+    )  # fmt: skip
+    maximum_disagreement: float = setting(
+        1.0, "A plan is rejected where the members' predictions spread wider, as a share of the range.",
+        minimum=0.0, maximum=1e9, in_flight=True,
+    )  # fmt: skip
+    adapt_model: bool = setting(
+        True, "Scale the model's predicted changes by what the robot is seen to do.", in_flight=True
+    )
+    adaptation_memory_ticks: float = setting(
+        250.0, "Control periods after which an observation counts 1/e in the scale.", minimum=1.0, maximum=1e6
+    )
+    adaptation_prior_ticks: float = setting(
+        10.0, "Control periods of typical change that outweigh the model as it was trained.", minimum=1e-3, maximum=1e6
+    )
+    adaptation_limit: float = setting(2.0, "The scale stays between 1 / this and this.", minimum=1.0, maximum=100.0)
+
+    @classmethod
+    def for_task(cls, task: Task, overrides: Mapping[str, object] | None = None) -> LayerSettings:
+        """The task's own settings, with some replaced.
+
+        Raises:
+            ConfigurationError: An unknown name or a bad value.
+        """
+        base = cls.from_mapping(task.planner, source=f"task '{task.name}'")
+        return cls.from_mapping(overrides or {}, base=base)
