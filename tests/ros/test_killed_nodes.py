@@ -11,7 +11,7 @@ from demo_msgs.msg import Action
 from ros_support import Peer
 
 from demo_control.bringup.description import load_recipe
-from demo_control.bringup.shared_memory import remove_leftovers, segments_in_use
+from demo_control.bringup.shared_memory import remove_leftovers, segments_in_use, segments_of
 from demo_control.bringup.supervisor import Supervisor
 from demo_control.nodes.messages import seconds_between
 from demo_control.nodes.quality import RECORDING
@@ -47,6 +47,7 @@ class Robot:
 def robot(peer: Peer, bundle_directory: Path) -> Iterator[Robot]:
     recipe = load_recipe("cartpole_swingup")
     arguments = recipe.arguments(duration=600.0, bundle=str(bundle_directory))
+    own = segments_of("self")
     supervisor = Supervisor(recipe.make(arguments))
     with supervisor:
         robot = Robot(supervisor, peer)
@@ -59,7 +60,7 @@ def robot(peer: Peer, bundle_directory: Path) -> Iterator[Robot]:
     peer.close()
     remove_leftovers(segments)
     # Other robots may use the same numbers of ports meanwhile; what they use is not left over.
-    left = {name for name in segments - segments_in_use() if Path("/dev/shm", name).exists()}
+    left = {name for name in segments - own - segments_in_use() if Path("/dev/shm", name).exists()}
     assert not left, "shared memory of ended nodes"
 
 

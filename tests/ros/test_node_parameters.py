@@ -16,6 +16,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from ros_support import Peer, StartNode
 
 import demo_control
+from demo_control.config import parameter_file
 from demo_control.layer import LayerSettings
 from demo_control.mpc.presets import preset
 from demo_control.nodes.demo_layer_node import DemoLayerNode
@@ -107,8 +108,9 @@ def test_the_thesis_file_is_the_thesis_preset() -> None:
 
 
 def test_the_default_file_names_every_setting_of_the_layer() -> None:
-    shipped = yaml.safe_load((CONFIG / "demo_layer.yaml").read_text())["demo_layer_node"]["ros__parameters"]
-    assert shipped == LayerSettings().as_mapping()
+    text = (CONFIG / "demo_layer.yaml").read_text()
+    assert text == parameter_file("demo_layer_node", LayerSettings()), "write it anew: python -m demo_control.config"
+    assert yaml.safe_load(text)["demo_layer_node"]["ros__parameters"] == LayerSettings().as_mapping()
 
 
 @pytest.mark.parametrize("text", ["a: [1, 'x'", "policy_node:\n  ros__parameters:\n    task: [1, two]\n", "- 1\n"])
