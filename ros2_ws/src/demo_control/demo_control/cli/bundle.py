@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from demo_control.bundle import load_bundle
@@ -48,8 +49,8 @@ def check(
         return
     table = Table(show_header=False, title=f"{directory}: a valid bundle")
     table.add_row("task", contract.task + ("" if installed else " (not installed here: not compared with it)"))
-    table.add_row("observation", ", ".join(f"{q.name} [{q.unit}]" for q in contract.observation))
-    table.add_row("action", ", ".join(f"{q.name} [{q.unit}]" for q in contract.action))
+    table.add_row("observation", ", ".join(escape(f"{q.name} [{q.unit}]") for q in contract.observation))
+    table.add_row("action", ", ".join(escape(f"{q.name} [{q.unit}]") for q in contract.action))
     table.add_row("control period", f"{contract.control_period_s:g} s")
     table.add_row("ensemble members", str(contract.members))
     table.add_row("SHA-256", bundle.sha256)
