@@ -26,12 +26,13 @@ from demo_control.parallel_evaluation import EvaluationRequest, evaluate, split_
 
 TASK = "cartpole"
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "experiments"
-STEP_SIZES = (0.3, 0.6, 0.9, 1.0)
-HORIZONS = {
-    "short": {"horizon": 35, "terminal_weight": 20.0},
-    "long": {"horizon": 50, "terminal_weight": 1.0},
-}
-"""The two combinations of horizon and terminal weight that worked in a study on true dynamics."""
+STEP_SIZES = (0.3, 0.6, 0.9)
+HORIZONS = (
+    ({"horizon": 35, "terminal_weight": 20.0}, tuple(SHIFT_MODELS)),
+    ({"horizon": 50, "terminal_weight": 1.0}, ("policy", "policy_feedback", "hybrid")),
+)
+"""Horizon and terminal weight, and the shift models tried with it: the shipped combination for all; the longer one,
+with which the pure policy shift does best on true dynamics, for those that start from the policy."""
 
 PLANTS: Mapping[str, Mapping[str, Scalar]] = {
     "nominal": {},
@@ -113,6 +114,11 @@ def _share(row: Mapping[str, str]) -> str:
     return f"{row['successes']} of {row['episodes']} ({low} to {high} %)"
 
 
+def _cell(row: Mapping[str, str]) -> str:
+    """Success, return, and roughness of the commands."""
+    return f"{_share(row)}; {float(row['return_mean']):.0f}; {row['action_change']}"
+
+
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     rows = [head, ["---"] * len(head), *lines]
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
@@ -122,26 +128,26 @@ Episodes = Annotated[int, typer.Option(min=1, help="Episodes per cell.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of every cell.")]
 
 
-@app.command()
-def shifts(episodes: Episodes = 50, seed: Seed = 100) -> None:
+@app.command("shifts")
+def shift_models(episodes: Episodes = 50, seed: Seed = 100) -> None:
     """Every shift model × step size α × horizon, on the learned model."""
     cells = [
         Cell(
             {"shift": shift, "horizon": str(values["horizon"]), "step_size": str(step_size)},
             settings={"shift": shift, "step_size": step_size, **values},
         )
-        for values in HORIZONS.values()
-        for shift in SHIFT_MODELS
+        for values, shifts in HORIZONS
+        for shift in shifts
         for step_size in STEP_SIZES
     ]
     rows = run_study("cartpole_shifts", cells, episodes, seed)
     parts = []
-    for values in HORIZONS.values():
+    for values, shifts in HORIZONS:
         horizon = str(values["horizon"])
         lines = []
-        for shift in SHIFT_MODELS:
+        for shift in shifts:
             mine = [row for row in rows if row["shift"] == shift and row["horizon"] == horizon]
-            lines.append([f"`{shift}`", *(_share(row) for row in mine)])
+            lines.append([f"`{shift}`", *(_cell(row) for row in mine)])
         head = ["Φ", *(f"α = {step_size:g}" for step_size in STEP_SIZES)]
         title = f"Horizon {horizon} steps, terminal weight {values['terminal_weight']:g}"
         parts.append(f"**{title}**\n\n{_table(head, lines)}")
