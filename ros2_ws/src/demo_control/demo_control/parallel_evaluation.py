@@ -16,6 +16,7 @@ from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.controllers import CONTROLLERS, make_controller
 from demo_control.evaluation import run_episodes
 from demo_control.layer import LayerSettings
+from demo_control.processes import end_with_parent
 from demo_control.statistics import wilson_interval
 from demo_control.tasks import Task, load_task
 
@@ -136,7 +137,7 @@ def evaluate(
         return summary(request, batches)
     # 'spawn': a forked child would inherit the threads of ONNX Runtime and PyBullet in an unknown state.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, context, end_with_parent, (os.getpid(),)) as pool:
         futures = [pool.submit(run_batch, request, first) for first in starts]
         try:
             for future in as_completed(futures):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -16,11 +15,10 @@ from pathlib import Path
 
 from demo_control.bringup.description import NodeDescription
 from demo_control.bringup.shared_memory import segments_of
+from demo_control.processes import end_with_parent
 
 _KEPT_LINES = 40
-_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _NICENESS = -10
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class NodeProcess:
@@ -58,7 +56,7 @@ class NodeProcess:
             env=dict(environment),
             # A Ctrl-C of the terminal reaches only us; we end the nodes in order.
             start_new_session=True,
-            preexec_fn=lambda: _end_with_parent(parent),  # noqa: PLW1509 - one system call, no locks
+            preexec_fn=lambda: end_with_parent(parent),  # noqa: PLW1509 - one system call, no locks
         )
         _prefer(self.process_id)
         self._reader = threading.Thread(target=self._read, name=f"log of {description.name}")
@@ -145,13 +143,6 @@ def command_line(description: NodeDescription, parameter_file: Path) -> list[str
         arguments += ["-r", f"{source}:={target}"]
     arguments += ["--params-file", str(parameter_file)]
     return [sys.executable, "-m", description.module, "--ros-args", *arguments]
-
-
-def _end_with_parent(parent: int) -> None:
-    """In the child: be told to end when the parent dies, however it dies."""
-    _LIBC.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
-    if os.getppid() != parent:  # it died before the call
-        os._exit(1)
 
 
 def _prefer(process_id: int) -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 from demo_control.bundle import default_bundle
 from demo_control.cli.output import episode_progress, error_console, one_line_errors, write_json
 from demo_control.configuration import parse_assignments
+from demo_control.mpc import PRESETS, preset
 from demo_control.parallel_evaluation import EvaluationRequest, evaluate, split_settings
 from demo_control.tasks import load_task
 
@@ -22,6 +23,7 @@ def command(
     seed: Annotated[int, typer.Option(help="Of starts, noise, disturbances and plans.")] = 0,
     simulator: Annotated[str, typer.Option(help="Simulator; the task's first by default.")] = "",
     bundle: Annotated[Path | None, typer.Option(help="Bundle directory; the shipped one by default.")] = None,
+    method: Annotated[str, typer.Option("--preset", help=f"Settings of the layer by name: {', '.join(PRESETS)}.")] = "",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="name=value of the plant or the layer; may be given again.", metavar="NAME=VALUE"),
@@ -44,7 +46,7 @@ def command(
             episodes=episodes,
             seed=seed,
             plant=plant,
-            layer=layer,
+            layer={**(preset(method) if method else {}), **layer},
         )
         with episode_progress(f"{task} · {controller} · {request.simulator}", episodes) as progress:
             report = evaluate(request, lambda done: progress.advance(progress.task_ids[0], done), jobs)

@@ -30,7 +30,9 @@ class LayerSettings(PlannerSettings):
         minimum=0.0, maximum=1e9, in_flight=True,
     )  # fmt: skip
     adapt_model: bool = setting(
-        True, "Scale the model's predicted changes by what the robot is seen to do.", in_flight=True
+        True,
+        "Scale the predicted changes by what the robot is seen to do (needs a plan for every observation).",
+        in_flight=True,
     )
     adaptation_memory_ticks: float = setting(
         250.0, "Control periods after which an observation counts 1/e in the scale.", minimum=1.0, maximum=1e6

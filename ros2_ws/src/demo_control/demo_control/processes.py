@@ -1,0 +1,23 @@
+"""Child processes that do not outlive their parent."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+
+_SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def end_with_parent(parent: int) -> None:
+    """Call in a child: it is told to end when its parent dies, however that dies (Linux).
+
+    The parent must have started the child in a thread that lives as long as the child shall.
+
+    Args:
+        parent: The parent's process number.
+    """
+    _LIBC.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+    if os.getppid() != parent:  # it died before the call
+        os._exit(1)
