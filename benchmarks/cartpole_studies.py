@@ -34,18 +34,18 @@ HORIZONS = (
 """Horizon and terminal weight, and the shift models tried with it: the shipped combination for all; the longer one,
 with which the pure policy shift does best on true dynamics, for that one."""
 
-PLANTS: tuple[tuple[str, Mapping[str, Scalar], int], ...] = (
-    ("nominal", {}, 100),
-    ("delay 1 tick", {"delay_ticks": 1}, 100),
-    ("observation noise 0.01", {"observation_noise": 0.01}, 100),
-    ("pushes of 5 N for 0.1 s", {"push_n": 5.0, "push_s": 0.1}, 100),
-    ("pole length +20 %", {"pole_length": 1.2}, 100),
-    ("pole mass +20 %", {"pole_mass": 1.2}, 50),
-    ("pole mass -20 %", {"pole_mass": 0.8}, 50),
-    ("cart mass +20 %", {"cart_mass": 1.2}, 50),
-    ("cart mass -20 %", {"cart_mass": 0.8}, 50),
-)
-"""What is changed, how, and over how many episodes."""
+PLANTS: Mapping[str, Mapping[str, Scalar]] = {
+    "nominal": {},
+    "delay 1 tick": {"delay_ticks": 1},
+    "observation noise 0.01": {"observation_noise": 0.01},
+    "pushes of 5 N for 0.1 s": {"push_n": 5.0, "push_s": 0.1},
+    "pole length +20 %": {"pole_length": 1.2},
+    "pole mass +20 %": {"pole_mass": 1.2},
+    "pole mass -20 %": {"pole_mass": 0.8},
+    "cart mass +20 %": {"cart_mass": 1.2},
+    "cart mass -20 %": {"cart_mass": 0.8},
+}
+"""What is changed, and how."""
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
@@ -68,7 +68,11 @@ def run_study(name: str, cells: Sequence[Cell], seed: int) -> list[dict[str, str
     path = DOCS / f"{name}.csv"
     rows = list(csv.DictReader(path.open(encoding="utf-8"))) if path.exists() else []
     keys = [tuple(cell.labels.values()) for cell in cells]
-    done = {tuple(row[name] for name in cells[0].labels): row for row in rows if row["bundle"] == digest}
+    done = {
+        tuple(row[name] for name in cells[0].labels): row
+        for row in rows
+        if row["bundle"] == digest and row["episodes"] == str(cells[0].episodes)
+    }
     for index, (key, cell) in enumerate(zip(keys, cells, strict=True)):
         if key not in done:
             plant, layer = split_settings(cell.settings)
@@ -153,16 +157,16 @@ def shift_models(episodes: Episodes = 50, seed: Seed = 100) -> None:
 
 
 @app.command()
-def robustness(seed: Seed = 0) -> None:
+def robustness(episodes: Episodes = 100, seed: Seed = 0) -> None:
     """The shipped settings on plants other than the one the model was trained on."""
     layer = "policy + layer"
     cells = [
-        Cell({"plant": "nominal", "controller": "policy alone", "simulator": "mujoco"}, 100, controller="policy"),
+        Cell({"plant": "nominal", "controller": "policy alone", "simulator": "mujoco"}, episodes, controller="policy"),
         *(
             Cell({"plant": name, "controller": layer, "simulator": "mujoco"}, episodes, settings=settings)
-            for name, settings, episodes in PLANTS
+            for name, settings in PLANTS.items()
         ),
-        Cell({"plant": "nominal", "controller": layer, "simulator": "pybullet"}, 100, simulator="pybullet"),
+        Cell({"plant": "nominal", "controller": layer, "simulator": "pybullet"}, episodes, simulator="pybullet"),
     ]
     rows = run_study("cartpole_robustness", cells, seed)
     lines = [
