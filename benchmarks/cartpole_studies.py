@@ -25,7 +25,7 @@ from demo_control.parallel_evaluation import EvaluationRequest, evaluate, split_
 
 TASK = "cartpole"
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "experiments"
-STEP_SIZES = (0.6, 0.9, 0.3)
+STEP_SIZES = (0.3, 0.6, 0.9)
 SHIFTS = ("policy", "policy_feedback", "shift_and_repeat", "policy_tail", "hybrid")
 HORIZONS = (
     ({"horizon": 35, "terminal_weight": 20.0}, SHIFTS),
