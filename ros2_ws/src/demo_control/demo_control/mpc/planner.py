@@ -118,8 +118,7 @@ class Planner:
         self._members = members
         self._minimum, self._maximum = task.action_minimum, task.action_maximum
         self._middle = (self._minimum + self._maximum) / 2.0
-        half_ranges = np.array([(q.maximum - q.minimum) / 2.0 for q in task.observation])
-        self._observation_scale = half_ranges
+        self._observation_scale = np.array([(q.maximum - q.minimum) / 2.0 for q in task.observation])
         self.cost_weights = task.cost_weights
         self.settings = settings
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ import matplotlib
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
+
+from demo_control.files import write_atomically
 
 Frame = npt.NDArray[np.uint8]
 """A picture. Shape=(height, width, 3), red, green, blue."""
@@ -42,30 +43,30 @@ def write_video(path: Path, frames: Iterable[Frame], fps: float) -> int:
     Raises:
         VideoError: No frames, frames of different sizes, or the encoder failed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
-    count = 0
     try:
-        with contextlib.ExitStack() as stack:
-            writer: Any = None
-            size: tuple[int, ...] = ()
-            for frame in frames:
-                padded = np.ascontiguousarray(_even_sides(frame))
-                if writer is None:
-                    size = padded.shape
-                    writer = _open_writer(part, size, fps)
-                    stack.callback(writer.close)
-                if padded.shape != size:
-                    raise VideoError(f"frame {count} has shape {frame.shape}, the first had {size}")
-                writer.send(padded)
-                count += 1
-        if count == 0:
-            raise VideoError(f"{path.name}: there are no frames to write")
-        os.replace(part, path)
+        return write_atomically(path, lambda beside: _encode(beside, path.name, frames, fps))
     except OSError as error:
         raise VideoError(f"{path.name}: the video encoder failed: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
+
+
+def _encode(path: Path, name: str, frames: Iterable[Frame], fps: float) -> int:
+    """Encode frames into a file; returns their number. Errors call the file ``name``."""
+    count = 0
+    with contextlib.ExitStack() as stack:
+        writer: Any = None
+        size: tuple[int, ...] = ()
+        for frame in frames:
+            padded = np.ascontiguousarray(_even_sides(frame))
+            if writer is None:
+                size = padded.shape
+                writer = _open_writer(path, size, fps)
+                stack.callback(writer.close)
+            if padded.shape != size:
+                raise VideoError(f"frame {count} has shape {frame.shape}, the first had {size}")
+            writer.send(padded)
+            count += 1
+    if count == 0:
+        raise VideoError(f"{name}: there are no frames to write")
     return count
 
 
