@@ -21,14 +21,14 @@ import typer
 from demo_control.bundle import default_bundle, load_bundle
 from demo_control.configuration import Scalar
 from demo_control.files import write_text_atomically
+from demo_control.mpc import SHIFT_MODELS
 from demo_control.parallel_evaluation import EvaluationRequest, evaluate, split_settings
 
 TASK = "cartpole"
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "experiments"
 STEP_SIZES = (0.3, 0.6, 0.9)
-SHIFTS = ("policy", "policy_feedback", "shift_and_repeat", "policy_tail", "hybrid")
 HORIZONS = (
-    ({"horizon": 35, "terminal_weight": 20.0}, SHIFTS),
+    ({"horizon": 35, "terminal_weight": 20.0}, tuple(SHIFT_MODELS)),
     ({"horizon": 50, "terminal_weight": 1.0}, ("policy",)),
 )
 """Horizon and terminal weight, and the shift models tried with it: the shipped combination for all; the longer one,
