@@ -8,7 +8,8 @@ demo_control names a robot.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Protocol
@@ -59,6 +60,8 @@ class Namespace(Protocol):
     def sqrt(self, x: Any, /) -> Any: ...  # noqa: ANN401, D102
 
 
+COST_COUNTS = ("always", "stages", "end")
+
 CostFunction = Callable[[Mapping[str, Any], Mapping[str, Any], Any], Any]
 """Maps (observation columns by name, action columns by name, namespace) to a column of costs."""
 
@@ -72,12 +75,22 @@ class CostTerm:
         weight: Factor in the total; may be changed while the planner runs.
         function: Uses only arithmetic operators and the functions of :class:`Namespace`.
         text: One sentence for people.
+        counts: Where along a plan it counts: 'always', at the 'stages' but not at the last state, or only at
+            the last state, the 'end'. No action follows the last state: there it is zero.
     """
 
     name: str
     weight: float
     function: CostFunction
     text: str
+    counts: str = "always"
+
+    def __post_init__(self) -> None:
+        """Check ``counts``."""
+        if self.counts not in COST_COUNTS:
+            raise ConfigurationError(
+                f"cost term '{self.name}': counts = '{self.counts}', must be one of {', '.join(COST_COUNTS)}"
+            )
 
 
 class Plants(Protocol):
@@ -152,6 +165,74 @@ PlantFactory = Callable[[str, int, Mapping[str, Scalar]], Plants]
 
 
 @dataclass(frozen=True)
+class Transition:
+    """How what the model learns makes the next observation, where it is not simply the change of each entry.
+
+    Known parts of the dynamics (a clock's phase, a command that stays, an error that integrates a velocity) need no
+    learning: they are written down here once, for NumPy and for the ONNX graph alike.
+
+    Attributes:
+        outputs: Names of the learned quantities y.
+        targets: What y would have been, from two observations that follow one another: maps (x, x_next, u),
+            each Shape=(batch, ·), to Shape=(batch, num_outputs). NumPy.
+        apply: Maps (columns of x, columns of y, columns of u, namespace) to the columns of the next observation,
+            all by name; see :data:`CostFunction` for what it may use.
+    """
+
+    outputs: tuple[str, ...]
+    targets: Callable[[Array, Array, Array], Array]
+    apply: Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any], Any], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Planning:
+    """What plans decide on where it is not the action itself: a correction of the policy, held over several ticks.
+
+    The policy acts at every tick; the layer adds B c to its action, with the correction c chosen every
+    ``decision_ticks``. The model is then that of the closed loop with the policy inside:
+    (x, c before, c) → x after ``decision_ticks``.
+
+    Attributes:
+        observation: Names of the observation entries that the model works on.
+        correction: The correction vector c; its ranges are hard limits and contain zero, which is the policy alone.
+        basis: B, the action that each entry of c adds. Shape=(action_dim, correction_dim).
+        decision_ticks: Control periods that one correction is held, and that one step of the model spans.
+        planning_ticks: Control periods from the observation that a plan is made from to the tick at which it takes
+            effect, less than ``decision_ticks``. Until then the correction before stays; the model knows of it.
+        model_inputs: Names of the planning problem's observation entries that the network sees (besides c).
+        transition: How what the network learns makes the next observation.
+        offset_entries: Names of the observation entries whose prediction is corrected by an estimated offset.
+    """
+
+    observation: tuple[str, ...]
+    correction: tuple[Quantity, ...]
+    basis: Array
+    decision_ticks: int
+    planning_ticks: int
+    model_inputs: tuple[str, ...]
+    transition: Transition
+    offset_entries: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check shapes and times."""
+        if self.basis.ndim != 2 or self.basis.shape[1] != len(self.correction):  # noqa: PLR2004 - a matrix
+            raise ConfigurationError(
+                f"planning: basis has shape {self.basis.shape}, expected (m, {len(self.correction)})"
+            )
+        if not 1 <= self.planning_ticks < self.decision_ticks:
+            raise ConfigurationError(
+                f"planning: planning_ticks = {self.planning_ticks}, must be in [1, {self.decision_ticks - 1}]"
+            )
+        for quantity in self.correction:
+            if not quantity.minimum <= 0.0 <= quantity.maximum:
+                raise ConfigurationError(f"planning: the range of '{quantity.name}' must contain 0, the policy alone")
+
+
+BEFORE = "_before"
+"""Suffix of the planning observation's entries that hold the correction in force until the plan takes effect."""
+
+
+@dataclass(frozen=True)
 class Task:
     """A robot and its job, as the method sees them.
 
@@ -175,6 +256,15 @@ class Task:
         bringup: Name of the bring-up that runs the task over ROS, or '' if there is none.
         render_video: Draws recorded runs, or None if the task has no pictures.
         unit_circles: Pairs of observation names (cosine, sine) that lie on the unit circle.
+        planning: What plans decide on where it is not the action itself, or None. Cost terms and ``planner``
+            settings are then those of :attr:`planning_problem`.
+        reward_function: Maps true observations, Shape=(..., observation_dim), and actions, Shape=(..., action_dim), to
+            rewards per control period, Shape=(...), where the reward is not ``alive_reward`` minus the stage cost.
+        transition: See :class:`Transition`; None where the model learns the change of each entry.
+        planning_ticks: Control periods from an observation to the effect of the plan made from it.
+        unmodelled_ticks: How many of these the model itself does not contain: commands on their way, which the
+            planner rolls out first.
+        offset_entries: See :class:`Planning`.
     """
 
     name: str
@@ -194,6 +284,43 @@ class Task:
     bringup: str = ""
     render_video: VideoRenderer | None = None
     unit_circles: tuple[tuple[str, str], ...] = ()
+    planning: Planning | None = None
+    reward_function: Callable[[Array, Array], Array] | None = None
+    transition: Transition | None = None
+    planning_ticks: int = 1
+    unmodelled_ticks: int = 1
+    offset_entries: tuple[str, ...] = ()
+
+    @cached_property
+    def planning_problem(self) -> Task:
+        """The task as the planner sees it: this one, or the slower one over corrections.
+
+        The observation is then that of ``planning``, followed by the correction that was in force before, and an
+        action is a correction. Plants and scores are those of this task.
+        """
+        planning = self.planning
+        if planning is None:
+            return self
+        by_name = {quantity.name: quantity for quantity in self.observation}
+        before = tuple(replace(quantity, name=quantity.name + BEFORE) for quantity in planning.correction)
+        return replace(
+            self,
+            observation=(*(by_name[name] for name in planning.observation), *before),
+            action=planning.correction,
+            control_period_s=planning.decision_ticks * self.control_period_s,
+            model_inputs=planning.model_inputs,
+            planning=None,
+            reward_function=None,
+            transition=planning.transition,
+            planning_ticks=planning.planning_ticks,
+            unmodelled_ticks=0,
+            offset_entries=planning.offset_entries,
+        )
+
+    @property
+    def decision_ticks(self) -> int:
+        """Control periods between two decisions of a plan."""
+        return 1 if self.planning is None else self.planning.decision_ticks
 
     @property
     def observation_dim(self) -> int:
@@ -236,7 +363,9 @@ class Task:
         return np.stack(columns, axis=-1).astype(float)
 
     def reward(self, observations: Array, actions: Array) -> Array:
-        """Reward of state-action pairs: ``alive_reward`` minus the stage cost. Shape=(...)."""
+        """Reward of state-action pairs: ``reward_function``, or ``alive_reward`` minus the stage cost. Shape=(...)."""
+        if self.reward_function is not None:
+            return self.reward_function(observations, actions)
         return self.alive_reward - self.stage_costs(observations, actions) @ self.cost_weights
 
 
