@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demo_control.configuration import ConfigurationError, Scalar
+from demo_control.training_spec import ModelTraining, PolicyTraining
 
 Array = npt.NDArray[np.float64]
 
@@ -265,6 +266,8 @@ class Task:
         unmodelled_ticks: How many of these the model itself does not contain: commands on their way, which the
             planner rolls out first.
         offset_entries: See :class:`Planning`.
+        policy_training: How the policy is trained where its search does not start from nothing on the nominal plant.
+        model_training: How data for ``planning`` are collected, or None if the task has no such model.
     """
 
     name: str
@@ -290,6 +293,8 @@ class Task:
     planning_ticks: int = 1
     unmodelled_ticks: int = 1
     offset_entries: tuple[str, ...] = ()
+    policy_training: PolicyTraining | None = None
+    model_training: ModelTraining | None = None
 
     @cached_property
     def planning_problem(self) -> Task:

@@ -1,0 +1,66 @@
+"""What training must know of a robot beyond its task: where the search starts, and on which plants it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:  # a task holds these, so its module comes first
+    from demo_control.tasks import Array, Plants
+
+
+@dataclass(frozen=True)
+class PolicyTraining:
+    """The search for a linear policy that starts from a hand-made one and meets ever harder plants.
+
+    Attributes:
+        inputs: Names of the observation entries that the policy sees; the weights of all others stay zero.
+        initial_weights: Maps the simulator's name to the weights that the search starts from, in units of the
+            normalised action. Shape=(action_dim, observation_dim).
+        plants: Maps (simulator, iteration, a generator for what all plants of the iteration have in common, one
+            generator per plant) to plants. Equal generators give equal plants.
+        evaluation_plants: Maps the simulator's name to the plants that decide which policy is kept.
+        evaluation_names: What each of these is, for people.
+    """
+
+    inputs: tuple[str, ...]
+    initial_weights: Callable[[str], Array]
+    plants: Callable[[str, int, np.random.Generator, Sequence[np.random.Generator]], Plants]
+    evaluation_plants: Callable[[str], Plants]
+    evaluation_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DataPlants:
+    """Plants to collect data with.
+
+    Attributes:
+        plants: The plants.
+        disturbed: Whether something that no model can know of (a push) acts in a control period.
+            Shape=(num_ticks, num_plants).
+    """
+
+    plants: Plants
+    disturbed: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ModelTraining:
+    """Data for the model of a policy with corrections; see :class:`demo_control.tasks.Planning`.
+
+    Attributes:
+        plants: Maps (simulator, one generator per plant, control periods per episode) to plants as various as those
+            the model shall know.
+        unseen_plants: The same, of terrains and settings that occur in no training data.
+        bias: Largest bias of each entry of the correction while exploring. Shape=(correction_dim,).
+        noise: Deviation of each entry's noise while exploring. Shape=(correction_dim,).
+    """
+
+    plants: Callable[[str, Sequence[np.random.Generator], int], DataPlants]
+    unseen_plants: Callable[[str, Sequence[np.random.Generator], int], DataPlants]
+    bias: Array
+    noise: Array
