@@ -12,13 +12,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.training_spec import ModelTraining, PolicyTraining
+
+if TYPE_CHECKING:
+    from demo_control.scenarios import ScenarioFactory
 
 Array = npt.NDArray[np.float64]
 
@@ -266,6 +269,8 @@ class Task:
         unmodelled_ticks: How many of these the model itself does not contain: commands on their way, which the
             planner rolls out first.
         offset_entries: See :class:`Planning`.
+        scenarios: Named ways of trying a controller out, the default first; see :mod:`demo_control.scenarios`. Empty
+            where there is one way only: plants of the chosen settings, judged by ``make_score``.
         policy_training: How the policy is trained where its search does not start from nothing on the nominal plant.
         model_training: How data for ``planning`` are collected, or None if the task has no such model.
     """
@@ -293,6 +298,7 @@ class Task:
     planning_ticks: int = 1
     unmodelled_ticks: int = 1
     offset_entries: tuple[str, ...] = ()
+    scenarios: Mapping[str, ScenarioFactory] = field(default_factory=dict)
     policy_training: PolicyTraining | None = None
     model_training: ModelTraining | None = None
 
