@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,15 +14,22 @@ import numpy as np
 
 from demo_control.bundle import load_bundle
 from demo_control.configuration import ConfigurationError, Scalar
-from demo_control.controllers import CONTROLLERS, make_controller
-from demo_control.evaluation import run_episodes
+from demo_control.controllers import CONTROLLERS, Controller, make_controller
+from demo_control.evaluation import Episodes, episode_generators, run_episodes
 from demo_control.layer import LayerSettings
 from demo_control.processes import end_with_parent
+from demo_control.scenarios import CONSTANT, ConstantController, Scenario, aggregate, aggregate_cells, make_trials
 from demo_control.statistics import wilson_interval
 from demo_control.tasks import Task, load_task
 
 EPISODES_PER_BATCH = 25
 """Episodes that are planned for in one call. Fixed, since float32 sums depend on the size of a batch."""
+
+EPISODES_PER_SCENARIO_BATCH = 8
+"""The same for scenarios, which have fewer and longer episodes: sixteen of them keep two cores busy."""
+
+TIMED_PLANS = 50
+"""How many plans are timed."""
 
 DELAY_SETTING = "delay_ticks"
 """A plant setting that the layer knows of (a robot's delay is measured once); see :func:`split_settings`."""
@@ -34,12 +42,14 @@ class EvaluationRequest:
     Attributes:
         task: Name of the task.
         bundle: Directory of the bundle.
-        controller: 'policy' or 'demo'.
+        controller: 'policy', 'demo' or, in a scenario, 'constant'.
         simulator: One of the task's simulators.
         episodes: Number of episodes.
         seed: Of everything random.
-        plant: Settings of the plants, by name.
+        plant: Settings of the plants or the scenario, by name.
         layer: Settings of the layer that differ from the task's, by name.
+        scenario: One of the task's scenarios; '' for the first, or for a task without any.
+        steps: Control periods of an episode of a scenario, or None for its own number.
     """
 
     task: str
@@ -50,6 +60,8 @@ class EvaluationRequest:
     seed: int
     plant: Mapping[str, Scalar] = field(default_factory=dict)
     layer: Mapping[str, Scalar] = field(default_factory=dict)
+    scenario: str = ""
+    steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,7 @@ def check_request(request: EvaluationRequest) -> Task:
     """
     task = load_task(request.task)
     for name, value, allowed in (
-        ("controller", request.controller, CONTROLLERS),
+        ("controller", request.controller, (*CONTROLLERS, CONSTANT) if task.scenarios else CONTROLLERS),
         ("simulator", request.simulator, task.simulators),
     ):
         if value not in allowed:
@@ -100,10 +112,42 @@ def check_request(request: EvaluationRequest) -> Task:
         raise ConfigurationError(f"episodes = {request.episodes}: must be at least 1")
     if request.seed < 0:
         raise ConfigurationError(f"seed = {request.seed}: must be at least 0")
-    LayerSettings.for_task(task, request.layer)
-    load_bundle(request.bundle, task)
-    task.make_plants(request.simulator, 1, request.plant).close()
+    if request.controller != CONSTANT:
+        LayerSettings.for_task(task, request.layer)
+        load_bundle(request.bundle, task)
+    scenario = make_scenario(task, request.scenario, request.plant, request.steps)
+    if scenario is None:
+        task.make_plants(request.simulator, 1, request.plant).close()
+    else:
+        scenario.make_plants(request.simulator, request.seed, [0]).close()
     return task
+
+
+def make_scenario(
+    task: Task, name: str, settings: Mapping[str, Scalar] | None = None, steps: int | None = None
+) -> Scenario | None:
+    """A scenario of a task, or None where the task has none.
+
+    Args:
+        task: The task.
+        name: The scenario's name, '' for the task's first.
+        settings: The scenario's settings by name.
+        steps: Control periods of an episode, or None for the scenario's own number.
+
+    Raises:
+        ConfigurationError: An unknown scenario or setting, or a bad value.
+    """
+    if not task.scenarios:
+        for option, value in (("scenario", name), ("steps", steps)):
+            if value:
+                raise ConfigurationError(f"{option} = {value!r}: task '{task.name}' has no scenarios")
+        return None
+    chosen = name or next(iter(task.scenarios))
+    if chosen not in task.scenarios:
+        raise ConfigurationError(f"scenario = '{chosen}': must be one of {', '.join(task.scenarios)}")
+    if steps is not None and steps < 1:
+        raise ConfigurationError(f"steps = {steps}: must be at least 1")
+    return task.scenarios[chosen](settings or {}, steps)
 
 
 def evaluate(
@@ -119,14 +163,16 @@ def evaluate(
     Returns:
         Task, controller, simulator, episodes, successes, success_rate and its 95 % interval, return_mean, return_std,
         action_change_mean (root mean square change of the command per period, as a share of its range), settings,
-        seed, and the mean of each further figure of the task's score.
+        seed, and the mean of each further figure of the task's score. In a scenario also: scenario, steps, falls,
+        fall_rate, intervals of all figures, the figures of each of the scenario's cells and of each episode, and
+        plan_ms, the wall time of one robot's plans.
 
     Raises:
         ConfigurationError: A request that cannot be met.
         BundleError: A bundle that must not be used.
     """
     check_request(request)
-    starts = range(0, request.episodes, EPISODES_PER_BATCH)
+    starts = range(0, request.episodes, _batch_size(request))
     workers = min(jobs or len(os.sched_getaffinity(0)), len(starts))
     if workers == 1:
         batches = []
@@ -149,50 +195,120 @@ def evaluate(
     return summary(request, [future.result() for future in futures])
 
 
+def _batch_size(request: EvaluationRequest) -> int:
+    return EPISODES_PER_SCENARIO_BATCH if load_task(request.task).scenarios else EPISODES_PER_BATCH
+
+
 def run_batch(request: EvaluationRequest, first: int) -> BatchResult:
     """Run the batch of episodes that starts with number ``first``."""
     task = load_task(request.task)
-    count = min(EPISODES_PER_BATCH, request.episodes - first)
-    plants = task.make_plants(request.simulator, count, request.plant)
+    count = min(_batch_size(request), request.episodes - first)
+    scenario = make_scenario(task, request.scenario, request.plant, request.steps)
+    if scenario is None:
+        plants = task.make_plants(request.simulator, count, request.plant)
+        try:
+            episodes = run_episodes(
+                task, plants, _controller(request, task, None, count), request.seed, first_episode=first
+            )
+        finally:
+            plants.close()
+        return _batch_result(task, first, episodes, episodes.results)
+    recording = scenario.make_plants(request.simulator, request.seed, range(first, first + count))
     try:
-        controller = make_controller(
-            request.controller,
-            task,
-            load_bundle(request.bundle, task),
-            LayerSettings.for_task(task, request.layer),
-            count,
-        )
-        episodes = run_episodes(task, plants, controller, request.seed, first_episode=first)
+        episodes = run_episodes(
+            task, recording, _controller(request, task, scenario, count), request.seed,
+            first_episode=first, num_steps=scenario.num_steps,
+        )  # fmt: skip
+        trials = make_trials(recording, episodes, first, task.control_period_s)
     finally:
-        plants.close()
+        recording.close()
+    return _batch_result(task, first, episodes, tuple(scenario.judge(trial) for trial in trials))
+
+
+def _controller(request: EvaluationRequest, task: Task, scenario: Scenario | None, count: int) -> Controller:
+    """The controller of ``count`` plants."""
+    if scenario is not None and request.controller == CONSTANT:
+        return ConstantController(scenario.constant_action)
+    settings = LayerSettings.for_task(task, request.layer)
+    return make_controller(request.controller, task, load_bundle(request.bundle, task), settings, count)
+
+
+def _batch_result(
+    task: Task, first: int, episodes: Episodes, results: tuple[Mapping[str, float | bool], ...]
+) -> BatchResult:
     changes = episodes.action_changes(task)
-    return BatchResult(first, episodes.results, tuple(episodes.returns.tolist()), tuple(changes.tolist()))
+    return BatchResult(first, results, tuple(episodes.returns.tolist()), tuple(changes.tolist()))
 
 
 def summary(request: EvaluationRequest, batches: list[BatchResult]) -> dict[str, object]:
     """Sum up the episodes of an evaluation; what :func:`evaluate` returns."""
     results = [result for batch in batches for result in batch.results]
     returns = np.array([value for batch in batches for value in batch.returns])
-    successes = sum(bool(result["success"]) for result in results)
-    # A figure may be missing where it means nothing, for example when a pole came up that never did.
-    names = dict.fromkeys(name for result in results for name in result if name != "success")
-    figures = {
-        f"{name}_mean": float(np.mean([float(result[name]) for result in results if name in result])) for name in names
-    }
-    return {
+    task = load_task(request.task)
+    scenario = make_scenario(task, request.scenario, request.plant, request.steps)
+    report: dict[str, object] = {
         "task": request.task,
         "controller": request.controller,
         "simulator": request.simulator,
         "episodes": request.episodes,
-        "successes": successes,
-        "success_rate": successes / request.episodes,
-        "success_interval": list(wilson_interval(successes, request.episodes)),
+        **(_score_figures(results) if scenario is None else aggregate(results)),
         "return_mean": float(returns.mean()),
         "return_std": float(returns.std()),
         "action_change_mean": float(np.mean([change for batch in batches for change in batch.action_changes])),
-        **figures,
         "seed": request.seed,
         "bundle": str(request.bundle),
         "settings": {**request.plant, **request.layer},
         "failed_episodes": [index for index, result in enumerate(results) if not result["success"]],
     }
+    if scenario is not None:
+        report |= {
+            "scenario": request.scenario or next(iter(task.scenarios)),
+            "steps": scenario.num_steps,
+            "settings": {**scenario.settings.as_mapping(), **request.layer},
+            "cells": aggregate_cells(scenario, results),
+            "episode_figures": [{"cell": scenario.cell(i), **result} for i, result in enumerate(results)],
+            "plan_ms": _plan_times_ms(request, task, scenario),
+        }
+    return report
+
+
+def _score_figures(results: Sequence[Mapping[str, float | bool]]) -> dict[str, object]:
+    """Successes, and the means of the further figures of a task's score."""
+    successes = sum(bool(result["success"]) for result in results)
+    # A figure may be missing where it means nothing, for example when a pole came up that never did.
+    names = dict.fromkeys(name for result in results for name in result if name != "success")
+    return {
+        "successes": successes,
+        "success_rate": successes / len(results),
+        "success_interval": list(wilson_interval(successes, len(results))),
+        **{
+            f"{name}_mean": float(np.mean([float(result[name]) for result in results if name in result]))
+            for name in names
+        },
+    }
+
+
+def _plan_times_ms(request: EvaluationRequest, task: Task, scenario: Scenario) -> dict[str, float] | None:
+    """Median and 99th percentile of the wall time of one robot's plans; None without a planner.
+
+    Plans of the evaluation are made for several robots in one call, so a robot of its own is asked here, in the
+    process that has nothing else to do any more.
+    """
+    if request.controller != "demo":
+        return None
+    controller = _controller(request, task, scenario, 1)
+    plants = scenario.make_plants(request.simulator, request.seed, [0])
+    try:
+        observations = plants.reset(episode_generators(request.seed, 1))
+        controller.reset([np.random.default_rng(request.seed)])
+        seconds = []
+        for tick in range(TIMED_PLANS * task.decision_ticks):
+            began_s = time.perf_counter()
+            actions = controller.act(observations)
+            if tick % task.decision_ticks == 0:
+                seconds.append(time.perf_counter() - began_s)
+            observations, _ = plants.step(actions)
+    finally:
+        plants.close()
+    p50, p99 = 1000.0 * np.percentile(seconds, [50, 99])
+    return {"p50": round(float(p50), 3), "p99": round(float(p99), 3)}

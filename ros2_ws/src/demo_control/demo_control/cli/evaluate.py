@@ -12,21 +12,28 @@ from demo_control.bundle import default_bundle
 from demo_control.cli.output import episode_progress, error_console, one_line_errors, write_json
 from demo_control.configuration import parse_assignments
 from demo_control.mpc import PRESETS, preset
-from demo_control.parallel_evaluation import EvaluationRequest, evaluate, split_settings
+from demo_control.parallel_evaluation import EvaluationRequest, evaluate, make_scenario, split_settings
 from demo_control.tasks import load_task
+
+EPISODES = 20
+"""Number of episodes unless told otherwise."""
 
 
 def command(
     task: Annotated[str, typer.Argument(help="Name of the task, for example cartpole.")],
-    controller: Annotated[str, typer.Option(help="policy (alone) or demo (policy + DeMo layer).")] = "demo",
-    episodes: Annotated[int, typer.Option(help="Number of episodes.")] = 20,
+    controller: Annotated[
+        str, typer.Option(help="policy (alone), demo (policy + DeMo layer) or, in a scenario, constant.")
+    ] = "demo",
+    scenario: Annotated[str, typer.Option(help="What is tried, where the task offers several; see below.")] = "",
+    episodes: Annotated[int | None, typer.Option(help="Number of episodes; 20, or the scenario's own.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Control periods of a scenario's episodes.")] = None,
     seed: Annotated[int, typer.Option(help="Of starts, noise, disturbances and plans.")] = 0,
     simulator: Annotated[str, typer.Option(help="Simulator; the task's first by default.")] = "",
     bundle: Annotated[Path | None, typer.Option(help="Bundle directory; the shipped one by default.")] = None,
     method: Annotated[str, typer.Option("--preset", help=f"Settings of the layer by name: {', '.join(PRESETS)}.")] = "",
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="name=value of the plant or the layer; may be given again.", metavar="NAME=VALUE"),
+        typer.Option("--set", help="name=value of plant, scenario or layer; may be given again.", metavar="NAME=VALUE"),
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; as many as cores by default.")] = None,
     json_file: Annotated[str, typer.Option("--json", help="Write the result to FILE, '-' for standard output.")] = "",
@@ -34,21 +41,28 @@ def command(
     """Judge a controller over many episodes.
 
     Plant settings of the cart-pole: pole_mass, pole_length, cart_mass (factors), delay_ticks, observation_noise,
-    push_n, push_s. Layer settings: see the parameters of demo_layer_node.
+    push_n, push_s. Scenarios of stoch2: walk, track, push, slope, robust; --set scenario settings such as push_n,
+    slope_deg, imu_noise_rad, latency_ms, ideal_sensing. Layer settings: see the parameters of demo_layer_node.
     """
     with one_line_errors():
         plant, layer = split_settings(parse_assignments(settings or []))
+        loaded = load_task(task)
+        chosen = make_scenario(loaded, scenario, plant, steps)
+        count = episodes if episodes is not None else EPISODES if chosen is None else chosen.num_episodes
         request = EvaluationRequest(
             task=task,
             bundle=bundle or default_bundle(task),
             controller=controller,
-            simulator=simulator or load_task(task).simulators[0],
-            episodes=episodes,
+            simulator=simulator or loaded.simulators[0],
+            episodes=count,
             seed=seed,
             plant=plant,
             layer={**(preset(method) if method else {}), **layer},
+            scenario=scenario,
+            steps=steps,
         )
-        with episode_progress(f"{task} · {controller} · {request.simulator}", episodes) as progress:
+        title = " · ".join(part for part in (task, scenario, controller, request.simulator) if part)
+        with episode_progress(title, count) as progress:
             report = evaluate(request, lambda done: progress.advance(progress.task_ids[0], done), jobs)
         if json_file:
             write_json(report, json_file)
@@ -56,22 +70,50 @@ def command(
         _print(report)
 
 
-def _percent(interval: object) -> str:
-    """A pair of shares as percentages."""
-    return " to ".join(f"{share:.1%}" for share in cast("list[float]", interval))
-
-
 def _print(report: dict[str, object]) -> None:
-    """The report as a short table."""
-    table = Table(show_header=False, title=f"{report['task']}: {report['controller']} in {report['simulator']}")
+    """The report as a table, and one of the scenario's cells."""
+    console = error_console()
+    title = " · ".join(str(report[name]) for name in ("task", "scenario", "controller", "simulator") if name in report)
+    table = Table(show_header=False, title=title)
     rows = {
         "success": f"{report['successes']} of {report['episodes']}",
-        "95 % interval": _percent(report["success_interval"]),
+        "95 % interval": " to ".join(f"{share:.1%}" for share in cast("list[float]", report["success_interval"])),
         "return": f"{report['return_mean']:.1f} ± {report['return_std']:.1f}",
     }
-    for name, value in report.items():
-        if name.endswith("_mean") and name != "return_mean":
-            rows[name.removesuffix("_mean").replace("_", " ")] = f"{value:.3f}"
+    for name in _figure_names(report):
+        rows[_words(name)] = _with_interval(report, name)
+    plan_ms = cast("dict[str, float] | None", report.get("plan_ms"))
+    if plan_ms is not None:
+        rows["plan time p50 / p99"] = f"{plan_ms['p50']:.1f} / {plan_ms['p99']:.1f} ms"
     for name, text in rows.items():
         table.add_row(name, text)
-    error_console().print(table)
+    console.print(table)
+    cells = cast("list[dict[str, object]]", report.get("cells", []))
+    if cells:
+        console.print(_cell_table(cells))
+
+
+def _cell_table(cells: list[dict[str, object]]) -> Table:
+    """One row for each of the scenario's cells."""
+    names = list(dict.fromkeys(name for cell in cells for name in _figure_names(cell)))
+    table = Table("", "success", *(_words(name) for name in names))
+    for cell in cells:
+        figures = (f"{cell[name]:.3f}" if name in cell else "–" for name in names)
+        table.add_row(str(cell["cell"]), f"{cell['successes']} of {cell['episodes']}", *figures)
+    return table
+
+
+def _figure_names(report: dict[str, object]) -> list[str]:
+    """Names of the figures beside success and return."""
+    return [name for name in report if name.endswith(("_mean", "_rms")) and name != "return_mean"]
+
+
+def _words(name: str) -> str:
+    return name.removesuffix("_mean").replace("_", " ")
+
+
+def _with_interval(report: dict[str, object], name: str) -> str:
+    """'0.123 (0.110 to 0.140)'."""
+    interval = report.get(f"{name.removesuffix('_mean')}_interval")
+    text = f"{report[name]:.3f}"
+    return text if interval is None else f"{text} ({interval[0]:.3f} to {interval[1]:.3f})"  # type: ignore[index]
