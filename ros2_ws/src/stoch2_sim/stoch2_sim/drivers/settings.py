@@ -9,11 +9,10 @@ from stoch2_sim.robots.cartpole.simulation import SIMULATORS
 
 
 @dataclass(frozen=True)
-class CartpoleDriverSettings(Settings):
-    """How the simulated cart-pole is driven; :class:`PlantSettings` says what the plant is like."""
+class DriverSettings(Settings):
+    """What every driver of a simulated robot can be told."""
 
-    simulator: str = setting("mujoco", "Physics engine", choices=SIMULATORS)
-    seed: int = setting(0, "Seed of start, noise, wire and pushes", minimum=0)
+    seed: int = setting(0, "Seed of everything random: start, noise, wire, pushes", minimum=0)
     duration_s: float = setting(
         0.0,
         "Simulated seconds from the first command to the end of the run; 0 runs until a signal",
@@ -35,17 +34,10 @@ class CartpoleDriverSettings(Settings):
     )
     command_timeout_s: float = setting(
         0.1,
-        "A command is carried out for at most this long, then the cart brakes; also the greatest age of the "
-        "observation a command may answer. Too short, and every lost message brakes",
+        "A command is carried out for at most this long, then the robot stops safely; also the greatest age of the "
+        "observation a command may answer. Too short, and every lost message stops it",
         minimum=0.001,
         maximum=10.0,
-    )
-    force_rate_limit_nps: float = setting(
-        1000.0,
-        "Largest change of the force in N/s, from one output to the next one a control period later. "
-        "At 1000 a full reversal takes one period; much less, and the pole cannot be swung up",
-        minimum=1.0,
-        maximum=1e6,
     )
     wire_delay_s: float = setting(
         0.0, "Time that every command spends on the wire on top of the real one", minimum=0.0, maximum=1.0
@@ -55,3 +47,17 @@ class CartpoleDriverSettings(Settings):
     )
     wire_loss: float = setting(0.0, "Probability that a command is lost", minimum=0.0, maximum=1.0)
     wire_duplication: float = setting(0.0, "Probability that a command arrives twice", minimum=0.0, maximum=1.0)
+
+
+@dataclass(frozen=True)
+class CartpoleDriverSettings(DriverSettings):
+    """How the simulated cart-pole is driven; :class:`PlantSettings` says what the plant is like."""
+
+    simulator: str = setting("mujoco", "Physics engine", choices=SIMULATORS)
+    force_rate_limit_nps: float = setting(
+        1000.0,
+        "Largest change of the force in N/s, from one output to the next one a control period later. "
+        "At 1000 a full reversal takes one period; much less, and the pole cannot be swung up",
+        minimum=1.0,
+        maximum=1e6,
+    )

@@ -1,0 +1,336 @@
+"""What the driver nodes of all simulated robots share: ticks, commands, clock, diagnostics, the end of a run.
+
+Subscribes ``action``; publishes ``observation``, ``ground_truth`` (from the robot's release on), ``applied_action``,
+``robot_description``, ``run_result`` (at the end), ``/diagnostics`` and, unless it runs in real time, ``/clock``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from abc import abstractmethod
+from array import array
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+
+import rclpy
+from demo_msgs.msg import Action, Observation
+from rclpy.duration import Duration
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rosgraph_msgs.msg import Clock
+from std_msgs.msg import String
+
+from demo_control.configuration import ConfigurationError
+from demo_control.nodes.diagnostics import Diagnostics, Health
+from demo_control.nodes.messages import nanoseconds, values_of
+from demo_control.nodes.parameters import Parameters
+from demo_control.nodes.quality import CONTROL_PUBLISHER, RECORDING
+from demo_control.tasks import Array
+from stoch2_sim.drivers.core import Command, DriverState, Output
+from stoch2_sim.drivers.running import StopRequest, run_in_lockstep, run_paced
+from stoch2_sim.drivers.settings import DriverSettings
+from stoch2_sim.drivers.simulated_robot import SimulatedRobot
+from stoch2_sim.drivers.time_line import TimeLine, to_message
+
+RobotT = TypeVar("RobotT", bound=SimulatedRobot)
+
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+"""For what is said once and must reach those who come later."""
+
+_USAGE_ERROR = 2
+# Simulated time starts here: a clock at zero means "no time yet" to ROS.
+_FIRST_SIMULATED_NS = 1_000_000_000
+# With the plant held, lockstep does not wait for nodes that are still starting.
+_WAITING_ANSWER_LIMIT_S = 0.1
+_DELIVERY_LIMIT_S = 1.0
+_DELIVERY_LIMIT_AFTER_SIGNAL_S = 0.3
+_LEVELS = {
+    DriverState.WAITING: "warn",
+    DriverState.RUNNING: "ok",
+    DriverState.STOPPED: "error",
+    DriverState.FINISHED: "ok",
+    DriverState.FAULT: "error",
+}
+
+# Every command is looked at, also those that come in a bunch; lost ones are not sent again.
+_COMMANDS = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no types
+    """A driver node; a loop of :mod:`stoch2_sim.drivers.running` gives it its ticks.
+
+    A subclass declares its parameters with ``self.parameters``, then calls :meth:`drive`.
+
+    Args:
+        name: The node's name.
+    """
+
+    settings: DriverSettings
+    robot: RobotT
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.parameters = Parameters(self)
+        self.tick = 0
+        self.answered = -1
+        self.missed_ticks = 0
+        self.missing_answers = 0
+        self.worst_lateness_s = 0.0
+        self.time_line = TimeLine(0)
+        self._now_ns: Callable[[], int] = lambda: 0
+        self._known_state = DriverState.WAITING
+
+    def drive(self, settings: DriverSettings, robot: RobotT, description: str) -> None:
+        """Take over the robot and create the topics.
+
+        Args:
+            settings: Of the driver.
+            robot: Held at its start.
+            description: URDF of the robot.
+        """
+        self.settings = settings
+        self.robot = robot
+        self.period_ns = round(robot.period_s * 1e9)
+        self._observation = self.create_publisher(Observation, "observation", CONTROL_PUBLISHER)
+        self._truth = self.create_publisher(Observation, "ground_truth", RECORDING)
+        self._applied = self.create_publisher(Action, "applied_action", CONTROL_PUBLISHER)
+        self._result = self.create_publisher(String, "run_result", LATCHED)
+        self._description = self.create_publisher(String, "robot_description", LATCHED)
+        self._description.publish(String(data=description))
+        self._clock_topic = (
+            self.create_publisher(Clock, "/clock", 10) if self.settings.real_time_factor != 1.0 else None
+        )
+        self._subscription = self.create_subscription(Action, "action", self._on_action, _COMMANDS)
+        self._diagnostics = Diagnostics(self, self._health)
+
+    @abstractmethod
+    def judge(self, before: Array | None) -> None:
+        """Take in the robot's true state after a control period, for the figures of the run.
+
+        Args:
+            before: The true observation at its start if the robot was released in it. Shape=(observation_dim,).
+        """
+
+    @abstractmethod
+    def figures(self) -> Mapping[str, float | bool | None]:
+        """The figures of the run so far, ``success`` among them."""
+
+    @abstractmethod
+    def told_result(self) -> str:
+        """What the end of the run says of the figures, for people."""
+
+    def publish_sensors(self) -> None:
+        """Publish what belongs to the observation that was just published."""
+
+    def values(self) -> Mapping[str, object]:
+        """More to tell in the diagnostics."""
+        return {}
+
+    def start(self, now_ns: Callable[[], int]) -> None:
+        """Begin to observe, with tick 0.
+
+        Args:
+            now_ns: The driver's own time since this call, in nanoseconds of simulated time.
+        """
+        self._now_ns = now_ns
+        real_time = self._clock_topic is None
+        self.time_line = TimeLine(time.time_ns() if real_time else _FIRST_SIMULATED_NS)
+        self._observe()
+
+    @property
+    def answer_limit_s(self) -> float:
+        """Wall time that lockstep waits for an answer; short while the other nodes are still starting."""
+        waiting = self.robot.core.state is DriverState.WAITING
+        return _WAITING_ANSWER_LIMIT_S if waiting else self.settings.answer_limit_s
+
+    @property
+    def now_ns(self) -> int:
+        """The driver's own time at the newest tick."""
+        return self.tick * self.period_ns
+
+    def miss_answer(self) -> None:
+        """Count an answer that did not come; none is expected before the first command."""
+        self.missing_answers += self.robot.core.state is not DriverState.WAITING
+
+    def _on_action(self, message: Action) -> None:
+        """Put a command on the simulated wire; it is judged when it arrives at its end."""
+        self.answered = max(self.answered, int(message.observation_sequence))
+        command = Command(
+            int(message.observation_sequence),
+            nanoseconds(message.observation_stamp),
+            nanoseconds(message.header.stamp),
+            message.source,
+            values_of(message),
+        )
+        self.robot.wire.send(command, self._now_ns())
+
+    def advance(self, ticks: int, lateness_s: float) -> bool:
+        """Simulate control periods and publish the observation at the end of the last one.
+
+        Args:
+            ticks: Number of periods; beyond 1 they were missed, and their observations are never made.
+            lateness_s: By how much the first of them came too late, by the wall clock.
+
+        Returns:
+            Whether the run goes on.
+        """
+        self.missed_ticks += ticks - 1
+        self.worst_lateness_s = max(self.worst_lateness_s, lateness_s)
+        for _ in range(ticks):
+            self._run_period()
+            if self.settings.duration_s and self.robot.time_s >= self.settings.duration_s - 1e-9:
+                self._finish()
+                return False
+        if self._clock_topic is None:
+            self.time_line.follow(self._now_ns(), time.time_ns())
+        self._observe()
+        self._announce_state()
+        return True
+
+    def _run_period(self) -> None:
+        """Simulate one control period and publish what happened in it."""
+        before = self.robot.true_observation() if self.robot.held else None
+        report = self.robot.run_period(self.now_ns)
+        if not report.released:
+            before = None
+        if before is not None:
+            self._publish_truth(before)
+        self.tick += 1
+        for output in report.outputs:
+            self._publish_applied(output)
+        if not self.robot.held:
+            self.judge(before)
+            self._publish_truth(self.robot.true_observation())
+
+    def _observe(self) -> None:
+        """Read the sensor and publish, under a new number and stamp."""
+        stamp = self.time_line.stamp(self.now_ns)
+        self._publish_clock()
+        self.robot.core.observed(self.tick, self.now_ns, nanoseconds(stamp))
+        self._observation.publish(self._observation_message(self.robot.sense()))
+        self.publish_sensors()
+
+    def _publish_clock(self) -> None:
+        """Publish simulated time, unless time is real."""
+        if self._clock_topic is not None:
+            self._clock_topic.publish(Clock(clock=self.time_line.stamp(self.now_ns)))
+
+    def _observation_message(self, values: Array) -> Observation:
+        """An Observation of this tick."""
+        message = Observation(sequence=self.tick, values=array("d", values.tobytes()))
+        message.header.stamp = self.time_line.stamp(self.now_ns)
+        return message
+
+    def _publish_truth(self, values: Array) -> None:
+        """Publish the true state at this tick."""
+        self._truth.publish(self._observation_message(values))
+
+    def _publish_applied(self, output: Output) -> None:
+        """Publish what the actuators really got."""
+        message = Action(
+            observation_sequence=output.observation_sequence,
+            source=output.source,
+            values=array("d", output.values.tobytes()),
+        )
+        message.header.stamp = self.time_line.stamp(output.time_ns)
+        message.observation_stamp = to_message(output.observation_stamp_ns)
+        self._applied.publish(message)
+
+    def _announce_state(self) -> None:
+        """Log and publish a change of state at once."""
+        core = self.robot.core
+        if core.state is self._known_state:
+            return
+        self._known_state = core.state
+        text = f"{core.state.value}: {core.reason}"
+        if core.state in (DriverState.STOPPED, DriverState.FAULT):
+            self.get_logger().warning(text)
+        else:
+            self.get_logger().info(text)
+        self._diagnostics.publish()
+
+    def _finish(self) -> None:
+        """End the run: judge it, say so once, let go of the actuators."""
+        fault = self.robot.core.reason if self.robot.core.state is DriverState.FAULT else ""
+        self.robot.core.finish("run_over", self.now_ns)
+        self._publish_clock()
+        self._publish_applied(self.robot.core.output)
+        figures = self.figures()
+        verdict = "success" if figures["success"] else "no success" + (f" ({fault})" if fault else "")
+        self.get_logger().info(f"run over after {self.robot.time_s:.2f} s: {verdict}, {self.told_result()}")
+        result = {**figures, "missed_ticks": self.missed_ticks, "worst_lateness_ms": 1e3 * self.worst_lateness_s}
+        self._result.publish(String(data=json.dumps(result)))
+        self._known_state = DriverState.FINISHED
+        self._diagnostics.publish()
+
+    def _health(self) -> Health:
+        """State, counters and score."""
+        core = self.robot.core
+        publishers = self.count_publishers("action")
+        level, message = _LEVELS[core.state], f"{core.state.value}: {core.reason}"
+        if publishers > 1:
+            level = "warn" if level == "ok" else level
+            message = f"{message}; {publishers} nodes publish commands"
+        values: dict[str, object] = {
+            "state": core.state.value,
+            "reason": core.reason,
+            "time_s": f"{self.robot.time_s:.3f}",
+            "observations": self.tick + 1 - self.missed_ticks,
+            "missed_ticks": self.missed_ticks,
+            "worst_lateness_ms": f"{1e3 * self.worst_lateness_s:.3f}",
+            "missing_answers": self.missing_answers,
+            "command_publishers": publishers,
+            "wire_lost": self.robot.wire.lost,
+            "wire_duplicated": self.robot.wire.duplicated,
+            **core.counters(),
+            **self.values(),
+        }
+        if not self.robot.held:
+            values |= {f"score.{name}": value for name, value in self.figures().items()}
+        return Health(level, message, values)
+
+    def close(self) -> None:
+        """Release the simulator and the topics."""
+        self.robot.close()
+        self.destroy_node()
+
+    def deliver(self, limit_s: float) -> None:
+        """Wait until reliable subscribers have what was published, but not for long: some may have died."""
+        deadline_s = time.monotonic() + limit_s
+        for publisher in self.publishers:
+            publisher.wait_for_all_acked(Duration(seconds=max(0.0, deadline_s - time.monotonic())))
+
+
+def run_driver(make_node: Callable[[], DriverNode[RobotT]]) -> int:
+    """Run a driver until its run is over, or SIGINT or SIGTERM.
+
+    Args:
+        make_node: Builds the node; it is destroyed here.
+
+    Returns:
+        The exit code: 0 in both cases; 2 for parameters that cannot work.
+    """
+    stop = StopRequest()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = make_node()
+    except ConfigurationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return _USAGE_ERROR
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    factor = node.settings.real_time_factor
+    if factor == 0.0:
+        run_in_lockstep(node, executor.spin_once, stop, node.period_ns)
+    else:
+        run_paced(node, executor.spin_once, stop, node.period_ns, factor)
+    node.deliver(_DELIVERY_LIMIT_AFTER_SIGNAL_S if stop else _DELIVERY_LIMIT_S)
+    executor.shutdown()
+    node.close()
+    rclpy.try_shutdown()
+    return 0
