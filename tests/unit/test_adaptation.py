@@ -105,5 +105,5 @@ def test_the_layer_learns_how_its_robot_moves(linear_task: Task, linear_bundle: 
         assert command is not None
         moved = STATE_MATRIX @ state + INPUT_MATRIX @ command
         state = np.array([moved[0], 0.5 * (state[1] + moved[1])])
-    scale = layer._corrector.change_scale(60, state)
+    scale = layer._corrector.adapted(60, state)[0]
     assert scale[1] == (pytest.approx(0.5, abs=0.06) if adapt_model else 1.0)

@@ -140,15 +140,15 @@ def test_an_observation_beyond_all_numbers_gives_a_rejected_plan(layer: DemoLaye
 
 
 @given(
-    controls=st.lists(st.floats(allow_nan=False, width=32), min_size=1, max_size=4),
-    answers=st.lists(st.floats(allow_nan=False, width=32), min_size=4, max_size=4),
+    controls=st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=1, max_size=4),
+    answers=st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=4, max_size=4),
     nominal=st.floats(allow_nan=False, allow_infinity=False),
 )
 def test_no_correction_leaves_the_limits(controls: list[float], answers: list[float], nominal: float) -> None:
     task = make_linear_task()
     corrector = Corrector(task, LayerSettings.for_task(task), 10)
     with np.errstate(all="ignore"):
-        corrector.plan = Plan(1, np.array(controls)[:, None], np.array(answers)[: len(controls), None])
+        corrector.plan = Plan(1, np.array(controls)[:, None], np.subtract(controls, answers[: len(controls)])[:, None])
         correction = corrector.correct(1, np.array([nominal]))
     if correction.source == "demo_layer":
         assert correction.values is not None

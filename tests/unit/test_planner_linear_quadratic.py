@@ -56,7 +56,8 @@ def make_planner(task: Task, **settings: object) -> Planner:
 
 def situation(observations: Array, pending: Array) -> Situations:
     """Nothing planned before, the model as it is."""
-    return Situations(observations, pending, [None] * len(observations), np.ones_like(observations))
+    unknown, ones = [None] * len(observations), np.ones_like(observations)
+    return Situations(observations, pending, unknown, ones, 0.0 * ones)
 
 
 def plan_error(planner: Planner, seed: int) -> float:

@@ -30,7 +30,7 @@ def step(states: Array, controls: Array, member: int | None) -> Array:
     return states @ STATE_MATRIX.T + controls @ INPUT_MATRIX.T + np.array([0.0, shift])
 
 
-def inputs(lanes: int) -> tuple[Array, Array, Array, Array, Array]:
+def inputs(lanes: int) -> tuple[Array, Array, Array, Array, Array, Array]:
     generator = np.random.default_rng(0)
     return (
         generator.normal(size=(lanes, ROWS, 2)),
@@ -38,6 +38,7 @@ def inputs(lanes: int) -> tuple[Array, Array, Array, Array, Array]:
         generator.integers(0, 2, size=(HORIZON, lanes, ROWS, 1)).astype(float),
         generator.uniform(0.5, 2.0, size=HORIZON + 1),
         generator.uniform(0.7, 1.3, size=(ROWS, 2)),
+        generator.normal(scale=0.2, size=(ROWS, 2)),
     )
 
 
@@ -46,8 +47,8 @@ def test_agrees_with_the_numpy_engine(linear_task: Task, linear_bundle: Bundle, 
     shape = RolloutShape(HORIZON, average_members=average, with_policy=True, with_trajectory=True)
     engine = OnnxEngine(linear_task, linear_bundle, shape)
     lanes = 1 if average else engine.num_members
-    starts, controls, feedback, weights, scale = inputs(lanes)
-    found = engine.roll_out(starts, controls, feedback, weights, scale)
+    starts, controls, feedback, weights, *adapted = inputs(lanes)
+    found = engine.roll_out(starts, controls, feedback, weights, *adapted)
     for lane in range(lanes):
         member = None if average else lane
 
@@ -56,7 +57,7 @@ def test_agrees_with_the_numpy_engine(linear_task: Task, linear_bundle: Bundle, 
 
         reference = NumpyEngine(linear_task, dynamics, lambda x: x @ POLICY_GAIN.T, shape)
         one = slice(lane, lane + 1)
-        expected = reference.roll_out(starts[one], controls[:, one], feedback[:, one], weights, scale)
+        expected = reference.roll_out(starts[one], controls[:, one], feedback[:, one], weights, *adapted)
         np.testing.assert_allclose(found.term_costs[one], expected.term_costs, rtol=1e-5)
         np.testing.assert_allclose(found.controls[:, one], expected.controls, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(found.policy_actions[:, one], expected.policy_actions, rtol=1e-4, atol=1e-6)
@@ -69,15 +70,15 @@ def test_every_members_prediction_is_reported(linear_task: Task, linear_bundle: 
     assert found.predictions.shape == (HORIZON, len(MEMBER_SHIFTS), ROWS, 2)
     np.testing.assert_allclose(found.predictions.mean(axis=1), found.observations[1:, 0], rtol=1e-5, atol=1e-6)
     spread = found.predictions[:, :, :, 1] - found.predictions[:, 1:2, :, 1]
-    expected = np.array(MEMBER_SHIFTS)[None, :, None] * inputs(1)[-1][:, 1] * np.ones((HORIZON, 1, 1))
+    expected = np.array(MEMBER_SHIFTS)[None, :, None] * inputs(1)[-2][:, 1] * np.ones((HORIZON, 1, 1))
     np.testing.assert_allclose(spread, expected, atol=1e-6)
 
 
 def test_controls_are_clipped_to_the_limits(linear_task: Task, linear_bundle: Bundle) -> None:
     shape = RolloutShape(HORIZON, average_members=False, with_policy=False, with_trajectory=False)
     engine = OnnxEngine(linear_task, linear_bundle, shape)
-    starts, controls, _, weights, scale = inputs(engine.num_members)
-    found = engine.roll_out(starts, 1e3 * controls, None, weights, scale)
+    starts, controls, _, weights, *adapted = inputs(engine.num_members)
+    found = engine.roll_out(starts, 1e3 * controls, None, weights, *adapted)
     assert np.abs(found.controls).max() == linear_task.action_maximum[0]
 
 
@@ -98,10 +99,10 @@ def test_a_value_function_adds_a_terminal_cost(linear_task: Task) -> None:
 def test_the_last_state_costs_as_under_a_zero_action(linear_task: Task, linear_bundle: Bundle) -> None:
     shape = RolloutShape(HORIZON, average_members=True, with_policy=True, with_trajectory=True)
     engine = OnnxEngine(linear_task, linear_bundle, shape)
-    starts, controls, feedback, _, scale = inputs(1)
+    starts, controls, feedback, _, *adapted = inputs(1)
     last_only = np.zeros(HORIZON + 1)
     last_only[-1] = 7.0
-    found = engine.roll_out(starts, controls, feedback, last_only, scale)
+    found = engine.roll_out(starts, controls, feedback, last_only, *adapted)
     expected = 7.0 * linear_task.stage_costs(found.observations[-1], np.zeros((1, ROWS, 1)))
     np.testing.assert_allclose(found.term_costs, expected, rtol=1e-5)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from demo_control.bundle import Bundle
 from demo_control.configuration import ConfigurationError
-from demo_control.layer import Corrector, Counters, LayerSettings, make_planner, situations
+from demo_control.layer import Corrector, Counters, LayerSettings, history_length, make_planner, situations
 from demo_control.policies import OnnxPolicy
 from demo_control.tasks import Array, Task
 
@@ -50,7 +50,7 @@ class LayerController:
     """The policy corrected by the DeMo layer, with exactly the node's timing and code.
 
     Per plant one :class:`~demo_control.layer.Corrector`; one planner makes all plans in one call. As on the robot, the
-    plan made from observation k is used from observation k + 1 on.
+    plan made from observation k is used from observation k + ``planning_ticks`` on.
 
     Args:
         task: The task.
@@ -80,7 +80,7 @@ class LayerController:
 
     def reset(self, generators: Sequence[np.random.Generator]) -> None:
         """See :class:`Controller`."""
-        length = self._planner.pending_ticks + self._settings.horizon
+        length = history_length(self._task, self._settings, self._planner)
         self._correctors = [Corrector(self._task, self._settings, length) for _ in range(self._num_plants)]
         self._generators = generators
         self._sequence = 0
@@ -102,9 +102,10 @@ class LayerController:
     def _plan(self, sequence: int, observations: Array) -> None:
         """Make every plant's plan from its observation."""
         planner, correctors = self._planner, self._correctors
-        result = planner.plan(situations(sequence, observations, correctors, planner), self._generators)
+        situation = situations(sequence, observations, correctors, planner)
+        result = planner.plan(situation, self._generators)
         for index, corrector in enumerate(correctors):
-            corrector.take(sequence, observations[index], result, index, planner.term_names)
+            corrector.take(sequence, situation.observations[index], result, index, planner.term_names)
 
 
 def make_controller(

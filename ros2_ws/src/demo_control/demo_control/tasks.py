@@ -358,6 +358,16 @@ class Task:
         """Weights of the cost terms. Shape=(num_terms,)."""
         return np.array([term.weight for term in self.cost_terms])
 
+    def cost_counts(self, num_states: int) -> Array:
+        """1 where a cost term counts along a plan's states, 0 elsewhere. Shape=(num_states, num_terms)."""
+        counts = np.ones((num_states, len(self.cost_terms)))
+        for index, term in enumerate(self.cost_terms):
+            if term.counts == "stages":
+                counts[-1, index] = 0.0
+            elif term.counts == "end":
+                counts[:-1, index] = 0.0
+        return counts
+
     def stage_costs(self, observations: Array, actions: Array) -> Array:
         """Unweighted cost terms of state-action pairs.
 

@@ -16,7 +16,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
-from demo_control.bundle.contract import BundleError, Contract
+from demo_control.bundle.contract import BundleError, Contract, PlanningContract
 from demo_control.onnx_graph import OPSET, make_session, opset_of
 from demo_control.tasks import Array, Quantity, Task
 
@@ -34,8 +34,9 @@ class Bundle:
     Attributes:
         contract: What the graphs expect and promise.
         policy: ``observation (batch, n) → action (batch, m)``.
-        dynamics: ``observation (members, batch, n), action (members, batch, m) → next_observation,
-            log_variance (members, batch, n)``.
+        dynamics: ``observation (members, batch, n), action (members, batch, m) → next_observation (members, batch, n),
+            log_variance (members, batch, k)``, of the planning problem; k is n but for a task with a transition, where
+            it is the number of learned quantities.
         value: ``observation (batch, n) → value (batch, 1)``, or None.
     """
 
@@ -87,12 +88,13 @@ def make_bundle(
         observation=task.observation,
         action=task.action,
         control_period_s=task.control_period_s,
-        model_period_s=task.control_period_s,
+        model_period_s=task.planning_problem.control_period_s,
         members=_members(dynamics),
         opset=OPSET,
         files={name: _sha256(model.SerializeToString(deterministic=True)) for name, model in models.items()},
         provenance=dict(provenance or {}),
         metrics=dict(metrics or {}),
+        planning=PlanningContract.of(task),
     )
     bundle = Bundle(contract, policy, dynamics, value)
     _check_graphs(bundle)
@@ -229,28 +231,35 @@ def _members(dynamics: onnx.ModelProto) -> int:
 def _check_graphs(bundle: Bundle) -> None:
     """Names, shapes, opset, finite weights, and one run of each graph on the middle of the ranges."""
     contract = bundle.contract
-    n, m, k = len(contract.observation), len(contract.action), contract.members
-    if _members(bundle.dynamics) != k:
-        raise BundleError(f"dynamics.onnx: {_members(bundle.dynamics)} members, contract.json says {k}")
-    shapes = {"observation": (1, n), "action": (1, m), "value": (1, 1)}
-    member_shapes = {"observation": (k, 1, n), "action": (k, 1, m)}
-    member_outputs = {"next_observation": (k, 1, n), "log_variance": (k, 1, n)}
-    _check_graph("policy.onnx", bundle.policy, contract, {"observation": shapes["observation"]},
-                 {"action": shapes["action"]})  # fmt: skip
-    _check_graph("dynamics.onnx", bundle.dynamics, contract, member_shapes, member_outputs)
+    members = contract.members
+    if _members(bundle.dynamics) != members:
+        raise BundleError(f"dynamics.onnx: {_members(bundle.dynamics)} members, contract.json says {members}")
+    action_dim, model_dim = len(contract.action), len(contract.model_observation)
+    _check_graph(
+        "policy.onnx", bundle.policy, contract, {"observation": _middle(contract.observation)[None]},
+        {"action": (1, action_dim)},
+    )  # fmt: skip
+    model_inputs = {"observation": _middle(contract.model_observation), "action": _middle(contract.model_action)}
+    _check_graph(
+        "dynamics.onnx", bundle.dynamics, contract,
+        {name: np.tile(middle, (members, 1, 1)) for name, middle in model_inputs.items()},
+        {"next_observation": (members, 1, model_dim), "log_variance": (members, 1, contract.num_model_outputs)},
+    )  # fmt: skip
     if bundle.value is not None:
-        _check_graph("value.onnx", bundle.value, contract, {"observation": shapes["observation"]},
-                     {"value": shapes["value"]})  # fmt: skip
+        _check_graph(
+            "value.onnx", bundle.value, contract, {"observation": _middle(contract.model_observation)[None]},
+            {"value": (1, 1)},
+        )  # fmt: skip
 
 
 def _check_graph(
     name: str,
     model: onnx.ModelProto,
     contract: Contract,
-    inputs: Mapping[str, tuple[int, ...]],
+    inputs: Mapping[str, Array],
     outputs: Mapping[str, tuple[int, ...]],
 ) -> None:
-    """Check one graph against the inputs and outputs it must have, each with its shape for a batch of one."""
+    """Check one graph: runs on ``inputs``, and gives ``outputs`` of these shapes, all finite."""
     if opset_of(model) != contract.opset or contract.opset != OPSET:
         raise BundleError(f"{name}: opset {opset_of(model)}, contract {contract.opset}, expected {OPSET}")
     for kind, found, expected in (
@@ -263,14 +272,7 @@ def _check_graph(
         array = numpy_helper.to_array(initializer)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise BundleError(f"{name}: weights '{initializer.name}' hold values that are not finite")
-    middle = {
-        "observation": _middle(contract.observation),
-        "action": _middle(contract.action),
-    }
-    feeds = {
-        key: np.broadcast_to(middle[key], (*shape[:-1], middle[key].size)).astype(np.float32)
-        for key, shape in inputs.items()
-    }
+    feeds = {key: values.astype(np.float32) for key, values in inputs.items()}
     try:
         results = make_session(model).run(list(outputs), feeds)
     except Exception as error:  # ONNX Runtime's own exception types are not public

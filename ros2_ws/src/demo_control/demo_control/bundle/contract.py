@@ -21,6 +21,67 @@ class BundleError(ValueError):
 
 
 @dataclass(frozen=True)
+class PlanningContract:
+    """The planning problem of a task whose plans decide on corrections; see :class:`demo_control.tasks.Planning`.
+
+    Attributes:
+        observation: The vector that the dynamics work on, in order.
+        correction: The correction vector c.
+        basis: B, what each correction adds to the action. Shape=(action_dim, correction_dim).
+        decision_ticks: Control periods that one correction is held.
+        planning_ticks: Control periods from an observation to the effect of the plan made from it.
+        outputs: Names of the quantities that the network learned; ``log_variance`` is theirs.
+    """
+
+    observation: tuple[Quantity, ...]
+    correction: tuple[Quantity, ...]
+    basis: tuple[tuple[float, ...], ...]
+    decision_ticks: int
+    planning_ticks: int
+    outputs: tuple[str, ...]
+
+    @classmethod
+    def of(cls, task: Task) -> PlanningContract | None:
+        """That of a task, or None if its plans decide on the action itself."""
+        planning = task.planning
+        if planning is None:
+            return None
+        return cls(
+            observation=task.planning_problem.observation,
+            correction=planning.correction,
+            basis=tuple(tuple(row) for row in planning.basis.tolist()),
+            decision_ticks=planning.decision_ticks,
+            planning_ticks=planning.planning_ticks,
+            outputs=planning.transition.outputs,
+        )
+
+    @classmethod
+    def from_raw(cls, raw: Mapping[str, Any] | None) -> PlanningContract | None:
+        """Parse the field ``planning`` of contract.json.
+
+        Raises:
+            BundleError: A missing, unknown or wrongly typed field.
+        """
+        if raw is None:
+            return None
+        expected: dict[str, type] = {
+            "observation": list, "correction": list, "basis": list, "decision_ticks": int, "planning_ticks": int,
+            "outputs": list,
+        }  # fmt: skip
+        if not isinstance(raw, dict) or set(raw) - set(expected):
+            raise BundleError(f"contract.json: planning = {raw!r}, expected an object with {', '.join(expected)}")
+        values = {name: _typed(raw, name, kind) for name, kind in expected.items()}
+        for name in ("observation", "correction"):
+            values[name] = _quantities(values[name], f"planning.{name}")
+        try:
+            values["basis"] = tuple(tuple(float(entry) for entry in row) for row in values["basis"])
+        except (TypeError, ValueError) as error:
+            raise BundleError(f"contract.json: planning.basis is not a matrix of numbers ({error})") from None
+        values["outputs"] = tuple(str(name) for name in values["outputs"])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
 class Contract:
     """What the graphs of a bundle expect and promise.
 
@@ -35,6 +96,7 @@ class Contract:
         files: SHA-256 of each file, by name.
         provenance: How it was made: command, seed, versions, hash of the training data.
         metrics: Measured quality.
+        planning: The planning problem where plans decide on corrections of the action, else None.
     """
 
     task: str
@@ -47,10 +109,29 @@ class Contract:
     files: Mapping[str, str]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    planning: PlanningContract | None = None
+
+    @property
+    def model_observation(self) -> tuple[Quantity, ...]:
+        """The vector that the dynamics work on."""
+        return self.observation if self.planning is None else self.planning.observation
+
+    @property
+    def model_action(self) -> tuple[Quantity, ...]:
+        """What the dynamics are driven by."""
+        return self.action if self.planning is None else self.planning.correction
+
+    @property
+    def num_model_outputs(self) -> int:
+        """Number of learned quantities."""
+        return len(self.observation if self.planning is None else self.planning.outputs)
 
     def to_json(self) -> str:
         """The text of contract.json."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=2, allow_nan=False) + "\n"
+        fields = {"format": FORMAT, **asdict(self)}
+        if self.planning is None:
+            del fields["planning"]
+        return json.dumps(fields, indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Contract:
@@ -73,12 +154,12 @@ class Contract:
             "provenance": dict, "metrics": dict,
         }  # fmt: skip
         for name in raw:
-            if name not in expected and name != "format":
-                raise BundleError(f"contract.json: unknown field '{name}'; known: {', '.join(expected)}")
+            if name not in expected and name not in ("format", "planning"):
+                raise BundleError(f"contract.json: unknown field '{name}'; known: {', '.join(expected)}, planning")
         values = {name: _typed(raw, name, kind) for name, kind in expected.items()}
         values["observation"] = _quantities(values["observation"], "observation")
         values["action"] = _quantities(values["action"], "action")
-        contract = cls(**values)
+        contract = cls(**values, planning=PlanningContract.from_raw(raw.get("planning")))
         contract._check_values()
         return contract
 
@@ -108,6 +189,9 @@ class Contract:
             for i, (a, b) in enumerate(zip(mine, theirs, strict=False)):
                 pairs += [(f"{vector}[{i}].{key}", getattr(a, key), getattr(b, key)) for key in asdict(b)]
         pairs.append(("control_period_s", self.control_period_s, task.control_period_s))
+        pairs.append(("model_period_s", self.model_period_s, task.planning_problem.control_period_s))
+        mine, theirs = (vars(planning) if planning else {} for planning in (self.planning, PlanningContract.of(task)))
+        pairs += [(f"planning.{name}", mine.get(name), theirs.get(name)) for name in {**theirs, **mine}]
         for name, value, expectation in pairs:
             if value != expectation:
                 raise BundleError(f"contract.json: {name} = {value!r}, task '{task.name}' expects {expectation!r}")

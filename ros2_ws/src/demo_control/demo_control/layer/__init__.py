@@ -6,7 +6,7 @@ delay a command.
 """
 
 from demo_control.layer.corrector import Corrector
-from demo_control.layer.demo_layer import DemoLayer, make_planner, situations
+from demo_control.layer.demo_layer import DemoLayer, history_length, make_planner, situations
 from demo_control.layer.records import FALLBACK_REASONS, Correction, Counters, Plan, PlanReport
 from demo_control.layer.settings import LayerSettings
 
@@ -19,6 +19,7 @@ __all__ = [
     "LayerSettings",
     "Plan",
     "PlanReport",
+    "history_length",
     "make_planner",
     "situations",
 ]

@@ -11,7 +11,6 @@ from demo_control.layer.records import SOURCE_LAYER, SOURCE_POLICY, Correction, 
 from demo_control.layer.settings import LayerSettings
 from demo_control.mpc import PlanningResult
 from demo_control.mpc.adaptation import ModelAdaptation
-from demo_control.mpc.planner import PLANNING_TICKS
 from demo_control.mpc.shift_models import Previous
 from demo_control.tasks import Array, Task
 
@@ -22,25 +21,34 @@ class Corrector:
     Args:
         task: Gives the action's dimension and limits.
         settings: The layer's settings.
-        history_length: Commands to remember for :meth:`pending`.
+        history_length: Control periods to remember for :meth:`planning_observation` and :meth:`pending`.
     """
 
     def __init__(self, task: Task, settings: LayerSettings, history_length: int) -> None:
+        problem, planning = task.planning_problem, task.planning
         self._minimum, self._maximum = task.action_minimum, task.action_maximum
+        self._control_limits = problem.action_minimum, problem.action_maximum
+        self._decision_ticks = task.decision_ticks
+        self._planning_ticks = problem.planning_ticks
+        self._basis = None if planning is None else planning.basis
+        names = [quantity.name for quantity in task.observation]
+        self._selection = None if planning is None else [names.index(name) for name in planning.observation]
+        self._rest = np.clip(0.0, problem.action_minimum, problem.action_maximum)
         self.settings = settings
         self.plan: Plan | None = None
         self.counters = Counters()
         self._history: deque[tuple[int, Array]] = deque(maxlen=history_length)
         limits = (1.0 / settings.adaptation_limit, settings.adaptation_limit)
         self._adaptation = ModelAdaptation(
-            task, settings.adaptation_memory_ticks, settings.adaptation_prior_ticks, limits
-        )
+            problem, settings.adaptation_memory_ticks, settings.adaptation_prior_ticks, limits,
+            settings.offset_gain, self._decision_ticks,
+        )  # fmt: skip
 
     def correct(self, sequence: int, nominal: Array) -> Correction:
-        """Answer nominal + (μ_h − π_θ(x̂_h)), with h the periods since the plan's first step.
+        """Answer nominal + (μ_h − π_θ(x̂_h)), with h the steps since the plan's first.
 
         At the state the plan predicted this is the plan itself (the thesis's convex combination); elsewhere the
-        policy's reaction to the difference is kept.
+        policy's reaction to the difference is kept. Where plans decide on corrections c, the answer is nominal + B c_h.
 
         Args:
             sequence: Number of the observation that the nominal action answers.
@@ -60,16 +68,18 @@ class Corrector:
         elif plan.rejection_reason:
             reason = "plan_rejected"
         else:
-            step = sequence - plan.first_sequence
-            if not 0 <= step < min(len(plan.controls), settings.maximum_plan_age_ticks):
+            age = sequence - plan.first_sequence
+            step = age // self._decision_ticks
+            if not (0 <= step < len(plan.controls) and age < settings.maximum_plan_age_ticks):
                 reason = "stale_plan"
         values = np.asarray(nominal, np.float64)
         if not reason and plan is not None:
-            corrected = values + plan.controls[step] - plan.policy_actions[step]
-            values = np.minimum(np.maximum(corrected, self._minimum), self._maximum)
+            values = np.minimum(np.maximum(values + plan.additions[step], self._minimum), self._maximum)
+            correction = plan.controls[step]
         else:
             self.counters.fallbacks[reason] += 1
-        self._history.append((sequence, values))
+            correction = self._rest
+        self._history.append((sequence, values if self._basis is None else correction))
         self.counters.commands += 1
         return Correction(values, SOURCE_POLICY if reason else SOURCE_LAYER, reason)
 
@@ -77,34 +87,58 @@ class Corrector:
         self.counters.fallbacks[reason] += 1
         return Correction(None, SOURCE_POLICY, reason)
 
+    def planning_observation(self, sequence: int, observation: Array) -> Array:
+        """An observation as the planning problem has it: with the correction in force. Shape=(planning_dim,)."""
+        if self._selection is None:
+            return observation
+        return np.concatenate([observation[self._selection], self.pending(sequence, 1)[0]])
+
     def pending(self, sequence: int, ticks: int) -> Array:
-        """The last ``ticks`` commands up to the one that answered ``sequence``, the oldest first.
+        """The last ``ticks`` decisions up to the one that answered ``sequence``, the oldest first.
 
         A command that was never sent leaves the one before in force, as on the robot; before the first command it
         is the action nearest to zero.
+
+        Returns:
+            Commands, or corrections where plans decide on these. Shape=(ticks, control_dim).
         """
-        rest = np.minimum(np.maximum(0.0, self._minimum), self._maximum)
         # The control thread may append meanwhile; one call copies the queue under the interpreter's lock.
         sent = [entry for entry in tuple(self._history) if entry[0] <= sequence]
         commands = []
         for number in range(sequence - ticks + 1, sequence + 1):
             in_force = [values for sent_number, values in sent if sent_number <= number]
-            commands.append(in_force[-1] if in_force else rest)
-        return np.array(commands)
+            commands.append(in_force[-1] if in_force else self._rest)
+        return np.array(commands).reshape(ticks, self._rest.size)
 
-    def previous(self, first_sequence: int) -> Previous | None:
-        """The plan in use, as the shift models take it; a rejected or outlived one is forgotten."""
+    def previous(self, sequence: int) -> Previous | None:
+        """The plan in use, as the shift models take it for a plan made from observation ``sequence``.
+
+        An outlived plan is forgotten, and so is a rejected one, but for its share where it was only not worth it.
+        """
         plan = self.plan
-        if plan is None or plan.rejection_reason:
+        if plan is None:
             return None
-        elapsed = first_sequence - plan.first_sequence
-        return Previous(plan.controls, elapsed) if 0 <= elapsed < len(plan.controls) else None
+        share = 1.0
+        if plan.rejection_reason:
+            share = self.settings.rejected_plan_share if plan.rejection_reason == "no_gain" else 0.0
+        elapsed = round((sequence + self._planning_ticks - plan.first_sequence) / self._decision_ticks)
+        if share == 0.0 or not 0 <= elapsed < len(plan.controls):
+            return None
+        return Previous(share * plan.controls, elapsed)
 
-    def change_scale(self, sequence: int, observation: Array) -> Array:
-        """Factor on the model's predicted changes, with what an observation teaches. Shape=(observation_dim,)."""
+    def adapted(self, sequence: int, observation: Array) -> tuple[Array, Array]:
+        """Factor on the model's predicted changes and what is added to them, with what an observation teaches.
+
+        Args:
+            sequence: The observation's number.
+            observation: Of the planning problem. Shape=(planning_dim,).
+
+        Returns:
+            Both Shape=(planning_dim,).
+        """
         self._adaptation.observe(sequence, observation)
         factor = self._adaptation.change_scale
-        return factor if self.settings.adapt_model else np.ones_like(factor)
+        return (factor if self.settings.adapt_model else np.ones_like(factor)), self._adaptation.change_offset
 
     def take(
         self, sequence: int, observation: Array, result: PlanningResult, index: int, term_names: Sequence[str]
@@ -113,17 +147,21 @@ class Corrector:
 
         Args:
             sequence: Number of the observation it was made from.
-            observation: That observation. Shape=(observation_dim,).
+            observation: That observation, of the planning problem. Shape=(planning_dim,).
             result: Plans of several robots.
             index: Which of them.
             term_names: Names of the cost terms.
         """
-        self._adaptation.expect(sequence, observation, result.expected_changes[index])
         nominal, planned = result.nominal_costs[index], result.plan_costs[index]
         gain = float(nominal.sum() - planned.sum())
         disagreement = float(result.disagreement[index])
         reason = self._rejection(result.controls[index], result.policy_actions[index], planned, gain, disagreement)
-        self.plan = Plan(sequence + PLANNING_TICKS, result.controls[index], result.policy_actions[index], reason)
+        changes = result.nominal_changes if reason else result.expected_changes
+        self._adaptation.expect(sequence, observation, changes[index])
+        additions = result.controls[index] - result.policy_actions[index]
+        if self._basis is not None:
+            additions = additions @ self._basis.T
+        self.plan = Plan(sequence + self._planning_ticks, result.controls[index], additions, reason)
         self.counters.plans += 1
         return PlanReport(
             observation_sequence=sequence,
@@ -147,7 +185,8 @@ class Corrector:
             return "not_finite"
         if not np.isfinite(costs).all():
             return "cost_not_finite"
-        if (controls < self._minimum - 1e-6).any() or (controls > self._maximum + 1e-6).any():
+        minimum, maximum = self._control_limits
+        if (controls < minimum - 1e-6).any() or (controls > maximum + 1e-6).any():
             return "out_of_bounds"
         if not disagreement <= self.settings.maximum_disagreement:
             return "disagreement"

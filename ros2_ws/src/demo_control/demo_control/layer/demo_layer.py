@@ -15,7 +15,6 @@ from demo_control.layer.corrector import Corrector
 from demo_control.layer.records import Correction, Counters, PlanReport
 from demo_control.layer.settings import LayerSettings
 from demo_control.mpc import Planner, PlannerSettings, Situations
-from demo_control.mpc.planner import PLANNING_TICKS
 from demo_control.rollout import OnnxEngine
 from demo_control.tasks import Array, Task
 
@@ -40,7 +39,7 @@ class DemoLayer:
         self._generator = np.random.default_rng(seed)
         self._planning = threading.Lock()
         self._planner = make_planner(task, bundle, settings)
-        self._corrector = Corrector(task, settings, self._planner.pending_ticks + settings.horizon)
+        self._corrector = self._new_corrector(settings)
         self.bundle = bundle
 
     @property
@@ -107,7 +106,10 @@ class DemoLayer:
         """Forget plan, command history and counters, and start the noise anew."""
         with self._planning:
             self._generator = np.random.default_rng(self._seed)
-            self._corrector = Corrector(self._task, self.settings, self._planner.pending_ticks + self.settings.horizon)
+            self._corrector = self._new_corrector(self.settings)
+
+    def _new_corrector(self, settings: LayerSettings) -> Corrector:
+        return Corrector(self._task, settings, history_length(self._task, settings, self._planner))
 
     def correct(self, sequence: int, nominal: Array) -> Correction:
         """Answer a nominal action; see :meth:`Corrector.correct`."""
@@ -124,8 +126,9 @@ class DemoLayer:
         observation = np.asarray(observation, np.float64)
         with self._planning:
             planner, corrector = self._planner, self._corrector
-            result = planner.plan(situations(sequence, observation[None], [corrector], planner), [self._generator])
-            report = corrector.take(sequence, observation, result, 0, planner.term_names)
+            situation = situations(sequence, observation[None], [corrector], planner)
+            result = planner.plan(situation, [self._generator])
+            report = corrector.take(sequence, situation.observations[0], result, 0, planner.term_names)
         return replace(report, plan_time_s=time.perf_counter() - started)
 
 
@@ -134,17 +137,31 @@ def situations(sequence: int, observations: Array, correctors: Sequence[Correcto
 
     Args:
         sequence: Number of the observations; their nominal actions have been answered.
-        observations: Shape=(num_robots, observation_dim).
+        observations: As the robots report them. Shape=(num_robots, observation_dim).
         correctors: One per robot.
         planner: Says how many commands are on their way.
+
+    Returns:
+        In the planning problem's terms.
     """
-    pairs = list(zip(correctors, observations, strict=True))
+    pairs = zip(correctors, observations, strict=True)
+    seen = np.array([corrector.planning_observation(sequence, observation) for corrector, observation in pairs])
+    adapted = [
+        corrector.adapted(sequence, observation) for corrector, observation in zip(correctors, seen, strict=True)
+    ]
+    pending = [corrector.pending(sequence, planner.pending_ticks) for corrector in correctors]
     return Situations(
-        observations=observations,
-        pending=np.array([corrector.pending(sequence, planner.pending_ticks) for corrector in correctors]),
-        previous=[corrector.previous(sequence + PLANNING_TICKS) for corrector in correctors],
-        change_scale=np.array([corrector.change_scale(sequence, observation) for corrector, observation in pairs]),
+        observations=seen,
+        pending=np.array(pending),
+        previous=[corrector.previous(sequence) for corrector in correctors],
+        change_scale=np.array([factor for factor, _ in adapted]),
+        change_offset=np.array([offset for _, offset in adapted]),
     )
+
+
+def history_length(task: Task, settings: LayerSettings, planner: Planner) -> int:
+    """How many control periods a :class:`Corrector` must remember."""
+    return planner.pending_ticks + settings.horizon * task.decision_ticks
 
 
 def make_planner(task: Task, bundle: Bundle, settings: PlannerSettings) -> Planner:
@@ -155,10 +172,12 @@ def make_planner(task: Task, bundle: Bundle, settings: PlannerSettings) -> Plann
         BundleError: A bundle that does not fit the task.
     """
     bundle.contract.check_task(task)
-    planner = Planner(task, settings, lambda shape: OnnxEngine(task, bundle, shape))
-    middle = np.array([(q.minimum + q.maximum) / 2.0 for q in task.observation])
-    pending = np.tile((task.action_minimum + task.action_maximum) / 2.0, (planner.pending_ticks, 1))
+    problem = task.planning_problem
+    planner = Planner(problem, settings, lambda shape: OnnxEngine(problem, bundle, shape))
+    middle = np.array([(q.minimum + q.maximum) / 2.0 for q in problem.observation])
+    pending = np.tile((problem.action_minimum + problem.action_maximum) / 2.0, (planner.pending_ticks, 1))
     # The first call allocates; it must not happen while a robot waits.
-    resting = Situations(middle[None], pending[None], [None], np.ones((1, task.observation_dim)))
+    ones = np.ones((1, problem.observation_dim))
+    resting = Situations(middle[None], pending[None], [None], ones, 0.0 * ones)
     planner.plan(resting, [np.random.default_rng(0)])
     return planner

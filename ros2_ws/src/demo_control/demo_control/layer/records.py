@@ -40,15 +40,15 @@ class Plan:
     """A plan in use.
 
     Attributes:
-        first_sequence: Number of the observation that step 0 answers.
-        controls: μ. Shape=(horizon, action_dim).
-        policy_actions: The policy's predicted answers. Shape=(horizon, action_dim).
+        first_sequence: Number of the first observation that step 0 answers.
+        controls: μ, in the planning problem's units. Shape=(horizon, control_dim).
+        additions: What each step adds to the nominal action. Shape=(horizon, action_dim).
         rejection_reason: '' for an accepted plan.
     """
 
     first_sequence: int
     controls: Array
-    policy_actions: Array
+    additions: Array
     rejection_reason: str = ""
 
 

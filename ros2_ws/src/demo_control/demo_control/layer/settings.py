@@ -25,6 +25,10 @@ class LayerSettings(PlannerSettings):
         0.0, "A plan is accepted if it is predicted to cost at least this much less than the policy.",
         minimum=-1e9, maximum=1e9, in_flight=True,
     )  # fmt: skip
+    rejected_plan_share: float = setting(
+        0.0, "What is left of a plan that was not worth it, where the next search starts; 0 forgets it.",
+        minimum=0.0, maximum=1.0, in_flight=True,
+    )  # fmt: skip
     maximum_disagreement: float = setting(
         1.0, "A plan is rejected where the members' predictions spread wider, as a share of the range.",
         minimum=0.0, maximum=1e9, in_flight=True,
@@ -34,11 +38,15 @@ class LayerSettings(PlannerSettings):
         "Scale the predicted changes by what the robot is seen to do (needs a plan for every observation).",
         in_flight=True,
     )
+    offset_gain: float = setting(
+        0.0, "Share of each prediction's error that goes into the offset of the task's offset entries.",
+        minimum=0.0, maximum=1.0,
+    )  # fmt: skip
     adaptation_memory_ticks: float = setting(
-        250.0, "Control periods after which an observation counts 1/e in the scale.", minimum=1.0, maximum=1e6
+        250.0, "Predictions after which an observation counts 1/e in the scale.", minimum=1.0, maximum=1e6
     )
     adaptation_prior_ticks: float = setting(
-        10.0, "Control periods of typical change that outweigh the model as it was trained.", minimum=1e-3, maximum=1e6
+        10.0, "Predictions of typical change that outweigh the model as it was trained.", minimum=1e-3, maximum=1e6
     )
     adaptation_limit: float = setting(2.0, "The scale stays between 1 / this and this.", minimum=1.0, maximum=100.0)
 

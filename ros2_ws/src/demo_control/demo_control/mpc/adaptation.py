@@ -1,4 +1,4 @@
-"""Adapts the model to the robot at hand: a factor on the change that it predicts, entry by entry.
+"""Adapts the model to the robot at hand: a factor on the change that it predicts, entry by entry, and an offset.
 
 A heavier cart or a longer pole moves, to first order, like the one the model was trained on, only less (or more) per
 period. The factor is what a ridge regression of the observed changes on the predicted ones gives, with the past
@@ -7,6 +7,14 @@ forgotten exponentially and the model as it was trained as prior:
     s = (ρ + Σ λ^i Δ_i Δ̂_i) / (ρ + Σ λ^i Δ̂_i²)
 
 (recursive least squares with forgetting; K. J. Åström, B. Wittenmark, *Adaptive Control*, 1995, section 2.2).
+
+What the model misses steadily (a foot that slips, a slope it does not see) is an offset d of the predicted change,
+estimated as the low-pass of observed minus predicted:
+
+    d ← d + g (Δ − Δ̂ − d)
+
+A planner that predicts with d reaches its target in the mean (offset-free model predictive control; G. Pannocchia,
+J. B. Rawlings, *Disturbance models for offset-free model-predictive control*, AIChE Journal 49, 2003).
 """
 
 from __future__ import annotations
@@ -20,24 +28,41 @@ _TYPICAL_CHANGE = 0.02
 
 
 class ModelAdaptation:
-    """The estimate of one robot.
+    """The estimates for one robot.
 
     Entries on a unit circle are left alone: they follow from an angle whose rate is adapted.
 
     Args:
-        task: Gives ranges and unit circles.
-        memory_ticks: Control periods after which an observation counts 1/e.
-        prior_ticks: Control periods of typical change that outweigh the prior.
+        task: The planning problem: ranges, unit circles, entries with an offset.
+        memory_ticks: Predictions after which an observation counts 1/e.
+        prior_ticks: Predictions of typical change that outweigh the prior.
         limits: Smallest and largest factor.
+        offset_gain: g; 0 for no offset.
+        interval: Observations from one that is predicted from to the one predicted.
     """
 
-    def __init__(self, task: Task, memory_ticks: float, prior_ticks: float, limits: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        task: Task,
+        memory_ticks: float,
+        prior_ticks: float,
+        limits: tuple[float, float],
+        offset_gain: float = 0.0,
+        interval: int = 1,
+    ) -> None:
         half_ranges = np.array([(q.maximum - q.minimum) / 2.0 for q in task.observation])
         self._prior = prior_ticks * np.square(_TYPICAL_CHANGE * half_ranges)
         self._forgetting = float(np.exp(-1.0 / memory_ticks))
         self._limits = limits
         circles = {name for pair in task.unit_circles for name in pair}
         self._adapted = np.array([quantity.name not in circles for quantity in task.observation])
+        offset_entries = np.array([quantity.name in task.offset_entries for quantity in task.observation])
+        self._offset_gain = offset_gain * offset_entries
+        self._interval = interval
+        self._minimum = np.array([quantity.minimum for quantity in task.observation])
+        self._maximum = np.array([quantity.maximum for quantity in task.observation])
+        self._full_turns = np.array([quantity.unit == "rad" for quantity in task.observation], float)
+        self.change_offset: Array = np.zeros(task.observation_dim)
         self._products = np.zeros(task.observation_dim)
         self._squares = np.zeros(task.observation_dim)
         self._expected: tuple[int, Array, Array] | None = None
@@ -55,7 +80,7 @@ class ModelAdaptation:
         Args:
             sequence: Number of the observation that the prediction starts from.
             observation: Shape=(observation_dim,).
-            change: Predicted change until the next observation. Shape=(observation_dim,).
+            change: Predicted change until the observation ``interval`` later. Shape=(observation_dim,).
         """
         self._expected = (sequence, observation, change) if np.isfinite(change).all() else None
 
@@ -67,8 +92,14 @@ class ModelAdaptation:
             observation: Shape=(observation_dim,).
         """
         expected, self._expected = self._expected, None
-        if expected is None or expected[0] + 1 != sequence or not np.isfinite(observation).all():
+        if expected is None or expected[0] + self._interval != sequence or not np.isfinite(observation).all():
             return
         _, before, predicted = expected
+        missed = observation - before - predicted
+        missed -= self._full_turns * np.round(missed / (2.0 * np.pi)) * 2.0 * np.pi
+        # An entry at the end of its range is held there by whoever measures it: that teaches nothing.
+        inside = (self._minimum < observation) & (observation < self._maximum)
+        gain = np.where(inside, self._offset_gain, 0.0)
+        self.change_offset = self.change_offset + gain * (missed - self.change_offset)
         self._products = self._forgetting * self._products + (observation - before) * predicted
         self._squares = self._forgetting * self._squares + np.square(predicted)

@@ -38,6 +38,7 @@ def sample_controls(
     minimum: Array,
     maximum: Array,
     generator: np.random.Generator,
+    num_held: int = 0,
 ) -> Floats:
     """Draw u ∼ N(mean, diag(σ²)), one sequence around each mean, clipped to the limits.
 
@@ -47,11 +48,16 @@ def sample_controls(
         minimum: Hard limits. Shape=(action_dim,).
         maximum: Hard limits. Shape=(action_dim,).
         generator: Source of the noise.
+        num_held: This many of the samples, spread evenly, have the same noise at every step: a correction that is
+            only worth its price when kept up is not found by independent draws.
 
     Returns:
         Shape=(num_samples, horizon, action_dim), float32.
     """
     noise: Floats = generator.standard_normal(means.shape, np.float32)
+    if num_held:
+        held = np.linspace(0, len(noise) - 1, num_held).round().astype(int)
+        noise[held] = noise[held, :1]
     noise *= standard_deviation.astype(np.float32)
     noise += means.astype(np.float32, copy=False)
     return np.clip(noise, minimum.astype(np.float32), maximum.astype(np.float32), out=noise)

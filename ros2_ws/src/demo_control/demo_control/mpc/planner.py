@@ -22,9 +22,6 @@ from demo_control.tasks import Array, Task
 EngineFactory = Callable[[RolloutShape], RolloutEngine]
 """Builds the engine for one kind of rollouts."""
 
-PLANNING_TICKS = 1
-"""Control periods that planning itself takes: a plan made from observation k serves observation k + 1."""
-
 
 @dataclass(frozen=True)
 class Situations:
@@ -37,12 +34,14 @@ class Situations:
         previous: Each robot's plan before this one, or None.
         change_scale: Factor on the changes that the model predicts; see :mod:`demo_control.mpc.adaptation`.
             Shape=(num_robots, observation_dim).
+        change_offset: Added to these changes. Shape=(num_robots, observation_dim).
     """
 
     observations: Array
     pending: Array
     previous: Sequence[Previous | None]
     change_scale: Array
+    change_offset: Array
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,9 @@ class PlanningResult:
         nominal_costs: Weighted cost terms of following the policy. Shape=(num_robots, num_terms).
         plan_costs: Weighted cost terms of the plan. Shape=(num_robots, num_terms).
         effective_sample_size: Of the last mirror step. Shape=(num_robots,).
-        expected_changes: Of the observation until the next one, as the model was trained to predict it.
-            Shape=(num_robots, observation_dim).
+        expected_changes: Of the observation in the first step of the model, as it was trained to predict it, under
+            the plan. Shape=(num_robots, observation_dim).
+        nominal_changes: The same under the policy alone. Shape=(num_robots, observation_dim).
         disagreement: Spread of the members' one-step predictions along the plan, as a share of half the
             observation's range, root mean square over entries and steps. Shape=(num_robots,).
     """
@@ -69,6 +69,7 @@ class PlanningResult:
     plan_costs: Array
     effective_sample_size: Array
     expected_changes: Array
+    nominal_changes: Array
     disagreement: Array
 
 
@@ -81,29 +82,37 @@ class _Proposal:
         mean: μ̃, the cheapest candidate. Shape=(num_robots, horizon, action_dim).
         candidates: Shape=(num_robots, num_candidates, horizon, action_dim).
         nominal_costs: Weighted terms of the policy's rollout. Shape=(num_robots, num_terms).
+        nominal_changes: Of the observation in the first step of that rollout. Shape=(num_robots, observation_dim).
     """
 
     start: Array
     mean: Array
     candidates: Array
     nominal_costs: Array
+    nominal_changes: Array
 
 
 class Planner:
     """DMD-MPC with a frozen policy as part of its shift model.
 
     Args:
-        task: Limits, ranges and cost terms.
+        task: The planning problem: limits, ranges and cost terms.
         settings: How to plan.
         make_engine: Builds the rollout engines.
 
     Raises:
-        ConfigurationError: The number of samples is no multiple of the ensemble's members.
+        ConfigurationError: The number of samples is no multiple of the ensemble's members, or a delay of commands
+            that the planning problem cannot take into account.
     """
 
     def __init__(self, task: Task, settings: PlannerSettings, make_engine: EngineFactory) -> None:
         self._task = task
-        self._delay = settings.command_delay_ticks + PLANNING_TICKS
+        if settings.command_delay_ticks and not task.unmodelled_ticks:
+            raise ConfigurationError(
+                f"command_delay_ticks = {settings.command_delay_ticks}: must be 0 for '{task.name}', whose model spans "
+                "several control periods"
+            )
+        self._delay = settings.command_delay_ticks + task.unmodelled_ticks
         self._shift = SHIFT_MODELS[settings.shift]
         follow = self._shift.samples_follow_policy
         # Few rows on the ensemble's mean, with all that is to be known of them ...
@@ -149,7 +158,7 @@ class Planner:
             mean, centres = proposal.mean, proposal.candidates
             for _ in range(settings.mirror_steps):
                 samples = self._sample(centres, generators)
-                costs, samples = self._evaluate(proposal.start, samples, situations.change_scale)
+                costs, samples = self._evaluate(proposal.start, samples, situations)
                 weights = self._utility()(costs)
                 mean = mirror_step(mean, samples, weights, settings.step_size)
                 centres = mean[:, None]
@@ -170,19 +179,24 @@ class Planner:
         feedback = np.ones((num_robots, lanes, horizon, 1))
         if shape.proposes_remembered:
             for robot, plan in enumerate(situations.previous):
-                controls[robot, 1], feedback[robot, 1] = moved_on(plan, horizon, shape, self._middle)
+                kept, follow = moved_on(plan, horizon, shape, self._middle)
+                share = self.settings.remembered_share
+                controls[robot, 1], feedback[robot, 1] = share * kept, follow + (1.0 - share) * (1.0 - follow)
         rollouts = self._roll_out_lanes(situations, controls, feedback)
         terms = self._weighted(rollouts.term_costs[0]).reshape(num_robots, lanes, -1)
         applied = _by_robot(rollouts.controls[self._delay :, 0], num_robots).astype(np.float64)
         first = 0 if shape.proposes_policy else 1
         candidates = applied[:, first:]
         cheapest = np.argmin(_comparable(terms[:, first:].sum(axis=-1)), axis=1)
-        states = _observed(rollouts)[self._delay, 0].reshape(num_robots, lanes, -1)
+        states = np.asarray(_observed(rollouts)[:, 0], np.float64).reshape(
+            -1, num_robots, lanes, self._task.observation_dim
+        )
         return _Proposal(
-            start=states[:, 0],
+            start=states[self._delay, :, 0],
             mean=candidates[np.arange(num_robots), cheapest],
             candidates=candidates,
             nominal_costs=terms[:, 0],
+            nominal_changes=_as_trained(states[1, :, 0], situations),
         )
 
     def _roll_out_lanes(self, situations: Situations, controls: Array, feedback: Array) -> Rollouts:
@@ -195,9 +209,11 @@ class Planner:
         all_controls[self._delay :, 0] = controls.reshape(num_robots * lanes, *controls.shape[2:]).swapaxes(0, 1)
         all_feedback[self._delay :, 0] = feedback.reshape(num_robots * lanes, *feedback.shape[2:]).swapaxes(0, 1)
         start = np.repeat(situations.observations, lanes, axis=0)[None]
-        scale = np.repeat(situations.change_scale, lanes, axis=0)
+        scale, offset = (
+            np.repeat(factor, lanes, axis=0) for factor in (situations.change_scale, situations.change_offset)
+        )
         weights = np.concatenate([np.zeros(self._delay), self._step_weights()])
-        return self._lane_engine.roll_out(start, all_controls, all_feedback, weights, scale)
+        return self._lane_engine.roll_out(start, all_controls, all_feedback, weights, scale, offset)
 
     def _sample(self, centres: Array, generators: Sequence[np.random.Generator]) -> Floats:
         """Sequences around the centres in turn, each centre itself among them.
@@ -216,15 +232,16 @@ class Planner:
             centres = np.zeros_like(centres)
             minimum, maximum = minimum - maximum, maximum - minimum
         turn = np.arange(num_samples) % num_centres
+        held = round(self.settings.noise_held_share * num_samples)
         samples = [
-            sample_controls(centres[robot, turn], deviation, minimum, maximum, generator)
+            sample_controls(centres[robot, turn], deviation, minimum, maximum, generator, held)
             for robot, generator in enumerate(generators)
         ]
         stacked = np.stack(samples)
         stacked[:, : min(num_centres, num_samples)] = centres[:, : min(num_centres, num_samples)]
         return stacked
 
-    def _evaluate(self, start: Array, samples: Floats, change_scale: Array) -> tuple[Array, Floats]:
+    def _evaluate(self, start: Array, samples: Floats, situations: Situations) -> tuple[Array, Floats]:
         """Costs of samples, Shape=(num_robots, num_samples), and the sequences that were really applied."""
         num_robots, num_samples = samples.shape[:2]
         members, horizon, per_member = self._members, samples.shape[2], num_samples // self._members
@@ -237,8 +254,10 @@ class Planner:
         starts = np.broadcast_to(
             np.repeat(start, per_member, axis=0), (members, num_robots * per_member, start.shape[-1])
         )
-        scale = np.repeat(change_scale, per_member, axis=0)
-        rollouts = self._sample_engine.roll_out(starts, controls, feedback, self._step_weights(), scale)
+        scale, offset = (
+            np.repeat(factor, per_member, axis=0) for factor in (situations.change_scale, situations.change_offset)
+        )
+        rollouts = self._sample_engine.roll_out(starts, controls, feedback, self._step_weights(), scale, offset)
         costs = self._weighted(rollouts.term_costs).sum(axis=-1)
         costs = costs.reshape(members, num_robots, per_member).swapaxes(0, 1).reshape(num_robots, num_samples)
         if feedback is not None:
@@ -254,7 +273,9 @@ class Planner:
         states = _observed(rollouts)
         assert rollouts.policy_actions is not None
         assert rollouts.predictions is not None
-        answers = rollouts.policy_actions[PLANNING_TICKS : PLANNING_TICKS + horizon, 0]
+        # Step h of the plan answers the observation ``unmodelled_ticks`` + h steps on; a delayed command acts later.
+        first = self._task.unmodelled_ticks
+        answers = rollouts.policy_actions[first : first + horizon, 0]
         spread = np.asarray(rollouts.predictions, np.float64).std(axis=1) / self._observation_scale
         return PlanningResult(
             controls=mean,
@@ -262,7 +283,8 @@ class Planner:
             nominal_costs=proposal.nominal_costs,
             plan_costs=self._weighted(rollouts.term_costs[0]),
             effective_sample_size=sample_size,
-            expected_changes=(states[1, 0] - situations.observations) / situations.change_scale,
+            expected_changes=_as_trained(states[1, 0], situations),
+            nominal_changes=proposal.nominal_changes,
             disagreement=np.sqrt(np.square(spread).mean(axis=(0, 2))),
         )
 
@@ -281,6 +303,11 @@ class Planner:
             weights = np.append(weights, settings.value_weight * settings.discount**settings.horizon)
         weighted: Array = np.asarray(term_costs, np.float64) * weights
         return weighted
+
+
+def _as_trained(following: Floats, situations: Situations) -> Array:
+    """The change from the observations to the ``following`` states, without scale and offset."""
+    return (following - situations.observations - situations.change_offset) / situations.change_scale
 
 
 def _by_robot(steps: Floats, num_robots: int) -> Floats:

@@ -24,6 +24,13 @@ class PlannerSettings(Settings):
         0.5, "Spread of the samples, as a fraction of half the action range.",
         minimum=0.0, maximum=10.0, in_flight=True,
     )  # fmt: skip
+    noise_held_share: float = setting(
+        0.0, "Share of the samples whose noise is the same at every step.", minimum=0.0, maximum=1.0, in_flight=True
+    )
+    remembered_share: float = setting(
+        1.0, "What is left of a remembered plan at each plan; the rest is the policy.",
+        minimum=0.0, maximum=1.0, in_flight=True,
+    )  # fmt: skip
     elite_fraction: float = setting(
         0.1, "Share p of the samples that count as elites.", minimum=1e-6, maximum=1.0, in_flight=True
     )

@@ -44,9 +44,11 @@ def elite_fraction(costs: Array, fraction: float, weighting: str = "uniform") ->
     elite_weights = finite.astype(float)
     if weighting == "return":
         worst = np.max(elite_costs, axis=-1, where=finite, initial=-np.inf, keepdims=True)
-        gaps = np.subtract(worst, elite_costs, where=finite, out=np.zeros_like(elite_costs))
-        unequal = gaps.sum(axis=-1, keepdims=True) > 0.0
-        elite_weights = np.where(unequal, gaps, elite_weights)
+        # Halved and divided by the largest: neither differences nor sums of huge costs may overflow.
+        gaps = np.subtract(worst / 2.0, elite_costs / 2.0, where=finite, out=np.zeros_like(elite_costs))
+        largest = gaps.max(axis=-1, keepdims=True)
+        unequal = largest > 0.0
+        elite_weights = np.divide(gaps, largest, where=unequal, out=elite_weights)
     weights = np.zeros(costs.shape)
     np.put_along_axis(weights, elites, elite_weights, axis=-1)
     return _normalised(weights)

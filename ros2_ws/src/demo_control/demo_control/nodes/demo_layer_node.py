@@ -143,6 +143,7 @@ class DemoLayerNode(ManagedNode):
         """Start as if no message had come."""
         self._observation: Observation | None = None
         self._answered: int | None = None
+        self._last_planned: int | None = None
         self._planning: Future[None] | None = None
 
     def _on_settings(self, settings: LayerSettings) -> None:
@@ -188,13 +189,20 @@ class DemoLayerNode(ManagedNode):
         if observation is None or layer is None or observation.sequence != self._answered:
             return
         self._observation = None
-        if observation.sequence % layer.settings.plan_period_ticks or self._planner is None:
+        # Counted from the last plan, not by the number itself: a lost observation then costs one period of 200 Hz.
+        due = self._last_planned is None or (
+            not 0 <= observation.sequence - self._last_planned < layer.settings.plan_period_ticks
+        )
+        if not due or self._planner is None:
             return
         if unusable(values_of(observation), self._task.observation_dim):
             return
         if self._planning is not None and not self._planning.done():
+            # Counted once for each plan that is missing, as the next try comes a period later.
             layer.counters.overruns += 1
+            self._last_planned = observation.sequence
             return
+        self._last_planned = observation.sequence
         started = self.get_clock().now().to_msg()
         self._planning = self._planner.submit(self._plan, layer, observation, started)
 

@@ -29,7 +29,7 @@ def compose_rollout(
     shape: RolloutShape,
     dynamics: onnx.ModelProto,
     members: int,
-    policy: onnx.ModelProto,
+    policy: onnx.ModelProto | None,
     value: onnx.ModelProto | None = None,
 ) -> onnx.ModelProto:
     """Compose the rollout graph; inputs and outputs as in :class:`RolloutEngine`.
@@ -39,7 +39,7 @@ def compose_rollout(
         shape: Horizon and what is wanted.
         dynamics: Ensemble, as in the bundle.
         members: Ensemble members K in ``dynamics``.
-        policy: As in the bundle; used if ``shape.with_policy``.
+        policy: As in the bundle, or None for one that answers zero; used if ``shape.with_policy``.
         value: V_ζ as in the bundle: adds a last cost term −V(x_H), or None.
 
     Returns:
@@ -57,7 +57,7 @@ class _Composer:
         shape: RolloutShape,
         dynamics: onnx.ModelProto,
         members: int,
-        policy: onnx.ModelProto,
+        policy: onnx.ModelProto | None,
         value: onnx.ModelProto | None,
     ) -> None:
         self._task = task
@@ -78,14 +78,15 @@ class _Composer:
         feedback = self._steps(graph.input("feedback", [horizon, lanes, "rows", 1])) if shape.with_policy else None
         step_weights = graph.input("step_weights", [1, horizon + 1])
         change_scale = graph.input("change_scale", ["rows", n])
+        change_offset = graph.input("change_offset", ["rows", n])
         states, applied, policy_actions, predictions = [state], [], [], []
         for step, control in enumerate(controls):
             if feedback is not None:
-                action = self._policy_action(state)
+                action = self._policy_action(state, control)
                 policy_actions.append(action)
                 control = graph.node("Add", control, graph.node("Mul", feedback[step], action))  # noqa: PLW2901
             control = self._clip(control)  # noqa: PLW2901
-            prediction, state = self._next(state, control, change_scale)
+            prediction, state = self._next(state, control, change_scale, change_offset)
             applied.append(control)
             predictions.append(prediction)
             states.append(state)
@@ -115,14 +116,16 @@ class _Composer:
         control = self._graph.node("Max", control, self._graph.constant(self._task.action_minimum))
         return self._graph.node("Min", control, self._graph.constant(self._task.action_maximum))
 
-    def _policy_action(self, state: str) -> str:
-        """π_θ of (lanes, rows, n) as (lanes, rows, m)."""
+    def _policy_action(self, state: str, control: str) -> str:
+        """π_θ of (lanes, rows, n) as (lanes, rows, m), which is the shape of ``control``."""
         graph = self._graph
+        if self._policy is None:
+            return graph.node("Mul", control, graph.constant(0.0))
         flat = graph.reshape(state, (-1, self._task.observation_dim))
         (action,) = graph.inline(self._policy, "policy", {"observation": flat}, ["action"])
         return graph.reshape(action, (self._lanes, -1, self._task.action_dim))
 
-    def _next(self, state: str, control: str, change_scale: str) -> tuple[str, str]:
+    def _next(self, state: str, control: str, change_scale: str, change_offset: str) -> tuple[str, str]:
         """(every member's prediction, next state)."""
         graph, averaging = self._graph, self._shape.average_members
         if averaging:
@@ -131,7 +134,7 @@ class _Composer:
             self._dynamics, "dynamics", {"observation": state, "action": control}, ["next_observation"]
         )
         change = graph.node("Mul", graph.node("Sub", prediction, state), change_scale)
-        prediction = graph.node("Add", state, change)
+        prediction = graph.node("Add", state, graph.node("Add", change, change_offset))
         mean = graph.node("ReduceMean", prediction, axes=[0], keepdims=1) if averaging else prediction
         return prediction, mean
 
@@ -152,6 +155,10 @@ class _Composer:
         namespace = GraphNamespace()
         columns = [term.function(x, u, namespace).name for term in task.cost_terms]
         costs = graph.node("Concat", *columns, axis=2)
+        counts = task.cost_counts(steps)
+        if not counts.all():
+            # (steps · lanes, rows, terms), the lanes of a step side by side
+            costs = graph.node("Mul", costs, graph.constant(np.repeat(counts, self._lanes, axis=0)[:, None]))
         flat = graph.reshape(costs, (steps, -1))
         total = graph.node("MatMul", step_weights, flat)
         terms = graph.reshape(total, (self._lanes, -1, len(task.cost_terms)))

@@ -81,10 +81,11 @@ class RolloutEngine(Protocol):
         feedback: Floats | None,
         step_weights: Floats,
         change_scale: Floats,
+        change_offset: Floats,
     ) -> Rollouts:
         """Apply u_h = clip(controls_h + feedback_h · π_θ(x_h)) and sum the costs.
 
-        The model's step is x_{h+1} = x_h + change_scale · (f_φ(x_h, u_h) − x_h).
+        The model's step is x_{h+1} = x_h + change_scale · (f_φ(x_h, u_h) − x_h) + change_offset.
 
         Args:
             observations: Start of each row. Shape=(lanes, rows, observation_dim).
@@ -95,5 +96,6 @@ class RolloutEngine(Protocol):
                 the action counts as zero. Shape=(horizon + 1,).
             change_scale: Factor on the change that the model predicts, 1 for the model as it was trained.
                 Shape=(rows, observation_dim).
+            change_offset: Added to that change, 0 for the model as it was trained. Shape=(rows, observation_dim).
         """
         ...

@@ -54,6 +54,7 @@ class NumpyEngine:
         feedback: Floats | None,
         step_weights: Floats,
         change_scale: Floats,
+        change_offset: Floats,
     ) -> Rollouts:
         """See :class:`RolloutEngine`."""
         state = np.asarray(observations[0], np.float64)
@@ -64,10 +65,11 @@ class NumpyEngine:
                 policy_actions.append(self._policy(state))
                 control = control + feedback[step, 0] * policy_actions[-1]
             control = np.clip(control, self._task.action_minimum, self._task.action_maximum)
-            state = state + change_scale * (self._dynamics(state, control) - state)
+            state = state + change_scale * (self._dynamics(state, control) - state) + change_offset
             applied.append(control)
             states.append(state)
         costs = self._task.stage_costs(np.array(states), np.array([*applied, np.zeros_like(applied[-1])]))
+        costs = costs * self._task.cost_counts(len(states))[:, None]
         return Rollouts(
             term_costs=np.einsum("h,hrt->rt", step_weights, costs)[None],
             controls=np.array(applied)[:, None],

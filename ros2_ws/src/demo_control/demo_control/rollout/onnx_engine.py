@@ -15,7 +15,7 @@ class OnnxEngine:
     """A :class:`RolloutEngine` that runs one composed graph per call and releases the GIL meanwhile.
 
     Args:
-        task: Gives names, limits and cost terms.
+        task: The planning problem: names, limits and cost terms.
         bundle: Policy, dynamics and value.
         shape: What kind of rollouts to make.
     """
@@ -24,7 +24,9 @@ class OnnxEngine:
         self._shape = shape
         self._num_members = bundle.contract.members
         self._num_terms = len(task.cost_terms) + (bundle.value is not None)
-        model = compose_rollout(task, shape, bundle.dynamics, bundle.contract.members, bundle.policy, bundle.value)
+        # A correction's nominal value is zero: the policy itself is inside the model.
+        policy = bundle.policy if bundle.contract.planning is None else None
+        model = compose_rollout(task, shape, bundle.dynamics, bundle.contract.members, policy, bundle.value)
         self._session = make_session(model)
         self._outputs = [
             *ROLLOUT_OUTPUTS["always"],
@@ -54,6 +56,7 @@ class OnnxEngine:
         feedback: Floats | None,
         step_weights: Floats,
         change_scale: Floats,
+        change_offset: Floats,
     ) -> Rollouts:
         """See :class:`RolloutEngine`."""
         feeds = {
@@ -61,6 +64,7 @@ class OnnxEngine:
             "controls": np.asarray(controls, np.float32),
             "step_weights": np.asarray(step_weights, np.float32)[None, :],
             "change_scale": np.asarray(change_scale, np.float32),
+            "change_offset": np.asarray(change_offset, np.float32),
         }
         if feedback is not None:
             feeds["feedback"] = np.asarray(feedback, np.float32)
