@@ -106,7 +106,7 @@ class WalkingMachine:
         self._goals = {Walking.STANDING_UP: standing, Walking.SITTING_DOWN: sitting}
         self._postures = {Walking.STANDING: standing, Walking.SITTING: sitting}
         self._standing = standing
-        self._targets = sitting.copy()
+        self._targets: Array = sitting.copy()
         self._from = self._targets
         self._began_s = 0.0
         self._time_s = 0.0
