@@ -68,27 +68,43 @@ JOINT_MAXIMUM_RAD: Array = np.array([0.7, 0.8, 1.2])
 BASE_MASS_KG = 0.1
 TRUNK_HALF_MASS_KG = 1.1  # front and back half each
 ABDUCTION_MASS_KG = 0.277
-LINK_MASS_KG = 0.1  # thigh, shank with foot, crank, coupler each
-TOTAL_MASS_KG = BASE_MASS_KG + 2.0 * TRUNK_HALF_MASS_KG + NUM_LEGS * (ABDUCTION_MASS_KG + 4.0 * LINK_MASS_KG)
+THIGH_MASS_KG = 0.0875  # mean of the public robot's four, one of which is lighter by a slip
+LINK_MASS_KG = 0.1  # shank with foot, crank, coupler each
+LEG_MASS_KG = ABDUCTION_MASS_KG + THIGH_MASS_KG + 3.0 * LINK_MASS_KG
+TOTAL_MASS_KG = BASE_MASS_KG + 2.0 * TRUNK_HALF_MASS_KG + NUM_LEGS * LEG_MASS_KG
 BASE_CENTRE_M = (0.0, 0.0, -0.0015)
 TRUNK_FRONT_CENTRE_M = (0.0509 + 0.0887, 0.0, 0.0197)
 TRUNK_BACK_CENTRE_M = (-0.0511 - 0.0886, 0.0, 0.0193)
 ABDUCTION_CENTRE_INWARD_M = 0.0327
 ABDUCTION_CENTRE_DROP_M = 0.0481
-# Along and across (towards the bulge of the bar) the line from a link's first joint to its end.
+# Along the bars, from the joint nearer to the trunk.
 THIGH_CENTRE_M = 0.0542
 CRANK_CENTRE_M = 0.0146
 COUPLER_CENTRE_M = 0.0775
 SHANK_CENTRE_M = (-0.0342, -0.1116)  # in the axes in which the foot is at SHANK_FOOT_M
 SHANK_FOOT_M = (-0.040, -0.1446)
-# Boxes whose inertia the links have; Bullet computed the inertias of the public robot from its
-# collision shapes, and these are close to them. Full edges, m.
+# Principal moments of inertia about the centres of mass, kg m². Bullet computed those of the public
+# robot from its collision shapes (not from its URDF), so these are what policies were made for. Axes
+# are those of the trunk for trunk and abduction link; for the bars the last axis is along the bar.
+BASE_INERTIA_KGM2 = (8.7e-5, 8.7e-5, 1.67e-4)
+TRUNK_HALF_INERTIA_KGM2 = (4.4e-3, 2.0e-3, 5.1e-3)
+ABDUCTION_INERTIA_KGM2 = (3.5e-4, 3.6e-4, 2.9e-4)
+THIGH_INERTIA_KGM2 = (1.75e-4, 1.8e-4, 7e-6)
+SHANK_INERTIA_KGM2 = (2.4e-4, 2.7e-4, 3.8e-5)  # in the axes of SHANK_CENTRE_M
+CRANK_INERTIA_KGM2 = (3.4e-5, 4.0e-5, 7e-6)
+COUPLER_INERTIA_KGM2 = (2.5e-4, 2.5e-4, 4e-6)
+
+# --- Shapes, full edges or diameters, m.
 BASE_BOX_M = (0.10, 0.10, 0.02)
 TRUNK_BOX_M = (0.12, 0.20, 0.08)
 ABDUCTION_BOX_M = (0.074, 0.072, 0.090)
-BAR_WIDTH_M = 0.022
-BAR_THICKNESS_M = 0.006
+THIGH_WIDTH_M = 0.022
+SHANK_WIDTH_M = 0.020
+CRANK_WIDTH_M = 0.022
 COUPLER_WIDTH_M = 0.013
+BAR_THICKNESS_M = 0.006
+# The bars lie side by side, outward of the leg plane by this much.
+CRANK_SIDE_M = 0.008
 
 # --- Actuators: the torque follows the joint targets, and is limited.
 POSITION_GAIN = 200.0  # N m/rad

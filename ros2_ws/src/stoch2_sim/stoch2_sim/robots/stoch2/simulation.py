@@ -135,6 +135,6 @@ def make_simulation(simulator: str, robots: Sequence[RobotParameters]) -> Quadru
         from stoch2_sim.robots.stoch2.pybullet_simulation import PybulletSimulation  # type: ignore # noqa: PLC0415
 
         return PybulletSimulation(robots)  # type: ignore
-    from stoch2_sim.robots.stoch2.mujoco_simulation import MujocoSimulation  # type: ignore # noqa: PLC0415
+    from stoch2_sim.robots.stoch2.mujoco_simulation import MujocoSimulation  # noqa: PLC0415
 
-    return MujocoSimulation(robots)  # type: ignore
+    return MujocoSimulation(robots)

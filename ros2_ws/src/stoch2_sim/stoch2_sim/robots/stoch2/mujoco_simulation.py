@@ -1,0 +1,150 @@
+"""Stoch2 in MuJoCo: one model and one state for each robot, two physics steps to a control tick."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import mujoco
+import numpy as np
+
+from stoch2_sim.robots.stoch2 import geometry as g
+from stoch2_sim.robots.stoch2.kinematics import feet_in_body, link_directions
+from stoch2_sim.robots.stoch2.mjcf import HINGES, PHYSICS_STEP_S, robot_mjcf
+from stoch2_sim.robots.stoch2.parameters import RobotParameters
+from stoch2_sim.robots.stoch2.placement import SETTLING_TICKS, neutral_stance, placement
+from stoch2_sim.robots.stoch2.rotations import rotation_matrices
+from stoch2_sim.robots.stoch2.simulation import Sensors, Truth
+from stoch2_sim.robots.stoch2.terrain import make_terrain
+from stoch2_sim.simulators.protocol import Array, Mask
+
+_STEPS_PER_TICK = round(g.CONTROL_PERIOD_S / PHYSICS_STEP_S)
+_NUM_HINGES = len(HINGES)
+_NUM_QPOS = 7 + g.NUM_LEGS * _NUM_HINGES
+_NUM_QVEL = 6 + g.NUM_LEGS * _NUM_HINGES
+_MOTORS = [HINGES.index(name) for name in g.JOINTS]
+_ELBOW, _COUPLER = HINGES.index("elbow"), HINGES.index("coupler")
+
+
+class MujocoSimulation:
+    """Stoch2 robots in MuJoCo; see :class:`~stoch2_sim.robots.stoch2.simulation.QuadrupedSimulation`.
+
+    Positions, velocities and orientation are those at the end of a tick. Accelerations and forces
+    act over a physics step, and are those of the tick's last one.
+    """
+
+    name = "mujoco"
+
+    def __init__(self, robots: Sequence[RobotParameters]) -> None:
+        """Compile one model for each different robot.
+
+        Args:
+            robots: One entry for each robot.
+        """
+        models: dict[RobotParameters, mujoco.MjModel] = {}
+        for robot in robots:
+            if robot not in models:
+                models[robot] = mujoco.MjModel.from_xml_string(robot_mjcf(robot))
+        self.num_robots = len(robots)
+        self._terrains = [make_terrain(robot) for robot in robots]
+        self._models = [models[robot] for robot in robots]
+        self._data = [mujoco.MjData(model) for model in self._models]
+        trunk = self._models[0].body("trunk").id
+        # Views into MuJoCo's memory: making them anew each tick costs more than copying them.
+        self._qpos = [data.qpos for data in self._data]
+        self._qvel = [data.qvel for data in self._data]
+        self._sensordata = [data.sensordata for data in self._data]
+        self._torques = [data.actuator_force for data in self._data]
+        self._controls = [data.ctrl for data in self._data]
+        self._pushes = [data.xfrc_applied[trunk, :3] for data in self._data]
+        self._everyone = range(self.num_robots)
+        self._start_s = np.zeros(self.num_robots)
+
+    @property
+    def times_s(self) -> Array:
+        """Simulated time since the reset, MuJoCo's own. Shape=(num_robots,)."""
+        return np.array([data.time for data in self._data]) - self._start_s
+
+    def reset(self, yaws: Array, joint_positions: Array | None = None) -> None:
+        """Put every robot down at the world's origin and let it settle; clocks go to zero.
+
+        Args:
+            yaws: Initial headings, counter-clockwise from the world's x axis. Shape=(num_robots,).
+            joint_positions: Angles that are held meanwhile; None for the neutral stance.
+                Shape=(num_robots, 4, 3).
+        """
+        if joint_positions is None:
+            joint_positions = np.tile(neutral_stance(), (self.num_robots, 1, 1))
+        hinges = _hinge_angles(joint_positions).reshape(self.num_robots, -1)
+        for index, data in enumerate(self._data):
+            mujoco.mj_resetData(self._models[index], data)
+            position, orientation = placement(self._terrains[index], float(yaws[index]), joint_positions[index])
+            data.qpos[:] = np.concatenate([position, orientation, hinges[index]])
+        still = np.zeros((self.num_robots, 3))
+        for _ in range(SETTLING_TICKS):
+            self.advance(joint_positions, still)
+        self._start_s = np.array([data.time for data in self._data])
+
+    def advance(self, joint_targets: Array, forces: Array, active: Mask | None = None) -> None:
+        """Advance by exactly one control tick.
+
+        Args:
+            joint_targets: Radians. Shape=(num_robots, 4, 3).
+            forces: Push at the trunk's centre of mass, world axes, newtons. Shape=(num_robots, 3).
+            active: Robots to advance; the others stay where they are. None means all.
+                Shape=(num_robots,).
+        """
+        controls = joint_targets.reshape(self.num_robots, -1)
+        for index in self._everyone if active is None else np.flatnonzero(active):
+            self._controls[index][:] = controls[index]
+            self._pushes[index][:] = forces[index]
+            mujoco.mj_step(self._models[index], self._data[index], _STEPS_PER_TICK)
+
+    def sensors(self) -> Sensors:
+        """Measurements after the last tick, copies."""
+        qpos, qvel = np.array(self._qpos), np.array(self._qvel)
+        measured = np.array(self._sensordata)
+        return Sensors(
+            joint_positions=_motors(qpos[:, 7:]),
+            joint_velocities=_motors(qvel[:, 6:]),
+            orientation=qpos[:, 3:7],
+            angular_velocity=qvel[:, 3:6],
+            linear_acceleration=measured[:, :3],
+            foot_forces=measured[:, 3:],
+        )
+
+    def truth(self) -> Truth:
+        """The true state after the last tick, copies."""
+        qpos, qvel = np.array(self._qpos), np.array(self._qvel)
+        position, orientation = qpos[:, :3], qpos[:, 3:7]
+        feet = feet_in_body(_motors(qpos[:, 7:])) @ rotation_matrices(orientation).swapaxes(-1, -2)
+        return Truth(
+            position=position,
+            orientation=orientation,
+            linear_velocity=qvel[:, :3],
+            angular_velocity=qvel[:, 3:6],
+            foot_positions=position[:, None, :] + feet,
+            joint_torques=np.array(self._torques).reshape(-1, g.NUM_LEGS, g.NUM_JOINTS),
+        )
+
+    def qpos(self, index: int) -> Array:
+        """Configuration of one robot for pictures, a copy. Shape=(27,)."""
+        return np.array(self._qpos[index])
+
+    def close(self) -> None:
+        """Nothing to release: MuJoCo's memory goes with the object."""
+
+
+def _motors(hinges: Array) -> Array:
+    """The hinges that have a motor. Shape=(num_robots, 4, 3)."""
+    return hinges.reshape(-1, g.NUM_LEGS, _NUM_HINGES)[:, :, _MOTORS]
+
+
+def _hinge_angles(joints: Array) -> Array:
+    """All hinges of closed linkages. Shape=(num_robots, 4, 5)."""
+    hinges = np.zeros((*joints.shape[:-1], _NUM_HINGES))
+    hinges[..., _MOTORS] = joints
+    shank, coupler = link_directions(joints)
+    shank_zero, coupler_zero = link_directions(np.zeros(g.NUM_JOINTS))
+    hinges[..., _ELBOW] = shank - shank_zero - joints[..., 1]
+    hinges[..., _COUPLER] = coupler - coupler_zero - joints[..., 2]
+    return hinges
