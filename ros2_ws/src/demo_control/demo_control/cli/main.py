@@ -16,6 +16,7 @@ from demo_control.cli.output import fail
 
 _COMMANDS = {
     "launch": "Run a robot over ROS 2, without `ros2 launch`.",
+    "teleop": "Drive a robot with the keyboard.",
     "evaluate": "Judge a controller over many episodes, without ROS.",
     "train": "Train a policy and its model, and make a bundle of them.",
     "bundle": "Look at model bundles and validate them.",
