@@ -13,14 +13,14 @@ import pytest
 from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.learning.ars import (
     AugmentedRandomSearch,
-    LinearPolicy,
     SearchSettings,
     SearchState,
-    denormalised,
 )
 from demo_control.learning.episodes import run_episodes
+from demo_control.learning.linear_policy import LinearPolicy, denormalised
 from demo_control.learning.seeding import Purpose, streams
 from demo_control.learning.statistics import RunningStatistics
+from demo_control.learning.trials import PlantTrials
 from demo_control.tasks import Array, CostTerm, Plants, Quantity, Score, Task
 
 TRANSITION = np.array([[1.0, 0.1], [-0.1, 0.95]])
@@ -108,7 +108,11 @@ def riccati_gain() -> Array:
 
 def search(settings: SearchSettings, seed: int = 1, state: SearchState | None = None) -> AugmentedRandomSearch:
     plants = LinearPlants(2 * settings.num_directions)
-    return AugmentedRandomSearch(linear_task(), plants, settings, seed, state)
+    return AugmentedRandomSearch(linear_task(), trials(plants, settings, seed), settings, seed, state)
+
+
+def trials(plants: Plants, settings: SearchSettings, seed: int) -> PlantTrials:
+    return PlantTrials(linear_task(), plants, settings.num_directions, seed, settings.episode_s)
 
 
 SMALL = SearchSettings(iterations=6, num_directions=4, num_top_directions=2, episode_s=1.0, evaluation_interval=2)
@@ -192,13 +196,14 @@ def test_identical_returns_leave_the_parameters_alone() -> None:
             return super().step(np.zeros_like(actions))
 
     settings = SearchSettings(iterations=1, num_directions=1, num_top_directions=1)
-    state = AugmentedRandomSearch(effortless, Deaf(2), settings, seed=0).step()
+    tried = PlantTrials(effortless, Deaf(2), 1, 0, settings.episode_s)
+    state = AugmentedRandomSearch(effortless, tried, settings, seed=0).step()
     assert np.array_equal(state.parameters, np.zeros((1, 4)))
 
 
 def test_wrong_number_of_plants_and_impossible_settings_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="got 3 plants, needs 2 x num_directions = 8"):
-        AugmentedRandomSearch(linear_task(), LinearPlants(3), SMALL, seed=0)
+        trials(LinearPlants(3), SMALL, seed=0)
     with pytest.raises(ConfigurationError, match="num_top_directions = 9"):
         SearchSettings(num_directions=8, num_top_directions=9)
 

@@ -130,8 +130,8 @@ def test_centre_of_the_circle_gives_finite_numbers() -> None:
     ensemble, _ = fitted(dataset(), steps=1)
     for parameter in ensemble.parameters.values():
         parameter.data.zero_()
-    ensemble.change_mean.zero_()
-    scaling = replace(ensemble.scaling, change_mean=np.zeros(5))
+    ensemble.output_mean.zero_()
+    scaling = replace(ensemble.scaling, output_mean=np.zeros(5))
     still = Ensemble(ensemble.task, ensemble.settings, scaling, ensemble.parameters)
     feeds = {"observation": np.zeros((2, 1, 5), np.float32), "action": np.zeros((2, 1, 1), np.float32)}
     (following,) = make_session(dynamics_model(still)).run(["next_observation"], feeds)
@@ -167,7 +167,7 @@ def test_constant_entries_get_a_floor_and_a_finite_model() -> None:
     task, data = pendulum_task(), dataset()
     scaling = Scaling.of(Windows.of(data.training, 1), task)
     assert scaling.input_scale[3] == pytest.approx(0.05 * 4.0)
-    assert (scaling.change_scale > 0.0).all()
+    assert (scaling.output_scale > 0.0).all()
     ensemble, _ = fitted(data, steps=50)
     x = torch.zeros((2, 1, 5))
     x[..., 4] = 4.0  # far from the constant seen in training

@@ -15,11 +15,12 @@ from typing import cast
 import numpy as np
 
 from demo_control.configuration import ConfigurationError, Settings, setting
-from demo_control.learning.episodes import ControlLaw, Recording, run_episodes
-from demo_control.learning.seeding import Purpose, stream, streams
+from demo_control.learning.linear_policy import LinearPolicies, LinearPolicy
+from demo_control.learning.seeding import Purpose, stream
 from demo_control.learning.statistics import RunningStatistics
 from demo_control.learning.storage import load_arrays, save_arrays
-from demo_control.tasks import Array, Plants, Task
+from demo_control.learning.trials import Trials
+from demo_control.tasks import Array, Task
 
 _SMALLEST_DEVIATION = 1e-12
 
@@ -63,28 +64,6 @@ class SearchSettings(Settings):
 
 
 @dataclass(frozen=True)
-class LinearPolicy:
-    """u = clip(M (x - mean) / scale + bias, -1, 1), scaled to the task's action range.
-
-    Attributes:
-        weights: M. Shape=(action_dim, observation_dim).
-        bias: Shape=(action_dim,).
-        mean: Shape=(observation_dim,).
-        scale: Shape=(observation_dim,).
-    """
-
-    weights: Array
-    bias: Array
-    mean: Array
-    scale: Array
-
-    def act(self, observations: Array, task: Task) -> Array:
-        """Actions in physical units. Shape=(num_plants, action_dim)."""
-        normalised = (observations - self.mean) / self.scale @ self.weights.T + self.bias
-        return denormalised(normalised, task)
-
-
-@dataclass(frozen=True)
 class SearchState:
     """Everything the search knows between two iterations.
 
@@ -94,6 +73,7 @@ class SearchState:
         statistics: Of the observations seen (stays empty for V1).
         best: Policy of the evaluation with the highest mean return.
         best_return: That mean return; -inf before the first evaluation.
+        best_returns: Of the single episodes of that evaluation. Shape=(num_plants,), empty before the first.
         curve: Rows (iteration, mean return of the directions, best of them); one per update.
         evaluations: Rows (iteration, mean, deviation of the returns); one per evaluation.
     """
@@ -103,16 +83,30 @@ class SearchState:
     statistics: RunningStatistics
     best: LinearPolicy
     best_return: float
+    best_returns: Array
     curve: Array
     evaluations: Array
 
     @classmethod
-    def initial(cls, task: Task) -> SearchState:
-        """The zero policy."""
+    def initial(cls, task: Task, weights: Array | None = None) -> SearchState:
+        """The policy with these weights, or the zero policy.
+
+        Args:
+            task: Gives the dimensions.
+            weights: In units of the normalised action. Shape=(action_dim, observation_dim).
+        """
         n, m = task.observation_dim, task.action_dim
-        policy = LinearPolicy(np.zeros((m, n)), np.zeros(m), np.zeros(n), np.ones(n))
-        statistics = RunningStatistics.empty(n)
-        return cls(0, np.zeros((m, n + 1)), statistics, policy, -np.inf, np.zeros((0, 3)), np.zeros((0, 3)))
+        policy = LinearPolicy.of_weights(np.zeros((m, n)) if weights is None else weights)
+        return cls(
+            iteration=0,
+            parameters=np.column_stack([policy.weights, policy.bias]),
+            statistics=RunningStatistics.empty(n),
+            best=policy,
+            best_return=-np.inf,
+            best_returns=np.zeros(0),
+            curve=np.zeros((0, 3)),
+            evaluations=np.zeros((0, 3)),
+        )
 
     def save(self, path: Path) -> None:
         """Write all of it to an npz file, atomically."""
@@ -128,6 +122,7 @@ class SearchState:
             "best_mean": best.mean,
             "best_scale": best.scale,
             "best_return": np.array(self.best_return),
+            "best_returns": self.best_returns,
             "curve": self.curve,
             "evaluations": self.evaluations,
         }
@@ -143,15 +138,15 @@ class SearchState:
         a = cast("dict[str, Array]", load_arrays(path))
         best = LinearPolicy(a["best_weights"], a["best_bias"], a["best_mean"], a["best_scale"])
         statistics = RunningStatistics(int(a["count"]), a["mean"], a["squares"])
-        best_return = float(a["best_return"])
         return cls(
-            int(a["iteration"]),
-            a["parameters"],
-            statistics,
-            best,
-            best_return,
-            a["curve"],
-            a["evaluations"],
+            iteration=int(a["iteration"]),
+            parameters=a["parameters"],
+            statistics=statistics,
+            best=best,
+            best_return=float(a["best_return"]),
+            best_returns=a["best_returns"],
+            curve=a["curve"],
+            evaluations=a["evaluations"],
         )
 
 
@@ -161,29 +156,22 @@ class AugmentedRandomSearch:
     def __init__(
         self,
         task: Task,
-        plants: Plants,
+        trials: Trials,
         settings: SearchSettings,
         seed: int,
         state: SearchState | None = None,
     ) -> None:
-        """Start from the zero policy, or go on from ``state``.
+        """Start from the task's initial policy, or go on from ``state``.
 
         Args:
-            task: Gives reward, action range and control period.
-            plants: 2 x ``num_directions`` plants: both signs of every direction at once.
+            task: Gives dimensions, and what the policy sees.
+            trials: Tries the policies.
             settings: See :class:`SearchSettings`.
-            seed: Decides directions and starts.
-            state: Where an earlier search stood.
-
-        Raises:
-            ConfigurationError: Wrong number of plants.
+            seed: Decides the directions.
+            state: Where an earlier search stood, or what it starts from.
         """
-        if plants.num_plants != 2 * settings.num_directions:
-            raise ConfigurationError(
-                f"augmented random search: got {plants.num_plants} plants, "
-                f"needs 2 x num_directions = {2 * settings.num_directions}"
-            )
-        self._task, self._plants, self._settings, self._seed = task, plants, settings, seed
+        self._trials, self._settings, self._seed = trials, settings, seed
+        self._mask = searched_parameters(task, settings)
         self.state = state or SearchState.initial(task)
 
     @property
@@ -203,16 +191,15 @@ class AugmentedRandomSearch:
         state, settings = self.state, self._settings
         generator = stream(self._seed, Purpose.DIRECTIONS, state.iteration)
         directions = generator.standard_normal((settings.num_directions, *state.parameters.shape))
-        if not settings.use_bias:
-            directions[..., -1] = 0.0
+        directions *= self._mask
         offsets = settings.noise * np.concatenate([directions, -directions])
-        recording = self._try(state.parameters + offsets)
-        rewards_up, rewards_down = np.split(recording.returns, 2)
+        tried = self._trials.search(state.iteration, self._policies(state.parameters + offsets))
+        rewards_up, rewards_down = np.split(tried.returns, 2)
         parameters = state.parameters + self._update(directions, rewards_up, rewards_down)
         statistics = state.statistics
         if settings.normalises:
-            statistics = statistics.merged(recording.alive_observations())
-        row = [state.iteration + 1, recording.returns.mean(), recording.returns.max()]
+            statistics = statistics.merged(tried.observations)
+        row = [state.iteration + 1, tried.returns.mean(), tried.returns.max()]
         self.state = replace(
             state,
             iteration=state.iteration + 1,
@@ -221,8 +208,20 @@ class AugmentedRandomSearch:
             curve=np.vstack([state.curve, row]),
         )
         if self.state.iteration % settings.evaluation_interval == 0 or self.finished:
-            self._evaluate()
+            self.evaluate()
         return self.state
+
+    def evaluate(self) -> None:
+        """Run the policy as it is on the evaluation's plants; keep the best."""
+        policies = self._policies(self.state.parameters[np.newaxis])
+        returns = self._trials.evaluate(policies)
+        row = [self.state.iteration, returns.mean(), returns.std()]
+        state = replace(self.state, evaluations=np.vstack([self.state.evaluations, row]))
+        if returns.mean() > state.best_return:
+            weights, bias = state.parameters[:, :-1], state.parameters[:, -1]
+            best = LinearPolicy(weights.copy(), bias.copy(), policies.mean.copy(), policies.scale.copy())
+            state = replace(state, best=best, best_return=float(returns.mean()), best_returns=returns.copy())
+        self.state = state
 
     def _update(self, directions: Array, rewards_up: Array, rewards_down: Array) -> Array:
         """The paper's step, alpha / (b sigma_R) x sum of (r+ - r-) delta over the b best."""
@@ -235,49 +234,18 @@ class AugmentedRandomSearch:
         step = np.tensordot(up - down, directions[best_first], axes=1)
         return np.asarray(step * (self._settings.step_size / (num_used * deviation)))
 
-    def _try(self, parameters: Array) -> Recording:
-        """Run one policy per plant; both signs of a direction start alike, for less noise."""
-        starts = streams(self._seed, Purpose.SEARCH_STARTS, self._settings.num_directions, self.state.iteration)
-        again = streams(self._seed, Purpose.SEARCH_STARTS, self._settings.num_directions, self.state.iteration)
-        num_steps = round(self._settings.episode_s / self._task.control_period_s)
-        law = self._law(parameters)
-        return run_episodes(self._task, self._plants, law, [*starts, *again], num_steps)
-
-    def _law(self, parameters: Array) -> ControlLaw:
-        """The policies, under the current statistics, of parameters (num_plants or 1, m, n + 1)."""
-        mean, scale = self._normalisation()
-        weights, bias = parameters[..., :-1], parameters[..., -1]
-
-        def act(observations: Array) -> Array:
-            normalised = ((observations - mean) / scale)[..., np.newaxis]
-            return denormalised((weights @ normalised)[..., 0] + bias, self._task)
-
-        return act
-
-    def _normalisation(self) -> tuple[Array, Array]:
+    def _policies(self, parameters: Array) -> LinearPolicies:
+        """Policies under the current statistics. Shape of the parameters=(num_plants or 1, m, n + 1)."""
         statistics = self.state.statistics
         if not self._settings.normalises:
-            return np.zeros_like(statistics.mean), np.ones_like(statistics.mean)
-        return statistics.mean, statistics.deviation()
-
-    def _evaluate(self) -> None:
-        """Run the unperturbed policy for full episodes from fixed starts; keep the best."""
-        starts = streams(self._seed, Purpose.SEARCH_EVALUATION, self._plants.num_plants)
-        num_steps = round(self._task.episode_s / self._task.control_period_s)
-        law = self._law(self.state.parameters[np.newaxis])
-        returns = run_episodes(self._task, self._plants, law, starts, num_steps).returns
-        row = [self.state.iteration, returns.mean(), returns.std()]
-        state = replace(self.state, evaluations=np.vstack([self.state.evaluations, row]))
-        if returns.mean() > state.best_return:
-            mean, scale = self._normalisation()
-            weights, bias = state.parameters[:, :-1], state.parameters[:, -1]
-            best = LinearPolicy(weights.copy(), bias.copy(), mean.copy(), scale.copy())
-            state = replace(state, best=best, best_return=float(returns.mean()))
-        self.state = state
+            return LinearPolicies(parameters, np.zeros_like(statistics.mean), np.ones_like(statistics.mean))
+        return LinearPolicies(parameters, statistics.mean, statistics.deviation())
 
 
-def denormalised(normalised: Array, task: Task) -> Array:
-    """Actions of -1 .. 1 (clipped) in physical units."""
-    middle = (task.action_maximum + task.action_minimum) / 2
-    half_range = (task.action_maximum - task.action_minimum) / 2
-    return np.asarray(middle + half_range * np.clip(normalised, -1.0, 1.0))
+def searched_parameters(task: Task, settings: SearchSettings) -> Array:
+    """1 where the search may change a parameter, 0 elsewhere. Shape=(action_dim, observation_dim + 1)."""
+    mask = np.ones((task.action_dim, task.observation_dim + 1))
+    if task.policy_training is not None:
+        mask[:, :-1] = [quantity.name in task.policy_training.inputs for quantity in task.observation]
+    mask[:, -1] = settings.use_bias
+    return mask

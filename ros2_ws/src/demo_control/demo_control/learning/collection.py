@@ -11,9 +11,9 @@ from demo_control.bundle import Bundle
 from demo_control.configuration import Settings, setting
 from demo_control.controllers import make_controller
 from demo_control.layer import LayerSettings
-from demo_control.learning.ars import LinearPolicy, denormalised
 from demo_control.learning.dataset import Dataset, split
 from demo_control.learning.episodes import ControlLaw, Recording, run_episodes
+from demo_control.learning.linear_policy import LinearPolicy, denormalised
 from demo_control.learning.seeding import Purpose, stream, streams
 from demo_control.learning.varied_plants import VariedPlants
 from demo_control.tasks import Array, Task

@@ -2,7 +2,8 @@
 
 Source: K. Chua, R. Calandra, R. McAllister, S. Levine, *Deep reinforcement learning in a handful of
 trials using probabilistic dynamics models*, NeurIPS 2018 (PETS): every member is a network that
-predicts mean and variance of the change of the observation, each fitted to its own bootstrap.
+predicts mean and variance of the change of the observation, or of what the task's transition names, each fitted to
+its own bootstrap.
 """
 
 from __future__ import annotations
@@ -19,6 +20,13 @@ from torch import Tensor
 from demo_control.configuration import ConfigurationError, Settings, setting
 from demo_control.files import write_atomically
 from demo_control.learning.dataset import Windows
+from demo_control.learning.transitions import (
+    learned_entries,
+    learned_outputs,
+    next_tensors,
+    num_outputs,
+    sensitivities,
+)
 from demo_control.tasks import Array, Quantity, Task
 
 _INITIAL_LOG_VARIANCE_BOUNDS = (-12.0, 1.0)
@@ -28,8 +36,14 @@ _INPUT_FLOOR = 0.05
 """Of a quantity's range: no input lies further than some 20 deviations from the data, where float32
 would lose what folding the scaling into the weights costs."""
 
-_CHANGE_FLOOR = 1e-4
+_OUTPUT_FLOOR = 1e-4
 """Of a quantity's range."""
+
+_SMALLEST_DEVIATION = 1e-9
+"""Of a learned quantity that is not the change of an entry, and so has no range."""
+
+SMALLEST_VARIANCE = 1e-12
+"""Of an entry of the next observation that does not depend on what the networks say."""
 
 SMALLEST_NORM = 1e-6
 """A (cosine, sine) shorter than this has no direction; it is divided by this instead."""
@@ -61,14 +75,15 @@ class Scaling:
     Attributes:
         input_mean: Of the visible observation entries and the actions. Shape=(num_inputs,).
         input_scale: Shape=(num_inputs,).
-        change_mean: Of the change of the observation in one step. Shape=(observation_dim,).
-        change_scale: Shape=(observation_dim,).
+        output_mean: Of what is learned, per default the change of the observation in one step.
+            Shape=(num_outputs,).
+        output_scale: Shape=(num_outputs,).
     """
 
     input_mean: Array
     input_scale: Array
-    change_mean: Array
-    change_scale: Array
+    output_mean: Array
+    output_scale: Array
 
     @classmethod
     def of(cls, windows: Windows, task: Task) -> Scaling:
@@ -79,14 +94,14 @@ class Scaling:
         """
         rows = np.unique(windows.starts[:, np.newaxis] + np.arange(windows.length))
         x, u = windows.observations[rows], windows.actions[rows]
-        change = windows.observations[rows + 1] - x
+        outputs = learned_outputs(task, x, windows.observations[rows + 1], u)
         inputs = np.hstack([x[:, visible_entries(task)], u])
         visible = [task.observation[i] for i in visible_entries(task)]
         return cls(
             inputs.mean(axis=0),
             np.maximum(inputs.std(axis=0), _INPUT_FLOOR * _ranges((*visible, *task.action))),
-            change.mean(axis=0),
-            np.maximum(change.std(axis=0), _CHANGE_FLOOR * _ranges(task.observation)),
+            outputs.mean(axis=0),
+            np.maximum(outputs.std(axis=0), _output_floor(task)),
         )
 
 
@@ -97,6 +112,12 @@ def visible_entries(task: Task) -> list[int]:
 
 def _ranges(quantities: Sequence[Quantity]) -> Array:
     return np.array([quantity.maximum - quantity.minimum for quantity in quantities])
+
+
+def _output_floor(task: Task) -> Array:
+    if task.transition is None:
+        return _OUTPUT_FLOOR * _ranges(task.observation)
+    return np.full(num_outputs(task), _SMALLEST_DEVIATION)
 
 
 class Ensemble:
@@ -127,30 +148,35 @@ class Ensemble:
         self._visible = torch.tensor(visible_entries(task))
         self._input_mean = torch.tensor(scaling.input_mean, dtype=torch.float32)
         self._input_scale = torch.tensor(scaling.input_scale, dtype=torch.float32)
-        self.change_mean = torch.tensor(scaling.change_mean, dtype=torch.float32)
-        self.change_scale = torch.tensor(scaling.change_scale, dtype=torch.float32)
+        self.output_mean = torch.tensor(scaling.output_mean, dtype=torch.float32)
+        self.output_scale = torch.tensor(scaling.output_scale, dtype=torch.float32)
         projection, offset = circle_projection(task)
         self._circles = bool(task.unit_circles)
         self._projection = torch.tensor(projection, dtype=torch.float32)
         self._offset = torch.tensor(offset, dtype=torch.float32)
+        self._squared_sensitivities = torch.tensor(sensitivities(task) ** 2, dtype=torch.float32)
+        # Errors of the next observation are judged in units of what the networks decide of it.
+        self._learned = torch.tensor(learned_entries(task))
+        scales = np.sqrt(scaling.output_scale**2 @ sensitivities(task) ** 2)
+        self._error_scale = torch.tensor(scales, dtype=torch.float32)[self._learned]
 
     @classmethod
     def initial(cls, task: Task, settings: NetworkSettings, scaling: Scaling, generator: torch.Generator) -> Ensemble:
         """Random weights, different in every member."""
         k, width = settings.num_members, settings.hidden_units
-        sizes = [len(scaling.input_mean)] + [width] * settings.hidden_layers
+        sizes, count = [len(scaling.input_mean)] + [width] * settings.hidden_layers, num_outputs(task)
         parameters: dict[str, Tensor] = {}
         for i, (inputs, outputs) in enumerate(pairwise(sizes)):
             weight = torch.randn((k, inputs, outputs), generator=generator) / inputs**0.5
             parameters[f"weight_{i}"] = weight
             parameters[f"bias_{i}"] = torch.zeros((k, 1, outputs))
         for head in ("mean", "spread"):
-            weight = torch.randn((k, width, task.observation_dim), generator=generator)
+            weight = torch.randn((k, width, count), generator=generator)
             parameters[f"{head}_weight"] = 0.1 * weight / width**0.5
-            parameters[f"{head}_bias"] = torch.zeros((k, 1, task.observation_dim))
+            parameters[f"{head}_bias"] = torch.zeros((k, 1, count))
         lower, upper = _INITIAL_LOG_VARIANCE_BOUNDS
-        parameters["lower"] = torch.full((k, 1, task.observation_dim), lower)
-        parameters["upper"] = torch.full((k, 1, task.observation_dim), upper)
+        parameters["lower"] = torch.full((k, 1, count), lower)
+        parameters["upper"] = torch.full((k, 1, count), upper)
         return cls(task, settings, scaling, parameters)
 
     @property
@@ -159,14 +185,14 @@ class Ensemble:
         return int(self.parameters["mean_weight"].shape[0])
 
     def standardised(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance of the change, in units of the change's mean and deviation.
+        """Mean and log variance of what is learned, in units of its mean and deviation.
 
         Args:
             observations: Shape=(num_members, batch, observation_dim).
             actions: Shape=(num_members, batch, action_dim).
 
         Returns:
-            Two tensors of Shape=(num_members, batch, observation_dim).
+            Two tensors of Shape=(num_members, batch, num_outputs).
         """
         p = self.parameters
         hidden = torch.cat([observations[..., self._visible], actions], dim=-1)
@@ -178,24 +204,47 @@ class Ensemble:
         share = torch.sigmoid(torch.baddbmm(p["spread_bias"], hidden, p["spread_weight"]))
         return mean, p["lower"] + (p["upper"] - p["lower"]) * share
 
-    def moved(self, observations: Tensor, standardised_change: Tensor) -> Tensor:
+    def moved(self, observations: Tensor, actions: Tensor, standardised_outputs: Tensor) -> Tensor:
         """The next observations; pairs of cosine and sine are put back on the unit circle.
 
         Without that, rounding and model error leave the circle a little at every step of a rollout.
         """
-        following = observations + (standardised_change * self.change_scale + self.change_mean)
+        outputs = standardised_outputs * self.output_scale + self.output_mean
+        if self.task.transition is not None:
+            return next_tensors(self.task, observations, outputs, actions)
+        following = observations + outputs
         if not self._circles:
             return following
         norm = torch.sqrt((following * following) @ self._projection + self._offset)
         return following / torch.clamp(norm, min=SMALLEST_NORM)
 
-    def predict(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Next observations and log variance of the change, physical units.
+    def squared_errors(self, predicted: Tensor, observed: Tensor) -> Tensor:
+        """Squared errors of the entries that depend on the networks, in units of the learned quantities' deviation.
 
-        Shapes as in :meth:`standardised`.
+        Shape=(..., number of such entries).
+        """
+        if self.task.transition is None:
+            return ((predicted - observed) / self.output_scale) ** 2
+        return ((predicted - observed)[..., self._learned] / self._error_scale) ** 2
+
+    def predict(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Next observations and their log variance, physical units.
+
+        With a transition the variance is that of its linearisation in the middle of the observation's ranges.
+
+        Args:
+            observations: Shape=(num_members, batch, observation_dim).
+            actions: Shape=(num_members, batch, action_dim).
+
+        Returns:
+            Two tensors of Shape=(num_members, batch, observation_dim).
         """
         mean, log_variance = self.standardised(observations, actions)
-        return self.moved(observations, mean), log_variance + 2.0 * torch.log(self.change_scale)
+        following = self.moved(observations, actions, mean)
+        log_variance = log_variance + 2.0 * torch.log(self.output_scale)
+        if self.task.transition is None:
+            return following, log_variance
+        return following, torch.log(torch.exp(log_variance) @ self._squared_sensitivities + SMALLEST_VARIANCE)
 
     def members(self, chosen: Sequence[int]) -> Ensemble:
         """An ensemble of some of the members."""
@@ -217,7 +266,7 @@ class Ensemble:
             OSError, RuntimeError, KeyError: The file is missing or is not such a file.
         """
         content: dict[str, Tensor] = torch.load(path, weights_only=True)
-        names = ("input_mean", "input_scale", "change_mean", "change_scale")
+        names = ("input_mean", "input_scale", "output_mean", "output_scale")
         scaling = Scaling(*(content.pop(f"scaling.{name}").numpy() for name in names))
         return cls(task, settings, scaling, content)
 

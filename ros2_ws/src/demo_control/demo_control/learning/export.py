@@ -10,11 +10,14 @@ from torch import Tensor
 from demo_control.learning.dataset import Windows
 from demo_control.learning.ensemble import (
     SMALLEST_NORM,
+    SMALLEST_VARIANCE,
     Ensemble,
     circle_projection,
     visible_entries,
 )
+from demo_control.learning.transitions import next_columns, num_outputs, sensitivities
 from demo_control.onnx_graph import GraphBuilder, make_session
+from demo_control.rollout.cost_graph import GraphNamespace, GraphValue
 from demo_control.tasks import Array, Task
 
 PARITY_TOLERANCE = 1e-5
@@ -46,18 +49,40 @@ def dynamics_model(ensemble: Ensemble) -> onnx.ModelProto:
             hidden = graph.node("Tanh", hidden)
         else:
             hidden = graph.node("Mul", hidden, graph.node("Sigmoid", hidden))
-    scale, mean = ensemble.scaling.change_scale, ensemble.scaling.change_mean
-    mean_weight = weights["mean_weight"] * scale
-    change = _affine(graph, hidden, mean_weight, weights["mean_bias"] * scale + mean)
-    following = graph.node("Add", observation, change)
-    graph.output("next_observation", _on_circles(graph, following, task), [k, "batch", n])
+    scale, mean = ensemble.scaling.output_scale, ensemble.scaling.output_mean
+    outputs = _affine(graph, hidden, weights["mean_weight"] * scale, weights["mean_bias"] * scale + mean)
+    following = _following(graph, task, observation, outputs, action)
+    graph.output("next_observation", following, [k, "batch", n])
     share = _affine(graph, hidden, weights["spread_weight"], weights["spread_bias"])
     share = graph.node("Sigmoid", share)
     width = graph.constant(weights["upper"] - weights["lower"])
     lower = graph.constant(weights["lower"] + 2.0 * np.log(scale))
     log_variance = graph.node("Add", graph.node("Mul", share, width), lower)
+    if task.transition is not None:
+        gain = graph.constant(sensitivities(task) ** 2)
+        variance = graph.node("MatMul", graph.node("Exp", log_variance), gain)
+        log_variance = graph.node("Log", graph.node("Add", variance, graph.constant(SMALLEST_VARIANCE)))
     graph.output("log_variance", log_variance, [k, "batch", n])
     return graph.build()
+
+
+def _following(graph: GraphBuilder, task: Task, observation: str, outputs: str, action: str) -> str:
+    """The next observation: what the task's transition makes of the outputs, or their sum with the observation."""
+    if task.transition is None:
+        return _on_circles(graph, graph.node("Add", observation, outputs), task)
+
+    def columns(value: str, count: int) -> list[GraphValue]:
+        names = [value] if count == 1 else graph.split_node("Split", [value], count, axis=-1)
+        return [GraphValue(graph, name) for name in names]
+
+    following = next_columns(
+        task,
+        columns(observation, task.observation_dim),
+        columns(outputs, num_outputs(task)),
+        columns(action, task.action_dim),
+        GraphNamespace(),
+    )
+    return graph.node("Concat", *(column.name for column in following), axis=-1)
 
 
 def _affine(graph: GraphBuilder, value: str, weight: Array, bias: Array) -> str:

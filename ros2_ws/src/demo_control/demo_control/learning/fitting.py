@@ -13,6 +13,7 @@ from torch import Tensor
 from demo_control.configuration import Settings, setting
 from demo_control.learning.dataset import Dataset, Indices, Windows
 from demo_control.learning.ensemble import Ensemble, NetworkSettings, Scaling
+from demo_control.learning.transitions import learned_outputs
 from demo_control.tasks import Array, Task
 
 _BOUND_PENALTY = 0.01
@@ -107,8 +108,8 @@ def fit(
     report = FitReport(unroll_steps=settings.unroll_steps)
     optimiser, schedule = _optimiser(ensemble, settings)
     for step in range(1, settings.steps + 1):
-        batch = _batch(windows, samples, settings.batch_size, generator)
-        loss = _loss(ensemble, *batch, settings)
+        batch = _batch(task, windows, samples, settings.batch_size, generator)
+        loss = _loss(ensemble, batch, settings)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(list(ensemble.parameters.values()), _MAXIMUM_GRADIENT_NORM)
@@ -141,7 +142,7 @@ class _Judge:
         count = min(settings.held_out_stretches, len(held_out.starts))
         starts = generator.choice(held_out.starts, size=count, replace=False)
         k = ensemble.num_members
-        self._batch = _tensors(held_out, np.broadcast_to(starts, (k, count)))
+        self._batch = _tensors(ensemble.task, held_out, np.broadcast_to(starts, (k, count)))
         self.best_errors = torch.full((k,), torch.inf)
         self.best_parameters = {n: p.detach().clone() for n, p in ensemble.parameters.items()}
         self.looks_in_vain = 0
@@ -167,43 +168,64 @@ def _optimiser(
     return optimiser, schedule
 
 
-def _batch(
-    windows: Windows, samples: Indices, batch_size: int, generator: np.random.Generator
-) -> tuple[Tensor, Tensor]:
+_Batch = tuple[Tensor, Tensor, Tensor | None]
+"""Observations, actions, and what the first step should say; see :func:`_unrolled`."""
+
+
+def _batch(task: Task, windows: Windows, samples: Indices, batch_size: int, generator: np.random.Generator) -> _Batch:
     """A batch of each member's bootstrap."""
     columns = generator.integers(samples.shape[1], size=(len(samples), batch_size))
-    return _tensors(windows, np.take_along_axis(samples, columns, axis=1))
+    return _tensors(task, windows, np.take_along_axis(samples, columns, axis=1))
 
 
-def _tensors(windows: Windows, starts: Indices) -> tuple[Tensor, Tensor]:
+def _tensors(task: Task, windows: Windows, starts: Indices) -> _Batch:
     """Stretches as tensors, time first: (length + 1, num_members, batch, n), (length, ..., m)."""
     observations, actions = windows.take(starts)
+    outputs = None
+    if task.transition is not None:
+        first = learned_outputs(task, observations[..., 0, :], observations[..., 1, :], actions[..., 0, :])
+        outputs = torch.from_numpy(first.astype(np.float32))
     return (
         torch.from_numpy(np.moveaxis(observations, 2, 0).astype(np.float32)),
         torch.from_numpy(np.moveaxis(actions, 2, 0).astype(np.float32)),
+        outputs,
     )
 
 
-def _unrolled(ensemble: Ensemble, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared errors of the model run along the recorded actions, and the first log variance.
+def _unrolled(
+    ensemble: Ensemble, observations: Tensor, actions: Tensor, outputs: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Squared errors of the model run along the recorded actions, and of the first step in detail.
+
+    Args:
+        ensemble: The model.
+        observations: Shape=(length + 1, num_members, batch, n).
+        actions: Shape=(length, num_members, batch, m).
+        outputs: What the first step should have said, where that is not the change of the observation.
+            Shape=(num_members, batch, num_outputs).
 
     Returns:
-        Errors in units of the one-step change's deviation, Shape=(length, num_members, batch, n),
-        and the log variance of the first step, Shape=(num_members, batch, n).
+        Errors in units of the deviation of what is learned, Shape=(length, num_members, batch, n; or 1 if they are
+        means already), those of the first step and its log variance, each Shape=(num_members, batch, num_outputs).
     """
     state = observations[0]
-    errors, first_log_variance = [], None
+    errors: list[Tensor] = []
+    first_error, first_log_variance = None, None
     for following, action in zip(observations[1:], actions, strict=True):
         mean, log_variance = ensemble.standardised(state, action)
+        state = ensemble.moved(state, action, mean)
+        error = ensemble.squared_errors(state, following)
         if first_log_variance is None:
-            first_log_variance = log_variance
-        state = ensemble.moved(state, mean)
-        errors.append(((state - following) / ensemble.change_scale) ** 2)
+            if outputs is not None:
+                error = (mean - (outputs - ensemble.output_mean) / ensemble.output_scale) ** 2
+            first_error, first_log_variance = error, log_variance
+        errors.append(error if outputs is None else error.mean(dim=-1, keepdim=True))
+    assert first_error is not None
     assert first_log_variance is not None
-    return torch.stack(errors), first_log_variance
+    return torch.stack(errors), first_error, first_log_variance
 
 
-def _loss(ensemble: Ensemble, observations: Tensor, actions: Tensor, settings: FitSettings) -> Tensor:
+def _loss(ensemble: Ensemble, batch: _Batch, settings: FitSettings) -> Tensor:
     """Squared error of the mean plus the Gaussian likelihood of the variance, summed over members.
 
     The variance is fitted to the mean's error without pulling on the mean (beta = 1 in the beta-NLL
@@ -211,9 +233,8 @@ def _loss(ensemble: Ensemble, observations: Tensor, actions: Tensor, settings: F
     neural networks*, ICLR 2022): with the plain likelihood the entries that are already precise get
     all of the gradient.
     """
-    errors, log_variance = _unrolled(ensemble, observations, actions)
-    first = errors[0].detach()
-    likelihood = 0.5 * (first * torch.exp(-log_variance) + log_variance)
+    errors, first, log_variance = _unrolled(ensemble, *batch)
+    likelihood = 0.5 * (first.detach() * torch.exp(-log_variance) + log_variance)
     loss = errors[0].mean(dim=(1, 2)).sum() + likelihood.mean(dim=(1, 2)).sum()
     if len(errors) > 1:
         loss = loss + settings.unroll_weight * errors[1:].mean(dim=(0, 2, 3)).sum()

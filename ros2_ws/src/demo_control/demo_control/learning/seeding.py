@@ -25,6 +25,10 @@ class Purpose(IntEnum):
     PARITY = 9
     ACCEPTANCE = 10
     PLANT_VARIATION = 11
+    CURRICULUM = 12
+    CURRICULUM_PLANTS = 13
+    EXPLORATION = 14
+    DATA_PLANTS = 15
 
 
 def stream(seed: int, purpose: Purpose, *indices: int) -> np.random.Generator:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -29,8 +30,12 @@ from demo_control.learning.run_folder import RunFolder
 from demo_control.learning.seeding import Purpose, stream
 from demo_control.learning.settings import TrainingSettings
 from demo_control.learning.storage import load_json, save_json
+from demo_control.learning.trials import CurriculumTrials, PlantTrials, Trials
+from demo_control.learning.workers import Workers
 from demo_control.policies import linear_policy_model
 from demo_control.tasks import Task
+
+POLICY_CHECKPOINT = "policy.npz"
 
 ACCEPTANCE_BATCH = 25
 """Episodes per call of the controller: the batch that ``democtl evaluate`` uses too."""
@@ -59,24 +64,50 @@ class Run:
 
 def search_policy(run: Run) -> SearchState:
     """The stage 'policy': augmented random search, saved at every evaluation."""
-    settings, path = run.settings.search, run.folder.file("policy.npz")
-    plants = run.task.make_plants(simulator_name(run.task, run.settings.collection), 2 * settings.num_directions, {})
-    state = run.folder.resumed("policy.npz", SearchState.load)
-    search = AugmentedRandomSearch(run.task, plants, settings, run.seed, state)
+    settings = run.settings.search
     run.reporter.start("policy: augmented random search", settings.iterations)
+    with contextlib.ExitStack() as stack:
+        search = AugmentedRandomSearch(run.task, _trials(run, stack), settings, run.seed, _start(run))
 
-    def after_iteration(state: SearchState) -> None:
-        if state.iteration % settings.evaluation_interval == 0 or search.finished:
-            state.save(path)
-        text = f"return {state.curve[-1, 1]:.1f}, best evaluated {state.best_return:.1f}"
-        run.reporter.advance(state.iteration, text)
+        def after_iteration(state: SearchState) -> None:
+            if state.iteration % settings.evaluation_interval == 0 or search.finished:
+                state.save(run.folder.file(POLICY_CHECKPOINT))
+            text = f"return {state.curve[-1, 1]:.1f}, best evaluated {state.best_return:.1f}"
+            run.reporter.advance(state.iteration, text)
 
-    try:
+        if run.task.policy_training is not None and not len(search.state.evaluations):
+            search.evaluate()  # the policy it starts from is the first that may be kept
         search.run(after_iteration)
-    finally:
-        plants.close()
     run.reporter.finish(f"return {search.state.best_return:.1f}")
     return search.state
+
+
+def _start(run: Run) -> SearchState:
+    """Where the search of this run stands."""
+    state = run.folder.resumed(POLICY_CHECKPOINT, SearchState.load)
+    if state is not None:
+        return state
+    spec = run.task.policy_training
+    simulator = simulator_name(run.task, run.settings.collection)
+    return SearchState.initial(run.task, None if spec is None else spec.initial_weights(simulator))
+
+
+def _trials(run: Run, stack: contextlib.ExitStack) -> Trials:
+    """How policies are tried; ``stack`` releases what that needs."""
+    task, settings = run.task, run.settings.search
+    simulator = simulator_name(task, run.settings.collection)
+    if task.policy_training is None:
+        plants = task.make_plants(simulator, 2 * settings.num_directions, {})
+        stack.callback(plants.close)
+        return PlantTrials(task, plants, settings.num_directions, run.seed, settings.episode_s)
+    return CurriculumTrials(
+        stack.enter_context(Workers(task)),
+        task,
+        simulator=simulator,
+        seed=run.seed,
+        episode_s=settings.episode_s,
+        normalises=settings.normalises,
+    )
 
 
 def policy_model(run: Run, state: SearchState) -> onnx.ModelProto:

@@ -1,0 +1,70 @@
+"""Linear policies while they are searched for: one, or many side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from demo_control.learning.episodes import ControlLaw
+from demo_control.tasks import Array, Task
+
+
+@dataclass(frozen=True)
+class LinearPolicy:
+    """u = clip(M (x - mean) / scale + bias, -1, 1), scaled to the task's action range.
+
+    Attributes:
+        weights: M. Shape=(action_dim, observation_dim).
+        bias: Shape=(action_dim,).
+        mean: Shape=(observation_dim,).
+        scale: Shape=(observation_dim,).
+    """
+
+    weights: Array
+    bias: Array
+    mean: Array
+    scale: Array
+
+    @classmethod
+    def of_weights(cls, weights: Array) -> LinearPolicy:
+        """A policy without bias and normalisation."""
+        m, n = weights.shape
+        return cls(weights, np.zeros(m), np.zeros(n), np.ones(n))
+
+    def act(self, observations: Array, task: Task) -> Array:
+        """Actions in physical units. Shape=(num_plants, action_dim)."""
+        normalised = (observations - self.mean) / self.scale @ self.weights.T + self.bias
+        return denormalised(normalised, task)
+
+
+@dataclass(frozen=True)
+class LinearPolicies:
+    """Policies side by side, one per plant or one for all; they differ in their parameters only.
+
+    Attributes:
+        parameters: M with the bias as last column. Shape=(num_plants or 1, action_dim, observation_dim + 1).
+        mean: Shape=(observation_dim,).
+        scale: Shape=(observation_dim,).
+    """
+
+    parameters: Array
+    mean: Array
+    scale: Array
+
+    def law(self, task: Task) -> ControlLaw:
+        """What they do."""
+        weights, bias = self.parameters[..., :-1], self.parameters[..., -1]
+
+        def act(observations: Array) -> Array:
+            normalised = ((observations - self.mean) / self.scale)[..., np.newaxis]
+            return denormalised((weights @ normalised)[..., 0] + bias, task)
+
+        return act
+
+
+def denormalised(normalised: Array, task: Task) -> Array:
+    """Actions of -1 .. 1 (clipped) in physical units."""
+    middle = (task.action_maximum + task.action_minimum) / 2
+    half_range = (task.action_maximum - task.action_minimum) / 2
+    return np.asarray(middle + half_range * np.clip(normalised, -1.0, 1.0))

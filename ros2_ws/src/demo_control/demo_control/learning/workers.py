@@ -1,0 +1,97 @@
+"""Work shared out over processes, with results that do not depend on their number."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache
+from types import TracebackType
+from typing import Any, TypeVar
+
+from demo_control.processes import end_with_parent
+from demo_control.tasks import Task, load_task, task_names
+
+T = TypeVar("T")
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+class Workers:
+    """Runs functions of a task in processes of their own; a context manager.
+
+    A task that is not installed (it is made up by a test) cannot be loaded in another process; its work is done in
+    this one.
+
+    Args:
+        task: First argument of every function.
+        jobs: Processes; as many as cores by default.
+    """
+
+    def __init__(self, task: Task, jobs: int | None = None) -> None:
+        self._task = task
+        jobs = jobs or len(os.sched_getaffinity(0))
+        self._pool: ProcessPoolExecutor | None = None
+        if jobs > 1 and task.name in task_names():
+            # 'spawn': a forked child would inherit the threads of numerical libraries in an unknown state.
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(jobs, context, _begin, (os.getpid(),))
+
+    def __enter__(self) -> Workers:
+        """Nothing more to start."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None) -> None:
+        """End the processes; after an error without waiting for what they have not begun."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=kind is None, cancel_futures=True)
+
+    def map(self, function: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> Iterator[T]:
+        """Call a function of a module with the task and each of the arguments.
+
+        Args:
+            function: Called with (task, *arguments); all of it must survive pickling.
+            arguments: One tuple per call.
+
+        Yields:
+            The results, in the order of the arguments.
+        """
+        if self._pool is None:
+            yield from (function(self._task, *values) for values in arguments)
+            return
+        with _one_thread_each():
+            futures = [self._pool.submit(_call, self._task.name, function, values) for values in arguments]
+        for future in futures:
+            yield future.result()
+
+
+class _one_thread_each:  # noqa: N801 - used like a function
+    """While processes are started: their numerical libraries shall not fight for the cores."""
+
+    def __enter__(self) -> None:
+        self._before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+
+    def __exit__(self, *_: object) -> None:
+        for name, value in self._before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _begin(parent: int) -> None:
+    """First thing in a worker: the parent tells it when to stop, not the terminal."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent(parent)
+
+
+def _call(task_name: str, function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    return function(_loaded(task_name), *arguments)
+
+
+@lru_cache(maxsize=1)
+def _loaded(task_name: str) -> Task:
+    return load_task(task_name)
