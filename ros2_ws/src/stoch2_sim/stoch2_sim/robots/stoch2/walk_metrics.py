@@ -94,7 +94,7 @@ class Walk:
         """Roll and pitch relative to the ground, rad. Shape=(num_ticks + 1, 2)."""
         forward, left = level_rotation(np.broadcast_to(self.gradient, (len(self.yaw), 2)), -self.yaw).T
         roll = np.arctan2(left, np.sqrt(1.0 + forward**2))
-        return self.angles[:, :2] - np.stack([roll, -np.arctan(forward)], axis=1)
+        return np.asarray(self.angles[:, :2] - np.stack([roll, -np.arctan(forward)], axis=1))
 
     @cached_property
     def cost(self) -> Array:
