@@ -132,9 +132,9 @@ def make_simulation(simulator: str, robots: Sequence[RobotParameters]) -> Quadru
     if not robots:
         raise ConfigurationError("robots = []: at least one is needed")
     if simulator == "pybullet":
-        from stoch2_sim.robots.stoch2.pybullet_simulation import PybulletSimulation  # type: ignore # noqa: PLC0415
+        from stoch2_sim.robots.stoch2.pybullet_simulation import PybulletSimulation  # noqa: PLC0415
 
-        return PybulletSimulation(robots)  # type: ignore
+        return PybulletSimulation(robots)
     from stoch2_sim.robots.stoch2.mujoco_simulation import MujocoSimulation  # noqa: PLC0415
 
     return MujocoSimulation(robots)
