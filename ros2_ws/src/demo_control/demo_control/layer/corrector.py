@@ -36,6 +36,7 @@ class Corrector:
         self._rest = np.clip(0.0, problem.action_minimum, problem.action_maximum)
         self.settings = settings
         self.plan: Plan | None = None
+        self._plan_before: Plan | None = None
         self.counters = Counters()
         self._history: deque[tuple[int, Array]] = deque(maxlen=history_length)
         limits = (1.0 / settings.adaptation_limit, settings.adaptation_limit)
@@ -58,7 +59,7 @@ class Corrector:
             return self._unanswered("wrong_shape")
         if not np.isfinite(nominal).all():
             return self._unanswered("non_finite_nominal")
-        plan, settings = self.plan, self.settings
+        plan, settings = self._plan_for(sequence), self.settings
         reason = ""
         step = 0
         if not settings.use_layer:
@@ -82,6 +83,13 @@ class Corrector:
         self._history.append((sequence, values if self._basis is None else correction))
         self.counters.commands += 1
         return Correction(values, SOURCE_POLICY if reason else SOURCE_LAYER, reason)
+
+    def _plan_for(self, sequence: int) -> Plan | None:
+        """The newest plan that has begun; the one before stays in force until then."""
+        plan, before = self.plan, self._plan_before
+        if plan is not None and before is not None and sequence < plan.first_sequence:
+            return before
+        return plan
 
     def _unanswered(self, reason: str) -> Correction:
         self.counters.fallbacks[reason] += 1
@@ -161,6 +169,8 @@ class Corrector:
         additions = result.controls[index] - result.policy_actions[index]
         if self._basis is not None:
             additions = additions @ self._basis.T
+        # In this order: the control thread may look at any moment, and must find a plan that has begun.
+        self._plan_before = self._plan_for(sequence)
         self.plan = Plan(sequence + self._planning_ticks, result.controls[index], additions, reason)
         self.counters.plans += 1
         return PlanReport(

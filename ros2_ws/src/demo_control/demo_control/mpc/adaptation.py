@@ -27,6 +27,10 @@ _TYPICAL_CHANGE = 0.02
 """Change per period, as a share of half an entry's range, that the prior is measured in."""
 
 
+_HELD = 1e-9
+"""A change of a measured quantity below this is none."""
+
+
 class ModelAdaptation:
     """The estimates for one robot.
 
@@ -59,8 +63,6 @@ class ModelAdaptation:
         offset_entries = np.array([quantity.name in task.offset_entries for quantity in task.observation])
         self._offset_gain = offset_gain * offset_entries
         self._interval = interval
-        self._minimum = np.array([quantity.minimum for quantity in task.observation])
-        self._maximum = np.array([quantity.maximum for quantity in task.observation])
         self._full_turns = np.array([quantity.unit == "rad" for quantity in task.observation], float)
         self.change_offset: Array = np.zeros(task.observation_dim)
         self._products = np.zeros(task.observation_dim)
@@ -97,9 +99,9 @@ class ModelAdaptation:
         _, before, predicted = expected
         missed = observation - before - predicted
         missed -= self._full_turns * np.round(missed / (2.0 * np.pi)) * 2.0 * np.pi
-        # An entry at the end of its range is held there by whoever measures it: that teaches nothing.
-        inside = (self._minimum < observation) & (observation < self._maximum)
-        gain = np.where(inside, self._offset_gain, 0.0)
+        # An entry that did not change at all is held by whoever measures it (a limit, a leash): that teaches nothing.
+        free = np.abs(observation - before) > _HELD
+        gain = np.where(free, self._offset_gain, 0.0)
         self.change_offset = self.change_offset + gain * (missed - self.change_offset)
         self._products = self._forgetting * self._products + (observation - before) * predicted
         self._squares = self._forgetting * self._squares + np.square(predicted)
