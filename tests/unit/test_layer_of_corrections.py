@@ -54,8 +54,8 @@ def make_task(planner: dict[str, object] | None = None) -> Task:
         make_score=NearScore,
         planner={
             "shift": "shift_and_repeat", "num_samples": 200, "horizon": 4, "mirror_steps": 4,
-            "noise_standard_deviation": 0.1, "terminal_weight": 1.0, "plan_period_ticks": DECISION_TICKS, "maximum_plan_age_ticks": 10,
-            "minimum_gain": -1e9, "adapt_model": False,
+            "noise_standard_deviation": 0.1, "terminal_weight": 1.0, "plan_period_ticks": DECISION_TICKS,
+            "maximum_plan_age_ticks": 10, "minimum_gain": -1e9, "adapt_model": False,
         } | (planner or {}),
         planning=planning,
     )  # fmt: skip
