@@ -1,8 +1,9 @@
 """Stoch2 and its ground as MuJoCo descriptions, written from the geometry.
 
 The joints of a leg are hinges whose zero is that of the motors, also those without a motor; four
-`connect` constraints close the five-bar linkages. The settings of contacts, loops and rotors are
-those with which the linkage neither gives nor creeps at steps of 2.5 ms.
+`connect` constraints close the five-bar linkages. The settings of steps, contacts, loops and rotors
+are those with which the linkages stay closed and standing feet do not creep. Steps of 1.25 ms keep
+the pins together within half a millimetre while walking; with 2.5 ms it is two.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from stoch2_sim.robots.stoch2.parameters import RobotParameters
 from stoch2_sim.robots.stoch2.terrain import Plane, Rough, Stairs, Terrain, make_terrain
 from stoch2_sim.simulators.protocol import Array
 
-PHYSICS_STEP_S = 0.0025
+PHYSICS_STEP_S = 0.00125
 # Per leg in the order of the coordinates; the last two have no motor.
 HINGES = ("abduction", "hip", "elbow", "knee", "coupler")
 
@@ -73,7 +74,7 @@ def _settings(root: Element) -> None:
     """How the physics is computed and what the ground looks like."""
     SubElement(root, "compiler", angle="radian", autolimits="true", fusestatic="true")
     option = SubElement(root, "option", timestep=_numbers(PHYSICS_STEP_S), gravity=_numbers((0, 0, -g.GRAVITY_MPS2)))
-    option.attrib.update(integrator="implicitfast", cone="elliptic", impratio="10")
+    option.attrib.update(integrator="implicitfast", cone="elliptic", impratio="10", jacobian="sparse")
     visual = SubElement(root, "visual")
     SubElement(visual, "global", offwidth="1280", offheight="720")
     SubElement(visual, "quality", shadowsize="2048")
@@ -111,7 +112,7 @@ def _ground(root: Element, world: Element, terrain: Terrain) -> None:
 
 
 def _height_field(root: Element, world: Element, terrain: Rough, looks: dict[str, str]) -> None:
-    """A rough terrain. MuJoCo scales elevations so that the lowest is 0, the highest 1."""
+    """A rough terrain. MuJoCo wants the highest y first, and scales the lowest to 0, the highest to 1."""
     heights = terrain.heights_m
     lowest, span = float(heights.min()), max(float(np.ptp(heights)), 1e-6)
     rows, columns = heights.shape
@@ -120,7 +121,7 @@ def _height_field(root: Element, world: Element, terrain: Rough, looks: dict[str
     SubElement(
         assets, "hfield", name="ground", nrow=str(rows), ncol=str(columns),
         size=_numbers((terrain.half_extent_m, terrain.half_extent_m, span, 0.1)),
-        elevation=" ".join(f"{value:.6g}" for value in ((heights - lowest) / span).ravel()),
+        elevation=" ".join(f"{value:.6g}" for value in ((heights[::-1] - lowest) / span).ravel()),
     )  # fmt: skip
     SubElement(world, "geom", looks, name="ground", type="hfield", hfield="ground", pos=_numbers((0.0, 0.0, lowest)))
 
@@ -194,10 +195,9 @@ def _pivot(body: Element, centre: Sequence[float], radius_m: float, length_m: fl
 
 
 def _hinge(body: Element, leg: str, name: str, axis: Sequence[float]) -> None:
-    """A joint; rotors (and, for the solver's sake, the passive links) have some inertia of their own."""
-    SubElement(
-        body, "joint", name=f"{leg}_{name}", type="hinge", axis=_numbers(axis), armature=_numbers(g.ROTOR_INERTIA_KGM2)
-    )  # fmt: skip
+    """A joint; where it has a motor, the inertia of the rotor adds to that of the links."""
+    rotor = g.ROTOR_INERTIA_KGM2 if name in g.JOINTS else 0.0
+    SubElement(body, "joint", name=f"{leg}_{name}", type="hinge", axis=_numbers(axis), armature=_numbers(rotor))
 
 
 def _leg(trunk: Element, parameters: RobotParameters, index: int) -> None:
@@ -281,7 +281,7 @@ def _loops(root: Element) -> None:
     for leg in g.LEGS:
         SubElement(
             equality, "connect", name=f"{leg}_pin", site1=f"{leg}_shank_pin", site2=f"{leg}_coupler_pin",
-            solref=_numbers((2.0 * PHYSICS_STEP_S, 1.0)), solimp="0.95 0.99 0.0005",
+            solref=_numbers((2.0 * PHYSICS_STEP_S, 1.0)), solimp="0.99 0.999 0.0005",
         )  # fmt: skip
 
 
