@@ -1,0 +1,88 @@
+"""Which feet stand: from force sensors in the feet, or from how far the joints are pushed off their targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from demo_control.configuration import Settings, setting
+from stoch2_sim.robots.stoch2.gait import planned_stance
+from stoch2_sim.robots.stoch2.geometry import NUM_LEGS, POSITION_GAIN, TORQUE_LIMIT_NM, VELOCITY_GAIN
+from stoch2_sim.robots.stoch2.kinematics import foot_jacobians
+from stoch2_sim.simulators.protocol import Array, Mask
+
+CONTACT_SOURCES = ("force", "tracking")
+
+# The accelerating leg itself pulls at its motors: while the gait swings a leg, more force is asked for.
+_SWING_FACTOR = 3.0
+
+
+@dataclass(frozen=True)
+class ContactSettings(Settings):
+    """How contacts are recognised."""
+
+    contact_source: str = setting(
+        "force", "'force': sensors in the feet; 'tracking': the joints' tracking error", choices=CONTACT_SOURCES
+    )
+    contact_force_n: float = setting(4.0, "A foot stands from this force on, N", minimum=0.1, maximum=100.0)
+    release_force_n: float = setting(2.0, "and until the force is below this, N", minimum=0.05, maximum=100.0)
+
+
+class ContactEstimator:
+    """Tells the standing feet of several robots.
+
+    Args:
+        num_robots: Number of robots.
+        settings: Source and thresholds.
+    """
+
+    def __init__(self, num_robots: int, settings: ContactSettings) -> None:
+        self._settings = settings
+        self._standing: Mask = np.zeros((num_robots, NUM_LEGS), dtype=bool)
+
+    @property
+    def needs_joints(self) -> bool:
+        """Whether contacts come from the joints instead of from force sensors."""
+        return self._settings.contact_source == "tracking"
+
+    def reset(self, selected: Mask | None = None) -> None:
+        """Forget the contacts of the selected robots, or of all. Shape=(num_robots,)."""
+        self._standing[slice(None) if selected is None else selected] = False
+
+    def update(self, forces: Array, phases: Array) -> Mask:
+        """Take in the force on every foot.
+
+        Args:
+            forces: Measured, or from :func:`forces_from_joints`, N. Shape=(num_robots, 4).
+            phases: Phase of the gait, cycles. Shape=(num_robots,).
+
+        Returns:
+            Which feet stand. Shape=(num_robots, 4).
+        """
+        threshold = np.where(self._standing, self._settings.release_force_n, self._settings.contact_force_n)
+        if self.needs_joints:
+            threshold = np.where(planned_stance(phases), threshold, _SWING_FACTOR * threshold)
+        self._standing = forces > threshold
+        return self._standing
+
+
+def forces_from_joints(joints: Array, joint_velocities: Array, targets: Array, up: Array) -> Array:
+    """The upward force on every foot that explains the joints' torques, as if the legs weighed nothing.
+
+    Args:
+        joints: Rad. Shape=(num_robots, 4, 3).
+        joint_velocities: Rad/s. Shape=(num_robots, 4, 3).
+        targets: Where the joint controller holds the joints, rad. Shape=(num_robots, 4, 3).
+        up: The vertical in body axes. Shape=(num_robots, 3).
+
+    Returns:
+        N. Shape=(num_robots, 4).
+    """
+    wanted = POSITION_GAIN * (targets - joints) - VELOCITY_GAIN * joint_velocities
+    torques = np.clip(wanted, -TORQUE_LIMIT_NM, TORQUE_LIMIT_NM)
+    # What the motors do to the foot and what the ground does to it cancel out: torque + Jacobianᵀ force = 0.
+    transposed = np.swapaxes(foot_jacobians(joints), -1, -2)
+    forces = -np.linalg.solve(transposed, torques[..., None])[..., 0]
+    upward: Array = (forces @ up[:, :, None])[..., 0]
+    return upward
