@@ -19,6 +19,8 @@ J. B. Rawlings, *Disturbance models for offset-free model-predictive control*, A
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 
 from demo_control.tasks import Array, Task
@@ -26,6 +28,9 @@ from demo_control.tasks import Array, Task
 _TYPICAL_CHANGE = 0.02
 """Change per period, as a share of half an entry's range, that the prior is measured in."""
 
+
+_MAXIMUM_EXPECTED = 16
+"""Predictions that wait for their observation: plans may be made more often than a step of the model lasts."""
 
 _HELD = 1e-9
 """A change of a measured quantity below this is none."""
@@ -67,7 +72,7 @@ class ModelAdaptation:
         self.change_offset: Array = np.zeros(task.observation_dim)
         self._products = np.zeros(task.observation_dim)
         self._squares = np.zeros(task.observation_dim)
-        self._expected: tuple[int, Array, Array] | None = None
+        self._expected: deque[tuple[int, Array, Array]] = deque(maxlen=_MAXIMUM_EXPECTED)
 
     @property
     def change_scale(self) -> Array:
@@ -84,19 +89,22 @@ class ModelAdaptation:
             observation: Shape=(observation_dim,).
             change: Predicted change until the observation ``interval`` later. Shape=(observation_dim,).
         """
-        self._expected = (sequence, observation, change) if np.isfinite(change).all() else None
+        if np.isfinite(change).all():
+            self._expected.append((sequence, observation, change))
 
     def observe(self, sequence: int, observation: Array) -> None:
-        """Learn from an observation, if it is the one that was predicted.
+        """Learn from an observation, if it was predicted.
 
         Args:
             sequence: Its number.
             observation: Shape=(observation_dim,).
         """
-        expected, self._expected = self._expected, None
-        if expected is None or expected[0] + self._interval != sequence or not np.isfinite(observation).all():
+        origin = sequence - self._interval
+        while self._expected and self._expected[0][0] < origin:
+            self._expected.popleft()
+        if not self._expected or self._expected[0][0] != origin or not np.isfinite(observation).all():
             return
-        _, before, predicted = expected
+        _, before, predicted = self._expected.popleft()
         missed = observation - before - predicted
         missed -= self._full_turns * np.round(missed / (2.0 * np.pi)) * 2.0 * np.pi
         # An entry that did not change at all is held by whoever measures it (a limit, a leash): that teaches nothing.
