@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 
 from demo_control.bringup.description import BringUp, BringUpArguments, NodeDescription
+from demo_control.bringup.processor_time import ProcessorUse
 from demo_control.bringup.recording import make_recording
 from demo_control.bringup.result import RunResult, fallbacks
 from demo_control.tasks import load_task
@@ -95,6 +98,48 @@ def test_vectors_of_odd_length_are_left_out() -> None:
     recording = make_recording([truth(0, 0.0, [0.0] * 5)], [], [action(0, 0.0, 0.0, 1.0), odd], [], [])
 
     assert len(recording.commands) == 1
+
+
+def test_the_drivers_own_figures_come_before_the_tasks() -> None:
+    run = upright_run(100)
+    figures = {"success": True, "distance_m": 1.5}
+    told = RunResult(
+        run.bringup, run.task, run.recording, run.exit_codes, 20.0, figures, {"driver": 0.2, "democtl": 0.1}
+    )
+
+    summary = told.summary()
+    assert (summary["success"], summary["distance_m"], summary["upright_fraction_last_10s"]) == (True, 1.5, 1.0)
+    assert summary["processor_cores"] == {"driver": 0.2, "democtl": 0.1, "total": pytest.approx(0.3)}
+    assert run.summary()["processor_cores"] == {}
+
+
+def test_joints_and_poses_are_there_for_pictures() -> None:
+    def state(time_s: float, position: list[float]) -> Any:  # noqa: ANN401
+        return SimpleNamespace(header=SimpleNamespace(stamp=stamp(time_s)), name=["hip", "knee"], position=position)
+
+    turn = SimpleNamespace(w=1.0, x=0.0, y=0.0, z=0.5)
+    pose = SimpleNamespace(position=SimpleNamespace(x=1.0, y=2.0, z=3.0), orientation=turn)
+    odometry = SimpleNamespace(header=SimpleNamespace(stamp=stamp(0.5)), pose=SimpleNamespace(pose=pose))
+    states = [state(0.3, [3.0, 4.0]), state(0.1, [1.0, 2.0])]
+    recording = make_recording([truth(0, 0.0, [0.0])], [], [], [], [], states, [odometry])
+
+    assert recording.joint_names == ("hip", "knee")
+    assert recording.joints.values.tolist() == [[1.0, 2.0], [3.0, 4.0]]
+    assert recording.poses.values.tolist() == [[1.0, 2.0, 3.0, 1.0, 0.0, 0.0, 0.5]]
+    assert recording.poses.times_s == pytest.approx([0.5])
+
+
+def test_processor_use_is_measured_in_cores() -> None:
+    use, names = ProcessorUse(), {"busy": os.getpid(), "gone": 2**22 + 1}
+    use.sample(names)
+    used_s, began_s = time.process_time(), time.monotonic()
+    while time.process_time() < used_s + 0.2:
+        math.sqrt(2.0)
+    use.sample(names)
+    expected = (time.process_time() - used_s) / (time.monotonic() - began_s)
+
+    assert set(use.cores()) == {"busy"}
+    assert use.cores()["busy"] == pytest.approx(expected, abs=0.15)
 
 
 def test_fallbacks_are_counted_by_reason() -> None:

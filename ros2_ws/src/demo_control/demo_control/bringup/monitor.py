@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import rclpy
@@ -10,9 +12,13 @@ from demo_msgs.msg import Action, Observation, PlannerStatus
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from nav_msgs.msg import Odometry
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.task import Future
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
 
 from demo_control.bringup.description import BringUp
 from demo_control.bringup.recording import Recording, make_recording
@@ -29,6 +35,9 @@ _TOPICS = {
     "nominal_action": Action,
     "planner_status": PlannerStatus,
 }
+_PICTURE_TOPICS = {"joint_states": JointState, "ground_truth_odom": Odometry}
+"""What a picture of the robot needs; not every robot has both."""
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LAYER_TOPICS = ("nominal_action", "planner_status")
 
 
@@ -46,13 +55,17 @@ class Monitor:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._names = [self._node.get_name(), *(node.name for node in bringup.nodes)]
-        self._messages: dict[str, list[Any]] = {topic: [] for topic in _TOPICS}
+        self._messages: dict[str, list[Any]] = {topic: [] for topic in {**_TOPICS, **_PICTURE_TOPICS}}
+        self._figures: dict[str, object] = {}
         without = () if bringup.arguments.use_layer else _LAYER_TOPICS
         self._subscriptions = {
             topic: self._node.create_subscription(kind, topic, self._messages[topic].append, RECORDING)
             for topic, kind in _TOPICS.items()
             if topic not in without
         }
+        for topic, kind in _PICTURE_TOPICS.items():
+            self._node.create_subscription(kind, topic, self._messages[topic].append, RECORDING)
+        self._node.create_subscription(String, "run_result", self._on_result, _LATCHED)
         self.health: dict[str, str] = {}
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
         self._clients = {
@@ -103,7 +116,13 @@ class Monitor:
             heard["action"],
             heard["applied_action"],
             heard["planner_status"],
+            heard["joint_states"],
+            heard["ground_truth_odom"],
         )
+
+    def figures(self) -> Mapping[str, object]:
+        """What the driver said of the run at its end; empty if nothing."""
+        return dict(self._figures)
 
     def close(self) -> None:
         """Leave the ROS graph."""
@@ -115,6 +134,9 @@ class Monitor:
         """Subscriptions of others."""
         own = 1 if topic in self._subscriptions else 0
         return int(self._node.count_subscribers(topic)) - own
+
+    def _on_result(self, message: String) -> None:
+        self._figures = json.loads(message.data)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class RunResult:
         recording: What was said on the topics.
         exit_codes: Exit code by node.
         wall_time_s: From the first to the last command, in wall time.
+        figures: The driver's own, which count where the task has the same ones.
+        cores: Mean use of the processor by process, this one included.
     """
 
     bringup: BringUp
@@ -32,6 +34,8 @@ class RunResult:
     recording: Recording
     exit_codes: Mapping[str, int | None]
     wall_time_s: float
+    figures: Mapping[str, object] = field(default_factory=dict)
+    cores: Mapping[str, float] = field(default_factory=dict)
 
     def summary(self) -> dict[str, object]:
         """All figures, ready for JSON; a figure that the run gave no data for is None."""
@@ -46,8 +50,9 @@ class RunResult:
             "seed": arguments.seed,
             "real_time_factor": arguments.real_time_factor,
             **score,
+            **self.figures,
             "return": float(rewards.sum()),
-            "cost": float((self.task.alive_reward - rewards).mean()) if len(rewards) else None,
+            "cost": self._mean_cost(rewards),
             "observations": len(recording.true_observations),
             "commands": len(recording.commands),
             "plans": len(recording.plans),
@@ -56,8 +61,15 @@ class RunResult:
             "overruns": int(recording.plans.overruns.max(initial=0)),
             "fallbacks": fallbacks(recording.sources),
             "wall_time_s": self.wall_time_s,
+            "processor_cores": {**self.cores, "total": round(sum(self.cores.values()), 4)} if self.cores else {},
             "exit_codes": dict(self.exit_codes),
         }
+
+    def _mean_cost(self, rewards: Array) -> float | None:
+        """Mean stage cost; None where the task's reward is not made of stage costs, or nothing happened."""
+        if self.task.reward_function is not None or not len(rewards):
+            return None
+        return float((self.task.alive_reward - rewards).mean())
 
     def _score(self) -> dict[str, float | bool]:
         """The task's verdict on the true states."""

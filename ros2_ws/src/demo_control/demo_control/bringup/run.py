@@ -14,6 +14,7 @@ from types import FrameType, TracebackType
 from demo_control.bringup.description import BringUp
 from demo_control.bringup.monitor import ACTIVATE, CONFIGURE, Monitor
 from demo_control.bringup.process import NodeProcess
+from demo_control.bringup.processor_time import ProcessorUse
 from demo_control.bringup.result import RunResult
 from demo_control.bringup.shared_memory import remove_leftovers
 from demo_control.bringup.supervisor import Supervisor, prepare_environment
@@ -23,6 +24,7 @@ _SPIN_S = 0.02
 _START_TIMEOUT_S = 60.0
 _STALL_TIMEOUT_S = 15.0
 _NOTE_PERIOD_S = 0.5
+_OWN_NAME = "democtl"
 _INTERRUPTED = "interrupted"
 
 
@@ -78,6 +80,8 @@ class Run:
         self.monitor = monitor
         self._signals = signals
         self._noted_s = 0.0
+        self.processor_use = ProcessorUse()
+        self._measures = False
 
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float = _START_TIMEOUT_S) -> None:
         """Listen until a condition holds.
@@ -123,6 +127,7 @@ class Run:
     def finish(self, progress: Callable[[float], None]) -> None:
         """Listen until the run is over: a node that may end it has ended well."""
         progressed_s, elapsed_s = time.monotonic(), -1.0
+        self._measures = True
         while not self._is_over():
             now_elapsed_s = self.monitor.elapsed_s()
             if now_elapsed_s > elapsed_s:
@@ -165,6 +170,8 @@ class Run:
         if time.monotonic() - self._noted_s > _NOTE_PERIOD_S:
             self._noted_s = time.monotonic()
             self.supervisor.note_segments()
+            if self._measures:
+                self.processor_use.sample({**self.supervisor.process_ids(), _OWN_NAME: os.getpid()})
 
 
 def run_bringup(
@@ -215,7 +222,7 @@ def _run(
                 on_active(run)
                 run.finish(progress)
                 wall_time_s = time.monotonic() - began_s
-                recording = monitor.recording()
+                recording, figures = monitor.recording(), monitor.figures()
             finally:
                 supervisor.note_segments()
                 segments = supervisor.segments()
@@ -223,7 +230,8 @@ def _run(
                 monitor.close()
     finally:
         remove_leftovers(segments)
-    return RunResult(bringup, task, recording, _finished(supervisor), wall_time_s)
+    exit_codes = _finished(supervisor)
+    return RunResult(bringup, task, recording, exit_codes, wall_time_s, figures, run.processor_use.cores())
 
 
 @contextlib.contextmanager

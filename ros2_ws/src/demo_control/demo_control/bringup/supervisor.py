@@ -88,6 +88,10 @@ class Supervisor:
         self._start(old.description)
         return self._processes[name]
 
+    def process_ids(self) -> dict[str, int]:
+        """Process numbers by node."""
+        return {name: process.process_id for name, process in self._processes.items()}
+
     def ended(self) -> NodeProcess | None:
         """A node that has ended, if there is one."""
         return next((p for p in self._processes.values() if p.exit_code is not None), None)

@@ -20,6 +20,9 @@ _FAILED = 1
 _INTERRUPTED = 130
 """What shells report for a program that SIGINT ended."""
 
+_TOLD_OTHERWISE = ("use_layer", "seed", "real_time_factor", "observations", "commands", "plans", "overruns")
+"""Figures that the table shows in its title or in rows of several."""
+
 _JSON_OPTION = typer.Option("--json", help="Write the result to FILE, '-' for standard output.", metavar="FILE")
 _VERBOSE_OPTION = typer.Option("--verbose", help="Show what the nodes say.")
 
@@ -157,14 +160,24 @@ def summary_table(summary: dict[str, object]) -> Table:
     fallbacks = cast("dict[str, int]", summary["fallbacks"])
     controller = "policy + DeMo Layer" if summary["use_layer"] else "policy alone"
     table = Table(title=f"{summary['bringup']}: {controller}, seed {summary['seed']}", show_header=False)
-    table.add_row("success", "yes" if summary["success"] else "no")
-    table.add_row("upright in the last 10 s", f"{cast('float', summary['upright_fraction_last_10s']):.1%}")
-    table.add_row("return", f"{cast('float', summary['return']):.1f}")
+    for name, value in summary.items():
+        if name not in _TOLD_OTHERWISE and isinstance(value, (bool, int, float)):
+            table.add_row(name.replace("_", " "), _figure(value))
     table.add_row("plan time p50 / p99", milliseconds("plan_ms"))
     table.add_row("command age p50 / p99", milliseconds("command_age_ms"))
     table.add_row("commands, plans, overruns", f"{summary['commands']}, {summary['plans']}, {summary['overruns']}")
     table.add_row("passed through", ", ".join(f"{count} {reason}" for reason, count in fallbacks.items()) or "none")
+    cores = cast("dict[str, float]", summary["processor_cores"])
+    if cores:
+        table.add_row("processor, cores", ", ".join(f"{name} {value:.2f}" for name, value in cores.items()))
     return table
+
+
+def _figure(value: float) -> str:
+    """A figure as people read it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.3f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
 app = _make_app()
