@@ -25,7 +25,10 @@ setup(
             "cartpole_driver = stoch2_sim.drivers.cartpole_driver:main",
         ],
         # The pyproject.toml at the top declares the same groups for pip.
-        "demo_control.tasks": ["cartpole = stoch2_sim.cartpole:task"],
+        "demo_control.tasks": [
+            "cartpole = stoch2_sim.cartpole:task",
+            "stoch2 = stoch2_sim.stoch2:task",
+        ],
         "demo_control.bringups": [
             "cartpole_swingup = stoch2_sim.bringups:cartpole_swingup",
         ],

@@ -1,0 +1,34 @@
+"""The task Stoch2: walk upright over any ground, at the speed and turn rate that are asked for."""
+
+from __future__ import annotations
+
+from demo_control.tasks import Task
+from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S
+from stoch2_sim.robots.stoch2.observation import ACTION, OBSERVATION
+from stoch2_sim.robots.stoch2.planning import COST_TERMS, PLANNING
+from stoch2_sim.robots.stoch2.plants import make_plants
+from stoch2_sim.robots.stoch2.reward import observation_reward
+from stoch2_sim.robots.stoch2.score import WalkScore
+from stoch2_sim.robots.stoch2.simulation import SIMULATORS
+
+EPISODE_S = 2.0
+"""Length of the paper's training episodes: 400 control periods."""
+
+
+def task() -> Task:
+    """The Stoch2 task, as the entry point ``demo_control.tasks`` names it."""
+    return Task(
+        name="stoch2",
+        observation=OBSERVATION,
+        action=ACTION,
+        control_period_s=CONTROL_PERIOD_S,
+        episode_s=EPISODE_S,
+        cost_terms=COST_TERMS,
+        model_inputs=PLANNING.observation,
+        simulators=SIMULATORS,
+        make_plants=make_plants,
+        make_score=WalkScore,
+        reward_function=observation_reward,
+        unit_circles=(("phase_cosine", "phase_sine"),),
+        planning=PLANNING,
+    )
