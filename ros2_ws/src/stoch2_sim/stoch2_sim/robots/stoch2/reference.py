@@ -30,8 +30,8 @@ class CommandSettings(Settings):
     forward_acceleration_m_s2: float = setting(0.8, "Largest change of forward speed, m/s²", minimum=0.01, maximum=20.0)
     lateral_acceleration_m_s2: float = setting(0.4, "Largest change of lateral speed, m/s²", minimum=0.01, maximum=20.0)
     yaw_acceleration_rad_s2: float = setting(1.0, "Largest change of yaw rate, rad/s²", minimum=0.01, maximum=20.0)
-    command_timeout_s: float = setting(
-        0.5, "A command older than this stands for standstill, s; 0 never does", minimum=0.0, maximum=60.0
+    request_timeout_s: float = setting(
+        0.5, "A request older than this stands for standstill, s; 0 never does", minimum=0.0, maximum=60.0
     )
 
     @property
@@ -74,7 +74,7 @@ class CommandShaper:
     def __init__(self, num_robots: int, settings: CommandSettings) -> None:
         self._minimum, self._maximum = settings.minimum, settings.maximum
         self._largest_change = CONTROL_PERIOD_S * settings.acceleration
-        self._timeout_s = settings.command_timeout_s
+        self._timeout_s = settings.request_timeout_s
         self._commands = np.zeros((num_robots, COMMAND_DIM))
 
     def reset(self, selected: Mask | None = None) -> None:
