@@ -28,7 +28,7 @@ class PybulletSimulation:
     """Stoch2 robots in PyBullet; see :class:`~stoch2_sim.robots.stoch2.simulation.QuadrupedSimulation`.
 
     Positions, velocities and orientation are those at the end of a tick, accelerations the mean over
-    the tick, foot forces the mean over its last half: over as long as MuJoCo's, whose steps are longer.
+    the tick, foot forces the mean over its last half: those of single steps jump.
 
     Args:
         robots: One entry for each robot.
