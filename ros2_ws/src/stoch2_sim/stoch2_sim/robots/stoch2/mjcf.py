@@ -299,8 +299,7 @@ def _actuators(root: Element, parameters: RobotParameters) -> None:
 
 
 def _sensors(root: Element) -> None:
-    """Specific force at the IMU, then the ground's force on each foot."""
+    """The ground's force on each foot."""
     sensors = SubElement(root, "sensor")
-    SubElement(sensors, "accelerometer", name="acceleration", site="imu")
     for leg in g.LEGS:
         SubElement(sensors, "touch", name=f"{leg}_force", site=f"{leg}_foot")

@@ -32,8 +32,9 @@ _ELBOW, _COUPLER = HINGES.index("elbow"), HINGES.index("coupler")
 class MujocoSimulation:
     """Stoch2 robots in MuJoCo; see :class:`~stoch2_sim.robots.stoch2.simulation.QuadrupedSimulation`.
 
-    Positions, velocities and orientation are those at the end of a tick. Accelerations and forces
-    act over a physics step, and are those of the tick's last one.
+    Positions, velocities and orientation are those at the end of a tick, accelerations the mean over
+    it (MuJoCo's own accelerometer knows nothing of what the implicit integration adds), foot forces
+    those of the tick's last physics step.
     """
 
     name = "mujoco"
@@ -62,6 +63,8 @@ class MujocoSimulation:
         self._pushes = [data.xfrc_applied[trunk, :3] for data in self._data]
         self._everyone = range(self.num_robots)
         self._start_s = np.zeros(self.num_robots)
+        self._velocities = np.zeros((self.num_robots, 3))
+        self._accelerations = np.zeros((self.num_robots, 3))
 
     @property
     def times_s(self) -> Array:
@@ -83,6 +86,7 @@ class MujocoSimulation:
             mujoco.mj_resetData(self._models[index], data)
             position, orientation = placement(self._terrains[index], float(yaws[index]), joint_positions[index])
             data.qpos[:] = np.concatenate([position, orientation, hinges[index]])
+        self._velocities[:] = 0.0
         still = np.zeros((self.num_robots, 3))
         for _ in range(SETTLING_TICKS):
             self.advance(joint_positions, still)
@@ -102,18 +106,21 @@ class MujocoSimulation:
             self._controls[index][:] = controls[index]
             self._pushes[index][:] = forces[index]
             mujoco.mj_step(self._models[index], self._data[index], _STEPS_PER_TICK)
+        velocities = np.array(self._qvel)[:, :3]
+        self._accelerations = (velocities - self._velocities) / g.CONTROL_PERIOD_S
+        self._velocities = velocities
 
     def sensors(self) -> Sensors:
         """Measurements after the last tick, copies."""
         qpos, qvel = np.array(self._qpos), np.array(self._qvel)
-        measured = np.array(self._sensordata)
+        force = self._accelerations + np.array([0.0, 0.0, g.GRAVITY_MPS2])
         return Sensors(
             joint_positions=_motors(qpos[:, 7:]),
             joint_velocities=_motors(qvel[:, 6:]),
             orientation=qpos[:, 3:7],
             angular_velocity=qvel[:, 3:6],
-            linear_acceleration=measured[:, :3],
-            foot_forces=measured[:, 3:],
+            linear_acceleration=(force[:, None, :] @ rotation_matrices(qpos[:, 3:7]))[:, 0],
+            foot_forces=np.array(self._sensordata),
         )
 
     def truth(self) -> Truth:
