@@ -33,7 +33,7 @@ _SOLVER_ITERATIONS = 20
 # Share of a contact's penetration that is removed in each step: all of it within 4 ms, MuJoCo's time
 # constant. Bullet's own 0.2 means 1 ms at this step; the feet then rattle and lose their grip.
 _CONTACT_CORRECTION = PHYSICS_STEP_S / 0.004
-# The pin carries less than 200 N in a walk; Bullet lets go of what is asked more.
+# Far more than the pins carry: beyond it Bullet would let go.
 _PIN_FORCE_N = 2000.0
 _FORCE_STEPS = SUBSTEPS // 2  # the last ones of a tick, over which the feet's forces are averaged
 _GROUND_FRICTION = 1.0  # Bullet multiplies the friction of both bodies; the feet have the effective one

@@ -62,6 +62,7 @@ def properties() -> dict[str, float]:
         "abduction_centre_inward": geometry.ABDUCTION_CENTRE_INWARD_M,
         "abduction_centre_drop": geometry.ABDUCTION_CENTRE_DROP_M,
         "abduction_mass": geometry.ABDUCTION_MASS_KG,
+        "thigh_mass": geometry.THIGH_MASS_KG,
         "link_mass": geometry.LINK_MASS_KG,
     }
     for index, joint in enumerate(geometry.JOINTS):
