@@ -11,6 +11,7 @@ from stoch2_sim.robots.stoch2.reward import observation_reward
 from stoch2_sim.robots.stoch2.scenarios import SCENARIOS
 from stoch2_sim.robots.stoch2.score import WalkScore
 from stoch2_sim.robots.stoch2.simulation import SIMULATORS
+from stoch2_sim.robots.stoch2.training import MODEL_TRAINING, POLICY_TRAINING
 
 EPISODE_S = 2.0
 """Length of the paper's training episodes: 400 control periods."""
@@ -32,5 +33,7 @@ def task() -> Task:
         reward_function=observation_reward,
         unit_circles=(("phase_cosine", "phase_sine"),),
         planning=PLANNING,
+        policy_training=POLICY_TRAINING,
+        model_training=MODEL_TRAINING,
         scenarios=SCENARIOS,
     )

@@ -42,9 +42,6 @@ _OUTPUT_FLOOR = 1e-4
 _SMALLEST_DEVIATION = 1e-9
 """Of a learned quantity that is not the change of an entry, and so has no range."""
 
-SMALLEST_VARIANCE = 1e-12
-"""Of an entry of the next observation that does not depend on what the networks say."""
-
 SMALLEST_NORM = 1e-6
 """A (cosine, sine) shorter than this has no direction; it is divided by this instead."""
 
@@ -154,7 +151,6 @@ class Ensemble:
         self._circles = bool(task.unit_circles)
         self._projection = torch.tensor(projection, dtype=torch.float32)
         self._offset = torch.tensor(offset, dtype=torch.float32)
-        self._squared_sensitivities = torch.tensor(sensitivities(task) ** 2, dtype=torch.float32)
         # Errors of the next observation are judged in units of what the networks decide of it.
         self._learned = torch.tensor(learned_entries(task))
         scales = np.sqrt(scaling.output_scale**2 @ sensitivities(task) ** 2)
@@ -228,23 +224,17 @@ class Ensemble:
         return ((predicted - observed)[..., self._learned] / self._error_scale) ** 2
 
     def predict(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Next observations and their log variance, physical units.
-
-        With a transition the variance is that of its linearisation in the middle of the observation's ranges.
+        """Next observations and log variance of what is learned, physical units.
 
         Args:
             observations: Shape=(num_members, batch, observation_dim).
             actions: Shape=(num_members, batch, action_dim).
 
         Returns:
-            Two tensors of Shape=(num_members, batch, observation_dim).
+            Tensors of Shape=(num_members, batch, observation_dim) and Shape=(num_members, batch, num_outputs).
         """
         mean, log_variance = self.standardised(observations, actions)
-        following = self.moved(observations, actions, mean)
-        log_variance = log_variance + 2.0 * torch.log(self.output_scale)
-        if self.task.transition is None:
-            return following, log_variance
-        return following, torch.log(torch.exp(log_variance) @ self._squared_sensitivities + SMALLEST_VARIANCE)
+        return self.moved(observations, actions, mean), log_variance + 2.0 * torch.log(self.output_scale)
 
     def members(self, chosen: Sequence[int]) -> Ensemble:
         """An ensemble of some of the members."""

@@ -10,12 +10,11 @@ from torch import Tensor
 from demo_control.learning.dataset import Windows
 from demo_control.learning.ensemble import (
     SMALLEST_NORM,
-    SMALLEST_VARIANCE,
     Ensemble,
     circle_projection,
     visible_entries,
 )
-from demo_control.learning.transitions import next_columns, num_outputs, sensitivities
+from demo_control.learning.transitions import next_columns, num_outputs
 from demo_control.onnx_graph import GraphBuilder, make_session
 from demo_control.rollout.cost_graph import GraphNamespace, GraphValue
 from demo_control.tasks import Array, Task
@@ -31,8 +30,8 @@ def dynamics_model(ensemble: Ensemble) -> onnx.ModelProto:
     """Build dynamics.onnx from the weights; scaling and hidden entries are folded into them.
 
     Returns:
-        ``observation (members, batch, n), action (members, batch, m) → next_observation,
-        log_variance (members, batch, n)``, physical units. Each output has its own branch, so
+        ``observation (members, batch, n), action (members, batch, m) → next_observation (members, batch, n),
+        log_variance (members, batch, num_outputs)``, physical units. Each output has its own branch, so
         that a planner that needs no variance does not pay for it.
     """
     task, k = ensemble.task, ensemble.num_members
@@ -58,11 +57,7 @@ def dynamics_model(ensemble: Ensemble) -> onnx.ModelProto:
     width = graph.constant(weights["upper"] - weights["lower"])
     lower = graph.constant(weights["lower"] + 2.0 * np.log(scale))
     log_variance = graph.node("Add", graph.node("Mul", share, width), lower)
-    if task.transition is not None:
-        gain = graph.constant(sensitivities(task) ** 2)
-        variance = graph.node("MatMul", graph.node("Exp", log_variance), gain)
-        log_variance = graph.node("Log", graph.node("Add", variance, graph.constant(SMALLEST_VARIANCE)))
-    graph.output("log_variance", log_variance, [k, "batch", n])
+    graph.output("log_variance", log_variance, [k, "batch", num_outputs(task)])
     return graph.build()
 
 

@@ -15,6 +15,8 @@ from demo_control.learning.model_metrics import ModelMetrics
 from demo_control.learning.storage import save_csv
 
 _DOTS_PER_INCH = 110
+_COLOURS = 10
+"""Of Matplotlib's cycle."""
 
 
 def plot_search(folder: Path, state: SearchState) -> None:
@@ -67,20 +69,21 @@ def plot_rounds(folder: Path, rounds: Sequence[Mapping[str, float]]) -> None:
     save_csv(folder / "rounds.csv", columns, [[entry[name] for name in columns] for entry in rounds])
 
 
-def plot_horizon(folder: Path, metrics: ModelMetrics, period_s: float) -> None:
-    """Prediction error over the horizon: ``horizon_error.png`` and ``.csv``."""
+def plot_horizon(folder: Path, metrics: ModelMetrics, period_s: float, name: str = "horizon_error") -> None:
+    """Prediction error over the horizon: ``<name>.png`` and ``.csv``."""
     figure, axes = _figure("Prediction, unseen episodes", "seconds ahead", "error / error of 'no change'")
     steps = range(1, len(metrics.errors) + 1)
-    for entry, name in enumerate(metrics.names):
-        relative = metrics.errors[:, entry] / metrics.no_change[:, entry].clip(min=1e-12)
-        axes.semilogy([period_s * step for step in steps], relative, label=name)
-    _save(figure, axes, folder / "horizon_error.png")
-    columns = ["step", *metrics.names, *(f"{name}_no_change" for name in metrics.names)]
+    for index, entry in enumerate(metrics.names):
+        relative = metrics.errors[:, index] / metrics.no_change[:, index].clip(min=1e-12)
+        style = "-" if index < _COLOURS else "--"
+        axes.semilogy([period_s * step for step in steps], relative, style, label=entry)
+    _save(figure, axes, folder / f"{name}.png")
+    columns = ["step", *metrics.names, *(f"{entry}_no_change" for entry in metrics.names)]
     rows = [
         (step, *map(float, errors), *map(float, still))
         for step, errors, still in zip(steps, metrics.errors, metrics.no_change, strict=True)
     ]
-    save_csv(folder / "horizon_error.csv", columns, rows)
+    save_csv(folder / f"{name}.csv", columns, rows)
 
 
 def _figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:

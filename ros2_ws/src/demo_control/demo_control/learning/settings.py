@@ -9,6 +9,7 @@ from demo_control.configuration import ConfigurationError, Scalar, Settings, set
 from demo_control.learning.ars import SearchSettings
 from demo_control.learning.collection import CollectionSettings
 from demo_control.learning.ensemble import NetworkSettings
+from demo_control.learning.exploration import ExplorationSettings
 from demo_control.learning.fitting import FitSettings
 from demo_control.tasks import Task
 
@@ -18,7 +19,7 @@ class AcceptanceSettings(Settings):
     """What a model must show before it is exported."""
 
     simulator: str = setting("", "Simulator of the closed loop; empty: the task's first.")
-    episodes: int = setting(50, "Full episodes of the layer.", minimum=1)
+    episodes: int = setting(50, "Full episodes of the layer; 0: no closed-loop check.", minimum=0)
     success_rate: float = setting(0.96, "Smallest share of successes to be accepted.", minimum=0.0, maximum=1.0)
 
 
@@ -29,6 +30,7 @@ class TrainingSettings:
     Attributes:
         search: Of the policy.
         collection: Of the data.
+        exploration: Of the data for the model of a policy with corrections.
         network: Shape of the ensemble.
         fit: Fits between the rounds.
         final_fit: The fit that is exported.
@@ -37,6 +39,7 @@ class TrainingSettings:
 
     search: SearchSettings = field(default_factory=lambda: SearchSettings(iterations=200))
     collection: CollectionSettings = field(default_factory=CollectionSettings)
+    exploration: ExplorationSettings = field(default_factory=ExplorationSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     fit: FitSettings = field(default_factory=lambda: FitSettings(steps=1500))
     final_fit: FitSettings = field(default_factory=lambda: FitSettings(steps=4000, unroll_steps=8))

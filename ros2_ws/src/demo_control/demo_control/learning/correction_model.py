@@ -1,0 +1,132 @@
+"""The stages that make the model of a policy with corrections: data, ensemble, report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import onnx
+
+from demo_control.learning import plots
+from demo_control.learning.collection import simulator_name
+from demo_control.learning.dataset import Dataset, Indices
+from demo_control.learning.ensemble import Ensemble
+from demo_control.learning.episodes import Episode
+from demo_control.learning.exploration import explore, split_groups
+from demo_control.learning.export import dynamics_model
+from demo_control.learning.model_metrics import ModelMetrics, measure
+from demo_control.learning.seeding import Purpose, stream
+from demo_control.learning.stages import Run, fit_model
+from demo_control.learning.storage import load_arrays, save_arrays
+from demo_control.learning.workers import Workers
+from demo_control.tasks import Array
+
+
+@dataclass(frozen=True)
+class CorrectionModel:
+    """The model and what it was made from.
+
+    Attributes:
+        ensemble: The trained members.
+        model: dynamics.onnx.
+        dataset: What they were fitted to and judged by.
+        held_out: Errors on the held-out episodes.
+        unseen: Errors on terrains and settings that occur in no training data.
+    """
+
+    ensemble: Ensemble
+    model: onnx.ModelProto
+    dataset: Dataset
+    held_out: ModelMetrics
+    unseen: ModelMetrics
+
+
+def learn_correction_model(run: Run, policy: onnx.ModelProto) -> CorrectionModel:
+    """Collect, fit, export and measure.
+
+    Args:
+        run: The run; its task has ``planning`` and ``model_training``.
+        policy: policy.onnx.
+    """
+    settings = run.settings
+    groups = collect(run, policy, "training", settings.exploration.episodes)
+    dataset = split_groups(groups, settings.exploration.held_out_fraction)
+    unseen = [e for group in collect(run, policy, "unseen", settings.exploration.unseen_episodes) for e in group]
+    problem_run = replace(run, task=run.task.planning_problem)
+    ensemble, report = fit_model(problem_run, 0, dataset, settings.final_fit)
+    plots.plot_fits(run.folder.curves, [report])
+    model = dynamics_model(ensemble)
+    measured = [_measure(problem_run, model, episodes, index) for index, episodes in
+                enumerate((dataset.held_out, unseen))]  # fmt: skip
+    for metrics, name in zip(measured, ("horizon_error", "horizon_error_unseen"), strict=True):
+        plots.plot_horizon(run.folder.curves, metrics, problem_run.task.control_period_s, name)
+    return CorrectionModel(ensemble, model, dataset, *measured)
+
+
+def collect(run: Run, policy: onnx.ModelProto, kind: str, count: int) -> list[list[Episode]]:
+    """The stage 'data': episodes with random corrections, each batch of them a checkpoint.
+
+    Args:
+        run: The run.
+        policy: policy.onnx.
+        kind: 'training' or 'unseen'.
+        count: Number of episodes.
+
+    Returns:
+        For each episode its stretches.
+    """
+    settings = run.settings.exploration
+    simulator = simulator_name(run.task, run.settings.collection)
+    firsts = list(range(0, count, settings.batch_episodes))
+    files = {first: f"data-{kind}-{first:05d}.npz" for first in firsts}
+    missing = [first for first in firsts if not run.folder.file(files[first]).exists()]
+    run.reporter.start(f"data: {count} {kind} episodes with random corrections", count)
+    with Workers(run.task) as workers:
+        arguments = [
+            (simulator, kind, run.seed, first, min(settings.batch_episodes, count - first), policy, settings)
+            for first in missing
+        ]
+        made = workers.map(explore, arguments)
+        groups: list[list[Episode]] = []
+        for first in firsts:
+            batch: list[list[Episode]] = run.folder.checkpoint(files[first], partial(next, made), _save, _load)
+            groups += batch
+            run.reporter.advance(len(groups), f"{_transitions(groups)} transitions")
+    run.reporter.finish(f"{_transitions(groups)} transitions")
+    return groups
+
+
+def _save(groups: list[list[Episode]], path: Path) -> None:
+    episodes = [episode for group in groups for episode in group]
+    save_arrays(
+        path,
+        {
+            "group_sizes": np.array([len(group) for group in groups], dtype=np.int64),
+            "lengths": np.array([len(episode) for episode in episodes], dtype=np.int64),
+            "observations": np.concatenate([episode.observations for episode in episodes]),
+            "actions": np.concatenate([episode.actions for episode in episodes]),
+        },
+    )
+
+
+def _load(path: Path) -> list[list[Episode]]:
+    arrays = load_arrays(path)
+    lengths, sizes = cast(Indices, arrays["lengths"]), cast(Indices, arrays["group_sizes"])
+    observations = np.split(cast(Array, arrays["observations"]), np.cumsum(lengths + 1)[:-1])
+    actions = np.split(cast(Array, arrays["actions"]), np.cumsum(lengths)[:-1])
+    episodes = iter([Episode(x, u) for x, u in zip(observations, actions, strict=True)])
+    return [list(islice(episodes, int(size))) for size in sizes]
+
+
+def _transitions(groups: Sequence[Sequence[Episode]]) -> int:
+    return sum(len(episode) for group in groups for episode in group)
+
+
+def _measure(run: Run, model: onnx.ModelProto, episodes: Sequence[Episode], index: int) -> ModelMetrics:
+    horizon = min(run.layer.horizon, max(len(episode) for episode in episodes))
+    return measure(run.task, model, episodes, horizon, stream(run.seed, Purpose.PARITY, 1 + index))
