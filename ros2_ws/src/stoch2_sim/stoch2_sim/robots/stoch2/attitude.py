@@ -17,8 +17,10 @@ from demo_control.configuration import Settings, setting
 from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S
 from stoch2_sim.simulators.protocol import Array, Mask
 
-# Between two samples the rate is not a straight line (feet hit the ground); as much noise stands for that.
-_SAMPLING_NOISE_RAD_S = 0.03
+# Between two samples the rate is not a straight line (feet hit the ground); this much noise stands for that.
+_SAMPLING_NOISE_RAD_S = 0.06
+# Share of the squared gain by which the gyroscope's drift is followed; 1/4 leaves nothing that swings.
+_DRIFT_GAIN = 0.25
 # cos(pitch) is kept above this, so that a robot that lies on its nose yields numbers.
 _SMALLEST_COSINE = 0.05
 
@@ -59,11 +61,14 @@ class AttitudeFilter:
         self._is_exact = bool((self._gain == 1.0).all())
         self._angles = np.zeros((num_robots, 3))
         self._rates = np.zeros((num_robots, 3))
+        self._drift = np.zeros((num_robots, 3))
         self._samples = np.zeros((num_robots, 1))
 
     def reset(self, selected: Mask | None = None) -> None:
         """Forget the past of the selected robots, or of all. Shape=(num_robots,)."""
-        self._samples[slice(None) if selected is None else selected] = 0.0
+        rows = slice(None) if selected is None else selected
+        self._samples[rows] = 0.0
+        self._drift[rows] = 0.0
 
     def update(self, orientation: Array, angular_velocity: Array) -> Array:
         """Take in one sample of the IMU, one control period after the sample before.
@@ -79,11 +84,14 @@ class AttitudeFilter:
         if self._is_exact:
             return measured
         expected = self._angles + CONTROL_PERIOD_S * self._rates
-        rates = euler_rates(expected, angular_velocity)
+        rates = euler_rates(expected, angular_velocity) - self._drift
         predicted = self._angles + (0.5 * CONTROL_PERIOD_S) * (self._rates + rates)
         # Before the filter has settled, every sample counts as much as every other.
         gain = np.maximum(self._gain, 1.0 / (self._samples + 1.0))
-        angles = wrapped(predicted + gain * wrapped(measured - predicted))
+        difference = wrapped(measured - predicted)
+        angles = wrapped(predicted + gain * difference)
+        has_settled = self._samples * self._gain > 1.0
+        self._drift = self._drift - (_DRIFT_GAIN / CONTROL_PERIOD_S) * self._gain**2 * has_settled * difference
         self._angles, self._rates = angles, rates
         self._samples += 1.0
         return angles

@@ -17,6 +17,9 @@ from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S, FOOT_RADIUS_M, G
 from stoch2_sim.robots.stoch2.leg_motion import LegMotion
 from stoch2_sim.simulators.protocol import Array, Mask
 
+# Feet that contradict the accelerometer for long are right in the end.
+_LEAST_WEIGHT = 0.04
+
 
 @dataclass(frozen=True)
 class OdometrySettings(Settings):
@@ -26,7 +29,7 @@ class OdometrySettings(Settings):
         0.3, "Share by which one agreeing foot corrects the velocity at every tick", minimum=0.01, maximum=1.0
     )
     slip_speed_m_s: float = setting(
-        0.15, "A foot that disagrees by this speed counts half, m/s", minimum=0.001, maximum=100.0
+        0.1, "A foot that disagrees by this speed counts half, m/s", minimum=0.001, maximum=100.0
     )
     height_trust: float = setting(
         0.2, "Share by which the standing feet correct the height at every tick", minimum=0.01, maximum=1.0
@@ -106,7 +109,8 @@ class Odometry:
         predicted[:, 1] -= turn * before[:, 0]
         differences = foot_velocities - predicted[:, None]
         squares = np.einsum("nfi,nfi->nf", differences, differences)
-        weights = standing / (1.0 + squares / self._settings.slip_speed_m_s**2)
+        doubt = squares / self._settings.slip_speed_m_s**2
+        weights = standing * np.maximum(1.0 / (1.0 + doubt), _LEAST_WEIGHT)
         total = weights.sum(axis=1)
         correction = (weights[:, None] @ differences)[:, 0]
         self._velocity = predicted + correction / (total + self._foot_variance)[:, None]
