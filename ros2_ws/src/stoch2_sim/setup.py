@@ -23,6 +23,7 @@ setup(
     entry_points={
         "console_scripts": [
             "cartpole_driver = stoch2_sim.drivers.cartpole_driver:main",
+            "stoch2_driver = stoch2_sim.drivers.stoch2_driver:main",
         ],
         # The pyproject.toml at the top declares the same groups for pip.
         "demo_control.tasks": [
@@ -31,6 +32,7 @@ setup(
         ],
         "demo_control.bringups": [
             "cartpole_swingup = stoch2_sim.bringups:cartpole_swingup",
+            "stoch2_walk = stoch2_sim.bringups:stoch2_walk",
         ],
     },
 )

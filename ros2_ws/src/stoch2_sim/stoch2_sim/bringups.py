@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from demo_control.bringup.description import (
     with_parameters_file,
 )
 from demo_control.bundle import default_bundle, load_bundle
-from demo_control.configuration import Scalar, setting
+from demo_control.configuration import ConfigurationError, Scalar, setting
 from demo_control.tasks import load_task
+from stoch2_sim.drivers.stoch2_settings import Stoch2DriverSettings
+from stoch2_sim.robots.stoch2.parameters import TERRAINS
 from stoch2_sim.simulators.pybullet_simulator import import_pybullet
 
-_TASK = "cartpole"
+_USUAL_SLOPE_DEG = 7.0
 
 
 @dataclass(frozen=True)
@@ -27,33 +30,92 @@ class CartpoleSwingUpArguments(BringUpArguments):
     simulator: str = setting("mujoco", "The physics engine.", choices=("mujoco", "pybullet"))
 
 
-def _make(arguments: CartpoleSwingUpArguments) -> BringUp:
+@dataclass(frozen=True)
+class Stoch2WalkArguments(BringUpArguments):
+    """Arguments of Stoch2's bring-up."""
+
+    simulator: str = setting("mujoco", "The physics engine.", choices=("mujoco", "pybullet"))
+    terrain: str = setting("flat", "Kind of ground.", choices=TERRAINS)
+    slope: float = setting(
+        0.0,
+        f"Inclination of the ground in degrees, uphill positive; makes 'flat' a 'slope', which alone has "
+        f"{_USUAL_SLOPE_DEG:g}.",
+        minimum=-30.0,
+        maximum=30.0,
+    )
+    command: str = setting("", "Forward speed in m/s and yaw rate in rad/s as VX,WZ; empty for changing ones.")
+    push: float = setting(0.0, "Force of pushes on the side, newtons, one every 6 s.", minimum=0.0, maximum=2000.0)
+
+
+def _make_cartpole(arguments: CartpoleSwingUpArguments) -> BringUp:
     """Driver, policy and, unless switched off, the DeMo Layer.
 
     Raises:
         ConfigurationError: PyBullet or the parameter file is missing.
         BundleError: The bundle does not fit the task.
     """
-    if arguments.simulator == "pybullet":
+    return _with_controllers("cartpole_swingup", "cartpole", "cartpole_driver", arguments.simulator, {}, arguments)
+
+
+def _make_stoch2(arguments: Stoch2WalkArguments) -> BringUp:
+    """Driver, policy and, unless switched off, the DeMo Layer; the driver's script makes the robot walk.
+
+    Raises:
+        ConfigurationError: PyBullet or the parameter file is missing, a command that is none, or a slope on stairs.
+        BundleError: The bundle does not fit the task.
+    """
+    parameters: dict[str, Scalar] = {
+        "command": arguments.command,
+        "push_n": arguments.push,
+        **_ground(arguments.terrain, arguments.slope),
+    }
+    Stoch2DriverSettings(command=arguments.command)
+    return _with_controllers("stoch2_walk", "stoch2", "stoch2_driver", arguments.simulator, parameters, arguments)
+
+
+def _ground(terrain: str, slope_deg: float) -> dict[str, Scalar]:
+    """The driver's parameters for the ground.
+
+    Raises:
+        ConfigurationError: A slope on stairs or rough ground.
+    """
+    if slope_deg and terrain not in ("flat", "slope"):
+        raise ConfigurationError(f"slope = {slope_deg:g}: must be 0 on terrain '{terrain}'")
+    if terrain == "slope" or slope_deg:
+        return {"terrain": "slope", "slope_deg": slope_deg or _USUAL_SLOPE_DEG}
+    return {"terrain": terrain}
+
+
+def _with_controllers(
+    name: str,
+    task: str,
+    driver_name: str,
+    simulator: str,
+    driver_parameters: Mapping[str, Scalar],
+    arguments: BringUpArguments,
+) -> BringUp:
+    """A bring-up of a driver of this package, the policy and the layer of a task's bundle."""
+    if simulator == "pybullet":
         import_pybullet()
-    bundle = Path(arguments.bundle or default_bundle(_TASK)).absolute()
+    bundle = Path(arguments.bundle or default_bundle(task)).absolute()
     # The nodes check it, too; here it is one line before anything is started.
-    load_bundle(bundle, load_task(_TASK))
+    load_bundle(bundle, load_task(task))
     model: dict[str, Scalar] = {
-        "task": _TASK,
+        "task": task,
         "bundle_directory": str(bundle),
         "use_sim_time": arguments.real_time_factor != 1.0,
     }
     driver = NodeDescription(
         package="stoch2_sim",
-        executable="cartpole_driver",
-        module="stoch2_sim.drivers.cartpole_driver",
-        name="cartpole_driver",
+        executable=driver_name,
+        module=f"stoch2_sim.drivers.{driver_name}",
+        name=driver_name,
         parameters={
-            "simulator": arguments.simulator,
+            "simulator": simulator,
             "seed": arguments.seed,
             "duration_s": arguments.duration,
             "real_time_factor": arguments.real_time_factor,
+            **driver_parameters,
         },
         ends_run=True,
     )
@@ -75,16 +137,17 @@ def _make(arguments: CartpoleSwingUpArguments) -> BringUp:
         lifecycle=True,
     )
     nodes = (driver, layer, policy) if arguments.use_layer else (driver, policy)
-    return BringUp(
-        name="cartpole_swingup",
-        task=_TASK,
-        arguments=arguments,
-        nodes=with_parameters_file(nodes, arguments.parameters),
-    )
+    return BringUp(name=name, task=task, arguments=arguments, nodes=with_parameters_file(nodes, arguments.parameters))
 
 
 cartpole_swingup = Recipe(
     text="Swing a hanging pole up and keep it there, in simulation.",
     arguments=CartpoleSwingUpArguments,
-    make=_make,
+    make=_make_cartpole,
+)
+
+stoch2_walk = Recipe(
+    text="Walk with the quadruped Stoch2, in simulation: stand up, walk at changing speeds, stop.",
+    arguments=Stoch2WalkArguments,
+    make=_make_stoch2,
 )

@@ -1,0 +1,153 @@
+"""stoch2_driver: drives the simulated Stoch2, in real time, faster, or in lockstep with its commands.
+
+Besides the topics of :mod:`stoch2_sim.drivers.driver_node` it publishes ``joint_states``, ``imu``, ``odom``,
+``contacts``, ``ground_truth_odom`` and, where tf2 is installed, ``/tf``; ``walking_state`` (latched). It subscribes
+``cmd_vel`` and ``push`` (a force in N: forward, left, up), and offers the services ``stand_up``, ``walk``, ``stop``
+and ``sit_down``.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from demo_msgs.msg import WalkingState
+from geometry_msgs.msg import Twist, Vector3
+from rclpy.qos import QoSProfile
+from std_srvs.srv import Trigger
+
+from demo_control.tasks import Array
+from stoch2_sim.drivers.driver_node import LATCHED, DriverNode, run_driver
+from stoch2_sim.drivers.simulated_stoch2 import SimulatedStoch2, Stoch2Setup
+from stoch2_sim.drivers.stoch2_settings import Stoch2DriverSettings
+from stoch2_sim.drivers.stoch2_topics import Stoch2Topics
+from stoch2_sim.drivers.walking import POSSIBLE, Change, Request, Walking, WalkingSettings
+from stoch2_sim.robots.stoch2.episode import SensingParameters
+from stoch2_sim.robots.stoch2.parameters import RobotParameters
+from stoch2_sim.robots.stoch2.reference import CommandSettings, LeashSettings
+from stoch2_sim.robots.stoch2.urdf import description
+
+_NEWEST = QoSProfile(depth=1)
+
+
+class Stoch2Driver(DriverNode[SimulatedStoch2]):
+    """The driver node.
+
+    Raises:
+        ConfigurationError: A bad parameter, or the simulator is missing.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("stoch2_driver")
+        declare = self.parameters.declare
+        setup = Stoch2Setup(
+            driver=declare(Stoch2DriverSettings()).value,
+            robot=declare(RobotParameters()).value,
+            # The robot knows what it measures; the truth is for comparisons.
+            sensing=declare(SensingParameters(ideal_sensing=False)).value,
+            walking=declare(WalkingSettings()).value,
+            commands=declare(CommandSettings()).value,
+            leash=declare(LeashSettings()).value,
+        )
+        self.parameters.check()
+        self._setup = setup
+        self._change: Change | None = None
+        self.drive(setup.driver, SimulatedStoch2(setup), description())
+        self._topics = Stoch2Topics(self, self.robot, setup.sensing)
+        self._state_topic = self.create_publisher(WalkingState, "walking_state", LATCHED)
+        self._inputs = (
+            self.create_subscription(Twist, "cmd_vel", self._on_velocity, _NEWEST),
+            self.create_subscription(Vector3, "push", self._on_push, 10),
+            *(self.create_service(Trigger, request.value, self._answerer(request)) for request in Request),
+        )
+
+    def start(self, now_ns: Callable[[], int]) -> None:
+        """Begin to observe, with tick 0."""
+        robot = self._setup.robot
+        ground = f"{robot.terrain} {robot.slope_deg:g}°" if robot.terrain == "slope" else robot.terrain
+        self.get_logger().info(
+            f"Stoch2 in {self._setup.driver.simulator} sits on ground '{ground}', waiting for actions"
+        )
+        super().start(now_ns)
+        self._announce_walking()
+
+    def judge(self, before: Array | None) -> None:
+        """Tell a change of what the robot is doing; the robot itself adds up its figures."""
+        self._announce_walking()
+
+    def figures(self) -> Mapping[str, float | bool | None]:
+        """Whether it fell, how far it walked, and how well it followed its commands."""
+        return {**self.robot.figures.result(), "pushes": self.robot.pushes.count}
+
+    def told_result(self) -> str:
+        """Distance and falls."""
+        figures = self.figures()
+        return f"walked {figures['distance_m']:.2f} m in {figures['walked_s']:.1f} s, falls: {figures['falls']}"
+
+    def values(self) -> Mapping[str, object]:
+        """What the robot is doing."""
+        machine = self.robot.machine
+        return {
+            "walking_state": machine.state.value,
+            "walking_reason": machine.reason,
+            "cmd_vel_received": self.robot.commands.received,
+        }
+
+    def publish_sensors(self) -> None:
+        """Publish the sensor topics at every so many ticks."""
+        if self.tick % self._setup.driver.sensor_every_ticks == 0:
+            self._topics.publish(self.time_line.stamp(self.now_ns))
+
+    def _on_velocity(self, message: Twist) -> None:
+        """Take over a commanded velocity; what is not finite counts as zero."""
+        velocity = (message.linear.x, message.linear.y, message.angular.z)
+        if not all(map(math.isfinite, velocity)):
+            self.get_logger().warning("cmd_vel is not finite: the robot slows down", throttle_duration_sec=1.0)
+            velocity = (0.0, 0.0, 0.0)
+        self.robot.commands.receive(velocity, self.robot.time_s)
+
+    def _on_push(self, message: Vector3) -> None:
+        """Push the robot at the next tick."""
+        force_n = np.array([message.x, message.y, message.z])
+        if np.isfinite(force_n).all() and not self.robot.held:
+            self.robot.pushes.add(force_n, self.robot.time_s)
+            self.get_logger().info(f"pushed by {force_n.tolist()} N")
+
+    def _answerer(self, request: Request) -> Callable[[Trigger.Request, Trigger.Response], Trigger.Response]:
+        """The callback of a request's service."""
+
+        def answer(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            refusal = self.robot.ask(request, "service")
+            response.success = not refusal
+            response.message = refusal or f"{request.value}: {self.robot.machine.state.value.replace('_', ' ')}"
+            self._announce_walking()
+            return response
+
+        return answer
+
+    def _announce_walking(self) -> None:
+        """Log and publish a change of what the robot is doing at once."""
+        change = self.robot.machine.change
+        if change is self._change:
+            return
+        self._change = change
+        message = WalkingState(state=change.state.value, reason=change.reason, duration_s=change.duration_s)
+        message.header.stamp = self.time_line.stamp(self.now_ns)
+        message.services = [request.value for request in POSSIBLE[change.state]]
+        self._state_topic.publish(message)
+        text = f"{change.state.value.replace('_', ' ')} ({change.reason})"
+        if change.state is Walking.DAMPED:
+            self.get_logger().error(text)
+        else:
+            self.get_logger().info(text)
+
+
+def main() -> int:
+    """Run the driver; returns its exit code."""
+    return run_driver(Stoch2Driver)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
