@@ -11,7 +11,7 @@ from stoch2_sim.robots.stoch2.kinematics import feet_in_body
 from stoch2_sim.robots.stoch2.mjcf import HINGES
 from stoch2_sim.robots.stoch2.parameters import RobotParameters
 from stoch2_sim.robots.stoch2.placement import SETTLING_TICKS, neutral_stance, placement
-from stoch2_sim.robots.stoch2.pybullet_world import PybulletWorld
+from stoch2_sim.robots.stoch2.pybullet_world import BulletPhysics, PybulletWorld
 from stoch2_sim.robots.stoch2.rotations import rotation_matrices
 from stoch2_sim.robots.stoch2.simulation import Sensors, Truth
 from stoch2_sim.robots.stoch2.urdf import MOVABLE_JOINT_NAMES
@@ -32,6 +32,7 @@ class PybulletSimulation:
 
     Args:
         robots: One entry for each robot.
+        physics: How the physics is computed.
 
     Raises:
         ConfigurationError: PyBullet is missing or allows no more robots.
@@ -39,13 +40,13 @@ class PybulletSimulation:
 
     name = "pybullet"
 
-    def __init__(self, robots: Sequence[RobotParameters]) -> None:
+    def __init__(self, robots: Sequence[RobotParameters], physics: BulletPhysics | None = None) -> None:
         bullet = import_pybullet()
         self.num_robots = len(robots)
         self._worlds: list[PybulletWorld] = []
         try:
             for robot in robots:
-                self._worlds.append(PybulletWorld(bullet, robot))
+                self._worlds.append(PybulletWorld(bullet, robot, physics or BulletPhysics()))
         except Exception:
             self.close()
             raise

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +21,35 @@ from stoch2_sim.robots.stoch2.terrain import Plane, Rough, Stairs, make_terrain
 from stoch2_sim.robots.stoch2.urdf import MOVABLE_JOINT_NAMES, passive_joint_positions
 from stoch2_sim.simulators.protocol import Array
 
-# The damping of the joint controller acts explicitly, step by step. With the links' inertia alone (near
-# 1e-3 kg m² about hip and crank motor) the torques would alternate between their limits at steps of
-# 0.2 ms; with some of the rotors' inertia they are as smooth, and the walk as long, as at 0.05 ms.
-# Bullet knows no rotors: thigh and crank carry a fifth of what MuJoCo's rotors have, which hardly weighs
-# in the inertia of the whole robot.
-SUBSTEPS = 25
-_ROTOR_INERTIA_KGM2 = 0.2 * g.ROTOR_INERTIA_KGM2
-PHYSICS_STEP_S = g.CONTROL_PERIOD_S / SUBSTEPS
-# Bullet stops earlier when nothing changes any more; 300 walk the same way.
-_SOLVER_ITERATIONS = 20
-# Share of a contact's penetration that is removed in each step: all of it within 4 ms, MuJoCo's time
-# constant. Bullet's own 0.2 means 1 ms at this step; the feet then rattle and lose their grip.
-_CONTACT_CORRECTION = PHYSICS_STEP_S / 0.004
 # Far more than the pins carry: beyond it Bullet would let go.
 _PIN_FORCE_N = 2000.0
-_FORCE_STEPS = SUBSTEPS // 2  # the last ones of a tick, over which the feet's forces are averaged
 _GROUND_FRICTION = 1.0  # Bullet multiplies the friction of both bodies; the feet have the effective one
+
+
+@dataclass(frozen=True)
+class BulletPhysics:
+    """How the physics is computed; benchmarks/stoch2_simulators.py shows what each of it does.
+
+    Attributes:
+        substeps: Physics steps in a control tick. The damping of the joint controller acts explicitly,
+            step by step, and must not turn a link round in one step.
+        rotor_inertia_kgm2: Inertia about the joint that thighs and cranks have in addition, as Bullet
+            knows no rotors; a fifth of what MuJoCo's have, which hardly weighs in the inertia of the
+            whole robot. Without it the torques alternate between their limits at steps of 0.2 ms.
+        contact_time_s: Within which a contact's penetration is removed, MuJoCo's time constant. With
+            Bullet's own (a fifth of it in each step: 1 ms) the feet rattle and lose their grip.
+        solver_iterations: At most; Bullet stops earlier when nothing changes any more.
+    """
+
+    substeps: int = 25
+    rotor_inertia_kgm2: float = 0.2 * g.ROTOR_INERTIA_KGM2
+    contact_time_s: float = 0.004
+    solver_iterations: int = 20
+
+    @property
+    def step_s(self) -> float:
+        """Length of a physics step."""
+        return g.CONTROL_PERIOD_S / self.substeps
 
 
 class PybulletWorld:
@@ -45,13 +58,20 @@ class PybulletWorld:
     Args:
         bullet: The module ``pybullet``.
         parameters: Of robot and ground.
+        physics: How to compute it.
 
     Raises:
         ConfigurationError: PyBullet allows no more clients.
     """
 
-    def __init__(self, bullet: Any, parameters: RobotParameters) -> None:  # noqa: ANN401 - a module without stubs
+    def __init__(
+        self,
+        bullet: Any,  # noqa: ANN401 - a module without stubs
+        parameters: RobotParameters,
+        physics: BulletPhysics,
+    ) -> None:
         self._bullet = bullet
+        self._physics = physics
         self._client = bullet.connect(bullet.DIRECT)
         if self._client < 0:
             raise ConfigurationError("simulator 'pybullet': PyBullet allows no more physics clients")
@@ -84,15 +104,16 @@ class PybulletWorld:
             orientation: Of the trunk (w, x, y, z). Shape=(4,).
             joints: Angles of the motors. Shape=(4, 3).
         """
-        bullet, client = self._bullet, self._client
+        bullet, client, physics = self._bullet, self._client, self._physics
+        correction = physics.step_s / physics.contact_time_s
         bullet.resetSimulation(physicsClientId=client)
         bullet.setGravity(0.0, 0.0, -g.GRAVITY_MPS2, physicsClientId=client)
         bullet.setPhysicsEngineParameter(
-            fixedTimeStep=PHYSICS_STEP_S,
+            fixedTimeStep=physics.step_s,
             numSubSteps=0,
-            numSolverIterations=_SOLVER_ITERATIONS,
-            contactERP=_CONTACT_CORRECTION,
-            frictionERP=_CONTACT_CORRECTION,
+            numSolverIterations=physics.solver_iterations,
+            contactERP=correction,
+            frictionERP=correction,
             deterministicOverlappingPairs=1,
             physicsClientId=client,
         )
@@ -173,7 +194,7 @@ class PybulletWorld:
         """Give a thigh or crank more inertia about its joint; a file with such a link Bullet would not accept."""
         across, about, along = self._bullet.getDynamicsInfo(self._robot, link, physicsClientId=self._client)[2]
         self._bullet.changeDynamics(
-            self._robot, link, localInertiaDiagonal=(across, about + _ROTOR_INERTIA_KGM2, along),
+            self._robot, link, localInertiaDiagonal=(across, about + self._physics.rotor_inertia_kgm2, along),
             physicsClientId=self._client,
         )  # fmt: skip
 
@@ -220,8 +241,10 @@ class PybulletWorld:
         stiffness, damping, limit = self._stiffness, self._damping, self._limit_nm
         read, command, step = bullet.getJointStates, bullet.setJointMotorControlArray, bullet.stepSimulation
         torques: list[float] = []
+        substeps = self._physics.substeps
+        pressing_steps = (substeps + 1) // 2
         pressed = np.zeros(g.NUM_LEGS)
-        for substep in range(SUBSTEPS):
+        for substep in range(substeps):
             states = read(robot, motors, physicsClientId=client)
             torques = [
                 max(-limit, min(limit, stiffness * (target - state[0]) - damping * state[1]))
@@ -232,11 +255,11 @@ class PybulletWorld:
                 centre = bullet.getBasePositionAndOrientation(robot, physicsClientId=client)[0]
                 bullet.applyExternalForce(robot, -1, force, centre, bullet.WORLD_FRAME, physicsClientId=client)
             step(physicsClientId=client)
-            if substep >= SUBSTEPS - _FORCE_STEPS:
+            if substep >= substeps - pressing_steps:
                 self._add_contact_forces(pressed)
-        self.foot_forces = pressed / _FORCE_STEPS
+        self.foot_forces = pressed / pressing_steps
         self.torques = torques
-        self.steps += SUBSTEPS
+        self.steps += substeps
 
     def joint_states(self) -> Array:
         """Angles and rates of all movable joints, in the order of their names. Shape=(20, 2)."""
