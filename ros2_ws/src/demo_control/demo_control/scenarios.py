@@ -100,6 +100,16 @@ class Scenario(Protocol):
         """Plants for some episodes; an episode depends on the seed and its number alone."""
         ...
 
+    @property
+    def reported(self) -> tuple[str, ...]:
+        """Names of figures that the report always has, as in the report; None where no episode has them."""
+        ...
+
+    @property
+    def cell_figures(self) -> tuple[str, ...]:
+        """Names of the figures that are compared between cells, as in the report."""
+        ...
+
     def cell(self, number: int) -> str:
         """What the episode shares with others that are summed up together, or '' for all."""
         ...

@@ -67,11 +67,11 @@ def command(
         if json_file:
             write_json(report, json_file)
     if json_file != "-":
-        _print(report)
+        _print(report, () if chosen is None else chosen.cell_figures)
 
 
-def _print(report: dict[str, object]) -> None:
-    """The report as a table, and one of the scenario's cells."""
+def _print(report: dict[str, object], compared: tuple[str, ...]) -> None:
+    """The report as a table, and one of the scenario's cells with the figures that are compared between them."""
     console = error_console()
     title = " · ".join(str(report[name]) for name in ("task", "scenario", "controller", "simulator") if name in report)
     table = Table(show_header=False, title=title)
@@ -90,12 +90,11 @@ def _print(report: dict[str, object]) -> None:
     console.print(table)
     cells = cast("list[dict[str, object]]", report.get("cells", []))
     if cells:
-        console.print(_cell_table(cells))
+        console.print(_cell_table(cells, compared))
 
 
-def _cell_table(cells: list[dict[str, object]]) -> Table:
+def _cell_table(cells: list[dict[str, object]], names: tuple[str, ...]) -> Table:
     """One row for each of the scenario's cells."""
-    names = list(dict.fromkeys(name for cell in cells for name in _figure_names(cell)))
     table = Table("", "success", *(_words(name) for name in names))
     for cell in cells:
         figures = (f"{cell[name]:.3f}" if name in cell else "–" for name in names)
@@ -105,7 +104,8 @@ def _cell_table(cells: list[dict[str, object]]) -> Table:
 
 def _figure_names(report: dict[str, object]) -> list[str]:
     """Names of the figures beside success and return."""
-    return [name for name in report if name.endswith(("_mean", "_rms")) and name != "return_mean"]
+    names = (name for name, value in report.items() if value is not None and name != "return_mean")
+    return [name for name in names if name.endswith(("_mean", "_rms"))]
 
 
 def _words(name: str) -> str:

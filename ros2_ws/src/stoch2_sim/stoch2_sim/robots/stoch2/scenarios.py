@@ -57,6 +57,12 @@ class WalkingScenario(Generic[SettingsT]):
         num_episodes: How many episodes it has unless told otherwise.
     """
 
+    reported = (
+        "distance_m_mean", "speed_error_rms", "yaw_rate_error_rms", "recovery_cost_mean", "lateral_drift_m_mean",
+        "settle_time_s_mean",
+    )  # fmt: skip
+    cell_figures: tuple[str, ...] = ()
+
     def __init__(self, settings: SettingsT, num_steps: int, num_episodes: int) -> None:
         self.settings: SettingsT = settings
         self.num_steps = num_steps
@@ -133,6 +139,8 @@ class WalkScenario(WalkingScenario[WalkSettings]):
 class TrackScenario(WalkingScenario[TrackSettings]):
     """Fifteen commands of 10 s each, on level ground and on slopes of random inclination and friction."""
 
+    cell_figures = ("speed_error_rms", "yaw_rate_error_rms", "speed_m_s_mean", "yaw_rate_rad_s_mean")
+
     def __init__(self, values: Mapping[str, Scalar], steps: int | None) -> None:
         settings = TrackSettings.from_mapping(values, source="track")
         self._grounds = ("flat", "slope") if settings.terrain == "both" else (settings.terrain,)
@@ -163,7 +171,7 @@ class TrackScenario(WalkingScenario[TrackSettings]):
     def figures(self, walk: Walk, number: int) -> dict[str, float]:
         """See :class:`WalkingScenario`; also mean speeds, their ratio to the command, and creep in turning in place."""
         _, speed, rate = self._cells[number % len(self._cells)]
-        figures = common_figures(walk)
+        figures = {**common_figures(walk), "recovery_cost": calm_cost(walk)}
         measured = gait_cycles(walk).measured
         if len(measured):
             mean = measured.mean(axis=0)
@@ -177,6 +185,8 @@ class TrackScenario(WalkingScenario[TrackSettings]):
 
 class PushScenario(WalkingScenario[PushSettings]):
     """One push to the left or right in each of eight phases of the gait; what follows within 1.5 s is judged."""
+
+    cell_figures = ("recovery_cost_mean", "settle_time_s_mean", "lateral_drift_m_mean")
 
     def __init__(self, values: Mapping[str, Scalar], steps: int | None) -> None:
         default = _FIRST_PUSH_TICK + CYCLE_TICKS + COST_WINDOW_TICKS
@@ -211,6 +221,8 @@ class PushScenario(WalkingScenario[PushSettings]):
 
 class SlopeScenario(WalkingScenario[SlopeSettings]):
     """Straight on over a grid of slopes, elevation by direction."""
+
+    cell_figures = ("distance_400_steps_m_mean", "distance_500_steps_m_mean", "distance_1000_steps_m_mean")
 
     def __init__(self, values: Mapping[str, Scalar], steps: int | None) -> None:
         settings = SlopeSettings.from_mapping(values, source="slope")

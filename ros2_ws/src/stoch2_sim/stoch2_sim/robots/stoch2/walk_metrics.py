@@ -137,7 +137,7 @@ class Cycles:
 def gait_cycles(walk: Walk, first_tick: int = SETTLING_IN_TICKS) -> Cycles:
     """The full gait cycles of a walk from a tick on, until its end or the fall."""
     count = max(0, (walk.end - first_tick) // CYCLE_TICKS)
-    ticks = first_tick + CYCLE_TICKS * np.arange(count + 1)
+    ticks = min(first_tick, walk.end) + CYCLE_TICKS * np.arange(count + 1)
     middle = 0.5 * (walk.yaw[1:] + walk.yaw[:-1])
     steps = level_rotation(np.diff(walk.position[:, :2], axis=0), -middle)
     way = np.concatenate([np.zeros((1, 3)), np.cumsum(np.column_stack([steps, np.diff(walk.yaw)]), axis=0)])
