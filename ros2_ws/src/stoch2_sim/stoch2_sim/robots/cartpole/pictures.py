@@ -1,33 +1,21 @@
-"""Pictures of a cart-pole without a screen, by whichever means the machine has.
+"""Painters of the cart-pole: run as a process, this module draws for who started it.
 
-Each means lives in a process of its own
-(:class:`~stoch2_sim.robots.cartpole.picture_process.Pictures` starts this module): OpenGL stacks
-are chosen when their library is imported, and some crash rather than fail.
+See :mod:`stoch2_sim.pictures`; :class:`~stoch2_sim.robots.cartpole.picture_process.Pictures` starts it. A state is the
+cart's position in metres and the pole's angle in radians.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import struct
-import sys
-from collections.abc import Callable
-from typing import Any, BinaryIO, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Frame = npt.NDArray[np.uint8]
-STATE = struct.Struct("<2d")
-BACKENDS = ("mujoco-egl", "mujoco-osmesa", "pybullet-tiny", "matplotlib")
+from stoch2_sim.pictures.painting import MUJOCO_BACKENDS, Frame, Painter, serve
+from stoch2_sim.simulators.protocol import Array
 
-
-class Painter(Protocol):
-    """Draws one state; made for one size."""
-
-    def draw(self, cart_position: float, pole_angle: float) -> Frame:
-        """A picture of the state (metres, radians). Shape=(height, width, 3)."""
-        ...
+STATE_SIZE = 2
+BACKENDS = (*MUJOCO_BACKENDS, "pybullet-tiny", "matplotlib")
 
 
 class MujocoPainter:
@@ -41,9 +29,9 @@ class MujocoPainter:
         self._data = mujoco.MjData(self._model)
         self._renderer = mujoco.Renderer(self._model, height, width)
 
-    def draw(self, cart_position: float, pole_angle: float) -> Frame:
+    def draw(self, state: Array) -> Frame:
         """See :class:`Painter`."""
-        self._data.qpos[:] = cart_position, pole_angle
+        self._data.qpos[:] = state
         self._mujoco.mj_forward(self._model, self._data)
         self._renderer.update_scene(self._data, camera="side")
         return np.asarray(self._renderer.render(), dtype=np.uint8)
@@ -60,9 +48,9 @@ class TinyPainter:
         self._size = width, height
         self._simulator = PybulletSimulator(RobotModel("", urdf, JOINTS, ACTUATORS), 1, 0.02, 1)
 
-    def draw(self, cart_position: float, pole_angle: float) -> Frame:
+    def draw(self, state: Array) -> Frame:
         """See :class:`Painter`."""
-        self._simulator.reset(np.array([[cart_position, pole_angle]]), np.zeros((1, 2)))
+        self._simulator.reset(state[None], np.zeros((1, 2)))
         return self._simulator.camera_image(
             *self._size, eye=(0.0, -6.9, 1.6), target=(0.0, 0.0, 1.15), field_of_view_degrees=26.0
         )
@@ -94,8 +82,9 @@ class MatplotlibPainter:
         self._tip = axes.plot([], [], "o", color="#db2929", markersize=12, zorder=4)[0]
         self._length_m = length_m
 
-    def draw(self, cart_position: float, pole_angle: float) -> Frame:
+    def draw(self, state: Array) -> Frame:
         """See :class:`Painter`."""
+        cart_position, pole_angle = float(state[0]), float(state[1])
         tip_x = cart_position + self._length_m * np.sin(pole_angle)
         tip_y = self._length_m * np.cos(pole_angle)
         self._cart.set_x(cart_position - 0.17)
@@ -106,47 +95,21 @@ class MatplotlibPainter:
         return np.array(self._canvas.buffer_rgba(), dtype=np.uint8)[:, :, :3]
 
 
-def make_painter(backend: str, width: int, height: int, pole_length: float) -> Painter:
-    """The painter of a backend, for a pole ``pole_length`` times the nominal length."""
+def make_painter(backend: str, width: int, height: int, settings: Mapping[str, Any]) -> Painter:
+    """The painter of a backend; the setting ``pole_length`` is a factor on the nominal length."""
     from stoch2_sim.robots.cartpole.model import robot_model  # noqa: PLC0415
     from stoch2_sim.robots.cartpole.parameters import PlantSettings  # noqa: PLC0415
 
-    parameters = PlantSettings(pole_length=pole_length).parameters()
+    parameters = PlantSettings(pole_length=settings["pole_length"]).parameters()
     model = robot_model(parameters)
-    if backend.startswith("mujoco-"):
+    if backend in MUJOCO_BACKENDS:
         return MujocoPainter(width, height, model.mjcf)
     if backend == "pybullet-tiny":
         return TinyPainter(width, height, model.urdf)
-    return MatplotlibPainter(width, height, 2.0 * parameters.pole_half_length_m)
-
-
-def serve(requests: BinaryIO, answers: BinaryIO, make: Callable[[], Painter]) -> None:
-    """Answer each state (two little-endian doubles) with a frame's bytes, until the input ends."""
-    painter = make()
-    while len(request := requests.read(STATE.size)) == STATE.size:
-        answers.write(painter.draw(*STATE.unpack(request)).tobytes())
-        answers.flush()
-
-
-def main() -> None:
-    """The process that :class:`~stoch2_sim.robots.cartpole.picture_process.Pictures` starts."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("backend", choices=BACKENDS)
-    parser.add_argument("width", type=int)
-    parser.add_argument("height", type=int)
-    parser.add_argument("pole_length", type=float)
-    arguments = parser.parse_args()
-    if arguments.backend.startswith("mujoco-"):
-        os.environ["MUJOCO_GL"] = arguments.backend.removeprefix("mujoco-")
-    # Libraries chat on standard output, which carries the frames: give them standard error instead.
-    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as answers:
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-        serve(
-            sys.stdin.buffer,
-            answers,
-            lambda: make_painter(arguments.backend, arguments.width, arguments.height, arguments.pole_length),
-        )
+    if backend == "matplotlib":
+        return MatplotlibPainter(width, height, 2.0 * parameters.pole_half_length_m)
+    raise ValueError(f"backend '{backend}': must be one of {', '.join(BACKENDS)}")
 
 
 if __name__ == "__main__":
-    main()
+    serve(make_painter, STATE_SIZE)
