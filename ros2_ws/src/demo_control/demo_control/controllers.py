@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
 from demo_control.bundle import Bundle
 from demo_control.configuration import ConfigurationError
-from demo_control.layer import Corrector, Counters, LayerSettings, history_length, make_planner, situations
+from demo_control.layer import Corrector, Counters, LayerSettings, PlanReport, history_length, make_planner, situations
 from demo_control.policies import OnnxPolicy
 from demo_control.tasks import Array, Task
 
@@ -72,6 +74,8 @@ class LayerController:
         self._correctors: list[Corrector] = []
         self._generators: Sequence[np.random.Generator] = ()
         self._sequence = 0
+        self.reports: list[PlanReport] = []
+        """Of each plant's newest plan; the time is that of planning for all plants together."""
 
     @property
     def counters(self) -> list[Counters]:
@@ -84,6 +88,7 @@ class LayerController:
         self._correctors = [Corrector(self._task, self._settings, length) for _ in range(self._num_plants)]
         self._generators = generators
         self._sequence = 0
+        self.reports = []
 
     def act(self, observations: Array) -> Array:
         """See :class:`Controller`."""
@@ -103,9 +108,14 @@ class LayerController:
         """Make every plant's plan from its observation."""
         planner, correctors = self._planner, self._correctors
         situation = situations(sequence, observations, correctors, planner)
+        began_s = time.perf_counter()
         result = planner.plan(situation, self._generators)
-        for index, corrector in enumerate(correctors):
+        reports = [
             corrector.take(sequence, situation.observations[index], result, index, planner.term_names)
+            for index, corrector in enumerate(correctors)
+        ]
+        plan_time_s = time.perf_counter() - began_s
+        self.reports = [replace(report, plan_time_s=plan_time_s) for report in reports]
 
 
 def make_controller(
