@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import numpy as np
 
 from demo_control.bundle import load_bundle
 from demo_control.configuration import ConfigurationError, Scalar
-from demo_control.controllers import CONTROLLERS, Controller, make_controller
+from demo_control.controllers import CONTROLLERS, Controller, LayerController, make_controller
 from demo_control.evaluation import Episodes, episode_generators, run_episodes
 from demo_control.layer import LayerSettings
 from demo_control.processes import end_with_parent
@@ -28,8 +27,8 @@ EPISODES_PER_BATCH = 25
 EPISODES_PER_SCENARIO_BATCH = 8
 """The same for scenarios, which have fewer and longer episodes: sixteen of them keep two cores busy."""
 
-TIMED_PLANS = 50
-"""How many plans are timed."""
+TIMED_TICKS = 500
+"""Control periods during which plans are timed."""
 
 DELAY_SETTING = "delay_ticks"
 """A plant setting that the layer knows of (a robot's delay is measured once); see :func:`split_settings`."""
@@ -294,21 +293,20 @@ def _plan_times_ms(request: EvaluationRequest, task: Task, scenario: Scenario) -
     Plans of the evaluation are made for several robots in one call, so a robot of its own is asked here, in the
     process that has nothing else to do any more.
     """
-    if request.controller != "demo":
+    controller = None if request.controller == CONSTANT else _controller(request, task, scenario, 1)
+    if not isinstance(controller, LayerController):
         return None
-    controller = _controller(request, task, scenario, 1)
     plants = scenario.make_plants(request.simulator, request.seed, [0])
     try:
         observations = plants.reset(episode_generators(request.seed, 1))
         controller.reset([np.random.default_rng(request.seed)])
-        seconds = []
-        for tick in range(TIMED_PLANS * task.decision_ticks):
-            began_s = time.perf_counter()
-            actions = controller.act(observations)
-            if tick % task.decision_ticks == 0:
-                seconds.append(time.perf_counter() - began_s)
-            observations, _ = plants.step(actions)
+        seconds: dict[int, float] = {}
+        for _ in range(TIMED_TICKS):
+            observations, _failed = plants.step(controller.act(observations))
+            seconds |= {report.observation_sequence: report.plan_time_s for report in controller.reports}
     finally:
         plants.close()
-    p50, p99 = 1000.0 * np.percentile(seconds, [50, 99])
+    if not seconds:
+        return None
+    p50, p99 = 1000.0 * np.percentile(list(seconds.values()), [50, 99])
     return {"p50": round(float(p50), 3), "p99": round(float(p99), 3)}
