@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from demo_control.configuration import Settings, setting
-from stoch2_sim.robots.stoch2.gait import planned_stance
+from stoch2_sim.robots.stoch2.gait import TROT, planned_stance
 from stoch2_sim.robots.stoch2.geometry import NUM_LEGS, POSITION_GAIN, TORQUE_LIMIT_NM, VELOCITY_GAIN
 from stoch2_sim.robots.stoch2.kinematics import foot_jacobians
 from stoch2_sim.simulators.protocol import Array, Mask
@@ -27,6 +27,15 @@ class ContactSettings(Settings):
     )
     contact_force_n: float = setting(4.0, "A foot stands from this force on, N", minimum=0.1, maximum=100.0)
     release_force_n: float = setting(2.0, "and until the force is below this, N", minimum=0.05, maximum=100.0)
+    steady_ticks: int = setting(
+        4, "A foot is at rest once it has stood for so many control periods", minimum=1, maximum=100
+    )
+    leaving_ticks: int = setting(
+        1, "and until so many control periods before the gait lifts it", minimum=0, maximum=100
+    )
+    firm_force_n: float = setting(
+        25.0, "A foot under this force holds half as well as one under a great force, N", minimum=0.1, maximum=1000.0
+    )
 
 
 class ContactEstimator:
@@ -40,6 +49,7 @@ class ContactEstimator:
     def __init__(self, num_robots: int, settings: ContactSettings) -> None:
         self._settings = settings
         self._standing: Mask = np.zeros((num_robots, NUM_LEGS), dtype=bool)
+        self._stood = np.zeros((num_robots, NUM_LEGS))
 
     @property
     def needs_joints(self) -> bool:
@@ -47,8 +57,10 @@ class ContactEstimator:
         return self._settings.contact_source == "tracking"
 
     def reset(self, selected: Mask | None = None) -> None:
-        """Forget the contacts of the selected robots, or of all. Shape=(num_robots,)."""
-        self._standing[slice(None) if selected is None else selected] = False
+        """Forget the past of the selected robots, or of all: what then stands, has for long. Shape=(num_robots,)."""
+        rows = slice(None) if selected is None else selected
+        self._standing[rows] = False
+        self._stood[rows] = self._settings.steady_ticks
 
     def update(self, forces: Array, phases: Array) -> Mask:
         """Take in the force on every foot.
@@ -64,7 +76,23 @@ class ContactEstimator:
         if self.needs_joints:
             threshold = np.where(planned_stance(phases), threshold, _SWING_FACTOR * threshold)
         self._standing = forces > threshold
+        self._stood = (self._stood + 1.0) * self._standing
         return self._standing
+
+    def grip(self, forces: Array, phases: Array) -> Array:
+        """How well the feet hold: a foot that has just landed, is about to leave or carries little may slide.
+
+        Args:
+            forces: As for :meth:`update`, N. Shape=(num_robots, 4).
+            phases: Phase of the gait, cycles. Shape=(num_robots,).
+
+        Returns:
+            From 0 to 1. Shape=(num_robots, 4).
+        """
+        stays = planned_stance(np.mod(phases + self._settings.leaving_ticks * TROT.phase_step, 1.0))
+        at_rest = (self._stood >= self._settings.steady_ticks) & stays
+        squares = forces * forces
+        return np.asarray(at_rest * squares / (squares + self._settings.firm_force_n**2))
 
 
 def forces_from_joints(joints: Array, joint_velocities: Array, targets: Array, up: Array) -> Array:

@@ -86,7 +86,8 @@ class BodyEstimator:
         level = vectors @ np.swapaxes(rotation, 1, 2)
         feet, velocities, acceleration = level[:, :NUM_LEGS], level[:, NUM_LEGS:-1], level[:, -1]
         self._normal = self._plane.update(feet, self._standing, yaw)
-        self._odometry.update(velocities, feet, self._standing, self._normal, acceleration, yaw)
+        grip = self._contacts.grip(forces, phases)
+        self._odometry.update(velocities, feet, grip, self._normal, acceleration, yaw)
         return BodyState(
             angles=angles,
             angular_velocity=sensors.angular_velocity,

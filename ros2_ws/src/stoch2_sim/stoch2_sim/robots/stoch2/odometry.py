@@ -85,7 +85,7 @@ class Odometry:
         self,
         foot_velocities: Array,
         feet: Array,
-        standing: Mask,
+        grip: Array,
         normal: Array,
         acceleration: Array,
         yaw: Array,
@@ -96,7 +96,7 @@ class Odometry:
             foot_velocities: The body's velocity as each foot tells it; see :func:`velocities_from_feet`. Heading
                 frame, m/s. Shape=(num_robots, 4, 3).
             feet: Relative to the trunk, heading frame, m. Shape=(num_robots, 4, 3).
-            standing: Shape=(num_robots, 4).
+            grip: How well each foot holds, from 0 to 1; see :meth:`ContactEstimator.grip`. Shape=(num_robots, 4).
             normal: Of the ground, heading frame. Shape=(num_robots, 3).
             acceleration: Specific force, heading frame, m/s². Shape=(num_robots, 3).
             yaw: Headings, rad. Shape=(num_robots,).
@@ -110,7 +110,7 @@ class Odometry:
         differences = foot_velocities - predicted[:, None]
         squares = np.einsum("nfi,nfi->nf", differences, differences)
         doubt = squares / self._settings.slip_speed_m_s**2
-        weights = standing * np.maximum(1.0 / (1.0 + doubt), _LEAST_WEIGHT)
+        weights = grip * np.maximum(1.0 / (1.0 + doubt), _LEAST_WEIGHT)
         total = weights.sum(axis=1)
         correction = (weights[:, None] @ differences)[:, 0]
         self._velocity = predicted + correction / (total + self._foot_variance)[:, None]
@@ -118,15 +118,14 @@ class Odometry:
             (0.5 * CONTROL_PERIOD_S) * (before + self._velocity)[:, :2], self._yaw + 0.5 * turn
         )
         self._yaw = yaw
-        self._update_height(feet, standing, normal)
+        self._update_height(feet, grip, normal)
 
-    def _update_height(self, feet: Array, standing: Mask, normal: Array) -> None:
+    def _update_height(self, feet: Array, grip: Array, normal: Array) -> None:
         """Height over the standing feet, carried on by the velocity across the ground."""
         predicted = self._height + CONTROL_PERIOD_S * np.einsum("ni,ni->n", self._velocity, normal)
         heights = FOOT_RADIUS_M - (feet @ normal[:, :, None])[:, :, 0]
-        difference = np.einsum("nf,nf->n", heights - predicted[:, None], standing)
-        count = np.maximum(standing.sum(axis=1), 1.0)
-        self._height = predicted + self._settings.height_trust * difference / count
+        difference = np.einsum("nf,nf->n", heights - predicted[:, None], grip)
+        self._height = predicted + self._settings.height_trust * difference / np.maximum(grip.sum(axis=1), 1.0)
 
 
 def velocities_from_feet(legs: LegMotion, angular_velocity: Array, normal: Array) -> Array:
