@@ -67,13 +67,13 @@ def _make_stoch2(arguments: Stoch2WalkArguments) -> BringUp:
     parameters: dict[str, Scalar] = {
         "command": arguments.command,
         "push_n": arguments.push,
-        **_ground(arguments.terrain, arguments.slope),
+        **ground_parameters(arguments.terrain, arguments.slope),
     }
     Stoch2DriverSettings(command=arguments.command)
     return _with_controllers("stoch2_walk", "stoch2", "stoch2_driver", arguments.simulator, parameters, arguments)
 
 
-def _ground(terrain: str, slope_deg: float) -> dict[str, Scalar]:
+def ground_parameters(terrain: str, slope_deg: float) -> dict[str, Scalar]:
     """The driver's parameters for the ground.
 
     Raises:
