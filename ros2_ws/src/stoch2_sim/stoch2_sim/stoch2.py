@@ -11,7 +11,7 @@ from stoch2_sim.robots.stoch2.reward import observation_reward
 from stoch2_sim.robots.stoch2.scenarios import SCENARIOS
 from stoch2_sim.robots.stoch2.score import WalkScore
 from stoch2_sim.robots.stoch2.simulation import SIMULATORS
-from stoch2_sim.robots.stoch2.training import MODEL_TRAINING, POLICY_TRAINING
+from stoch2_sim.robots.stoch2.training import MODEL_TRAINING, POLICY_TRAINING, TRAINING
 
 EPISODE_S = 2.0
 """Length of the paper's training episodes: 400 control periods."""
@@ -32,7 +32,9 @@ def task() -> Task:
         make_score=WalkScore,
         reward_function=observation_reward,
         unit_circles=(("phase_cosine", "phase_sine"),),
+        planner={"num_samples": 192, "horizon": 8},
         planning=PLANNING,
+        training=TRAINING,
         policy_training=POLICY_TRAINING,
         model_training=MODEL_TRAINING,
         scenarios=SCENARIOS,

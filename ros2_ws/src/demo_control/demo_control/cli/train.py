@@ -28,6 +28,9 @@ def command(
         Path | None,
         typer.Option(help="Folder of the run and the bundle; out/train-TASK-SEED by default."),
     ] = None,
+    stage: Annotated[
+        str, typer.Option(help="'policy' (only the search), 'model' (for the policy found or shipped) or 'all'.")
+    ] = "all",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="group.name=value of a stage; may be given again.", metavar="NAME=VALUE"),
@@ -51,7 +54,7 @@ def command(
         loaded = load_task(task)
         chosen = TrainingSettings.for_task(loaded, parse_assignments(settings or []))
         try:
-            outcome = train(loaded, chosen, seed, directory, reporter)
+            outcome = train(loaded, chosen, seed, directory, reporter, stage)
         except KeyboardInterrupt:
             reporter.close()
             again = shlex.join(["democtl", *sys.argv[1:]])
@@ -59,7 +62,15 @@ def command(
             raise typer.Exit(EXIT_INTERRUPTED) from None
         finally:
             reporter.close()
-    demo = outcome.demo
+    if stage == "policy":
+        text = f"Policy found: return {outcome.search_return:.1f}. Checkpoints and curves: {directory}"
+        console.print(text, soft_wrap=True, markup=False)
+        return
+    demo, alone = outcome.demo, outcome.policy
+    if demo is None or alone is None:
+        text = f"Bundle and card: {outcome.directory}; its closed loop was not checked."
+        console.print(text, soft_wrap=True, markup=False)
+        return
     if not outcome.accepted:
         console.print(
             f"Rejected: {demo.successes} of {demo.episodes} episodes succeed, {outcome.needed} are "
@@ -74,7 +85,7 @@ def command(
         raise typer.Exit(EXIT_REJECTED)
     console.print(
         f"Accepted: {demo.successes} of {demo.episodes} episodes succeed "
-        f"(policy alone {outcome.policy.successes}). Bundle and card: {outcome.directory}",
+        f"(policy alone {alone.successes}). Bundle and card: {outcome.directory}",
         soft_wrap=True,
         markup=False,
     )

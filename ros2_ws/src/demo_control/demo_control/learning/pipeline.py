@@ -1,12 +1,12 @@
 """From a seed to an accepted bundle: all stages in order.
 
 policy (augmented random search) → first data → model → rounds (the layer collects, the model is fitted
-anew) → final model → measurement and closed-loop acceptance → bundle.
+anew) → final model → measurement and closed-loop acceptance → bundle. Where plans correct the policy, the model is that
+of the policy with corrections: data with random corrections → model → measurement → the same end.
 """
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,15 +18,16 @@ from demo_control.bundle import make_bundle, save_bundle
 from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.layer import LayerSettings
 from demo_control.learning import plots
-from demo_control.learning.ars import SearchState
-from demo_control.learning.card import card_text
+from demo_control.learning.card import UNSEEN_EPISODES, UNSEEN_SETTINGS, card_text
+from demo_control.learning.correction_model import learn_correction_model
 from demo_control.learning.dataset import Dataset, Windows
 from demo_control.learning.ensemble import Ensemble
 from demo_control.learning.export import check_parity, dynamics_model
 from demo_control.learning.fitting import FitReport
+from demo_control.learning.known_policy import FoundPolicy, claim_folder, found_policy, known_policy
 from demo_control.learning.model_metrics import ModelMetrics, measure
 from demo_control.learning.progress import Reporter
-from demo_control.learning.provenance import git_revision, versions
+from demo_control.learning.provenance import git_revision, training_command, versions
 from demo_control.learning.run_folder import RunFolder
 from demo_control.learning.seeding import Purpose, stream
 from demo_control.learning.settings import TrainingSettings
@@ -36,11 +37,12 @@ from demo_control.learning.stages import (
     check_closed_loop,
     first_data,
     fit_model,
-    policy_model,
     run_round,
     search_policy,
 )
 from demo_control.tasks import Task
+
+STAGES = ("policy", "model", "all")
 
 
 @dataclass(frozen=True)
@@ -48,18 +50,20 @@ class Outcome:
     """How a training run ended.
 
     Attributes:
-        accepted: Whether the closed-loop check was passed.
-        directory: Where the bundle lies.
-        policy: The closed-loop check of the policy alone.
-        demo: That of policy and layer.
+        accepted: Whether the closed-loop check was passed; True where there was none.
+        directory: Where the bundle lies, or the folder of the run if it was for the policy only.
+        search_return: Mean return of the policy that was found, or None if no search was run.
+        policy: The closed-loop check of the policy alone, or None if there was none.
+        demo: That of policy and layer, or None.
         needed: Successes needed for acceptance.
     """
 
     accepted: bool
     directory: Path
-    policy: Acceptance
-    demo: Acceptance
-    needed: int
+    search_return: float | None = None
+    policy: Acceptance | None = None
+    demo: Acceptance | None = None
+    needed: int = 0
 
 
 def train(
@@ -68,6 +72,7 @@ def train(
     seed: int,
     directory: Path,
     reporter: Reporter,
+    stage: str = "all",
 ) -> Outcome:
     """Run all stages that are not done yet, and write the bundle.
 
@@ -80,13 +85,16 @@ def train(
         seed: At least 0.
         directory: Folder of the run; see :class:`RunFolder`.
         reporter: Told what goes on.
+        stage: 'policy', 'model' (of the policy that this run has found, or of the shipped one) or 'all'.
 
     Raises:
-        ConfigurationError: A bad setting or seed, or a folder that holds something else.
+        ConfigurationError: A bad setting, seed or stage, or a folder that holds something else.
         ParityError: The exported model is not the trained one.
     """
     if seed < 0:
         raise ConfigurationError(f"seed = {seed}: must be at least 0")
+    if stage not in STAGES:
+        raise ConfigurationError(f"stage = '{stage}': must be one of {', '.join(STAGES)}")
     layer = LayerSettings.for_task(task)
     if layer.num_samples % settings.network.num_elites:
         raise ConfigurationError(
@@ -98,33 +106,44 @@ def train(
     # The sums of several threads depend on their number; these networks gain nothing from more.
     torch.set_num_threads(1)
     run = Run(task, settings, seed, folder, reporter, layer)
-    state = search_policy(run)
-    plots.plot_search(folder.curves, state)
-    learned = _learn_model(run, state)
-    return _finish(run, state, learned)
+    if stage == "model":
+        found = known_policy(run)
+    else:
+        state = search_policy(run)
+        plots.plot_search(folder.curves, state)
+        found = found_policy(run, state)
+        if stage == "policy":
+            return Outcome(True, directory, state.best_return)
+    claim_folder(run, found)
+    learned = _learn_model(run, found) if task.planning is None else _learn_corrections(run, found)
+    return _finish(run, found, learned)
 
 
 def _request(task: Task, settings: TrainingSettings, layer: LayerSettings) -> dict[str, Scalar]:
     """Everything but the seed that decides the result, to tell one run from another."""
     variations = "; ".join(str(dict(variation)) for variation in task.training_plants)
-    planning = {f"layer.{name}": value for name, value in layer.as_mapping().items()}
-    return {**settings.as_mapping(), **planning, "training_plants": variations}
+    values = {**settings.as_mapping(), "training_plants": variations}
+    # Only here does the layer take part in the training itself.
+    planning = {f"layer.{name}": value for name, value in layer.as_mapping().items()} if task.planning is None else {}
+    return {**values, **planning}
 
 
 @dataclass(frozen=True)
 class _Learned:
-    """The final model and what it was made from."""
+    """The final model, what it was made from, and how good it is by name of the data."""
 
     ensemble: Ensemble
     dataset: Dataset
-    policy: onnx.ModelProto
+    model: onnx.ModelProto
+    measured: Mapping[str, ModelMetrics]
 
 
-def _learn_model(run: Run, state: SearchState) -> _Learned:
+def _learn_model(run: Run, found: FoundPolicy) -> _Learned:
     """First data, then rounds of fitting and collecting, then the final fit."""
-    settings, curves = run.settings, run.folder.curves
-    policy = policy_model(run, state)
-    dataset = first_data(run, state)
+    settings, curves, policy = run.settings, run.folder.curves, found.model
+    if found.state is None:
+        raise ConfigurationError(f"stage = 'model': '{run.folder.directory}' holds no policy; run the stage 'policy'")
+    dataset = first_data(run, found.state)
     reports: list[FitReport] = []
     rounds: list[Mapping[str, float]] = []
     for index in range(settings.collection.rounds):
@@ -138,51 +157,62 @@ def _learn_model(run: Run, state: SearchState) -> _Learned:
         dataset += result.data
     ensemble, report = fit_model(run, settings.collection.rounds, dataset, settings.final_fit)
     plots.plot_fits(curves, [*reports, report])
-    return _Learned(ensemble, dataset, policy)
+    model = dynamics_model(ensemble)
+    return _Learned(ensemble, dataset, model, {UNSEEN_EPISODES: _measure(run, policy, dataset, model)})
 
 
-def _finish(run: Run, state: SearchState, learned: _Learned) -> Outcome:
-    """Measure, check in the closed loop, and save."""
-    settings = run.settings
-    model = dynamics_model(learned.ensemble)
+def _learn_corrections(run: Run, found: FoundPolicy) -> _Learned:
+    """Data with random corrections, and one fit."""
+    learned = learn_correction_model(run, found.model)
+    measured = {UNSEEN_EPISODES: learned.held_out, UNSEEN_SETTINGS: learned.unseen}
+    return _Learned(learned.ensemble, learned.dataset, learned.model, measured)
+
+
+def _finish(run: Run, found: FoundPolicy, learned: _Learned) -> Outcome:
+    """Check in the closed loop, and save."""
+    settings, model = run.settings, learned.model
     windows = Windows.of(learned.dataset.training, 1)
     parity = check_parity(learned.ensemble, model, windows, stream(run.seed, Purpose.PARITY))
-    measured = _measure(run, learned, model)
+    changed = settings.changed(run.task)
+    stage = "all" if found.state is not None else "model"
     provenance = {
-        "command": _command(run),
+        "command": training_command(run.task.name, run.seed, changed, stage),
         "seed": run.seed,
         "settings": settings.as_mapping(),
         "training_plants": [dict(variation) for variation in run.task.training_plants],
         "git_revision": git_revision(),
         "versions": versions(),
+        "policy": dict(found.provenance),
         "transitions": learned.dataset.num_transitions,
         "data_sha256": learned.dataset.sha256(),
         "parity": parity,
     }
-    candidate = make_bundle(run.task, policy=learned.policy, dynamics=model)
-    policy = check_closed_loop(run, "policy", candidate)
-    demo = check_closed_loop(run, "demo", candidate)
-    needed = settings.acceptance.success_rate * demo.episodes
-    accepted = demo.successes >= needed
+    candidate = make_bundle(run.task, policy=found.model, dynamics=model)
+    policy = demo = None
+    needed, accepted = 0.0, True
+    if settings.acceptance.episodes:
+        policy = check_closed_loop(run, "policy", candidate)
+        demo = check_closed_loop(run, "demo", candidate)
+        needed = settings.acceptance.success_rate * demo.episodes
+        accepted = demo.successes >= needed
+    checks = [check for check in (policy, demo) if check is not None]
     metrics = {
         "accepted": accepted,
-        "policy": asdict(policy),
-        "demo": asdict(demo),
-        "search_return": state.best_return,
-        "model": measured.as_mapping(),
+        **{check.controller: asdict(check) for check in checks},
+        "search_return": found.provenance["return"],
+        **{name: measured.as_mapping() for name, measured in learned.measured.items()},
     }
-    bundle = make_bundle(run.task, policy=learned.policy, dynamics=model, provenance=provenance, metrics=metrics)
-    changed = _changed(run)
-    card = card_text(run.task, provenance, (policy, demo), measured, changed)
+    bundle = make_bundle(run.task, policy=found.model, dynamics=model, provenance=provenance, metrics=metrics)
+    card = card_text(run.task, provenance, checks, learned.measured, changed)
     target = run.folder.directory if accepted else run.folder.rejected
     save_bundle(bundle, target, card)
-    return Outcome(accepted, target, policy, demo, needed=-int(-needed // 1))
+    return Outcome(accepted, target, found.mean_return, policy, demo, needed=-int(-needed // 1))
 
 
-def _measure(run: Run, learned: _Learned, model: onnx.ModelProto) -> ModelMetrics:
+def _measure(run: Run, policy: onnx.ModelProto, dataset: Dataset, model: onnx.ModelProto) -> ModelMetrics:
     """Errors of the final model on one more round, which nothing was fitted to."""
     index = run.settings.collection.rounds
-    unseen = run_round(run, index, learned.policy, model, learned.dataset.num_transitions)
+    unseen = run_round(run, index, policy, model, dataset.num_transitions)
     episodes = (*unseen.data.training, *unseen.data.held_out)
     longest = max(len(episode) for episode in episodes)
     horizon = min(run.layer.horizon, longest)
@@ -190,17 +220,3 @@ def _measure(run: Run, learned: _Learned, model: onnx.ModelProto) -> ModelMetric
     measured = measure(run.task, model, episodes, horizon, generator)
     plots.plot_horizon(run.folder.curves, measured, run.task.control_period_s)
     return measured
-
-
-def _changed(run: Run) -> dict[str, Scalar]:
-    """Settings that differ from the task's own."""
-    usual = TrainingSettings.for_task(run.task).as_mapping()
-    return {name: value for name, value in run.settings.as_mapping().items() if value != usual[name]}
-
-
-def _command(run: Run) -> str:
-    """The command that makes this bundle again."""
-    words = ["democtl", "train", run.task.name, "--seed", str(run.seed)]
-    for name, value in _changed(run).items():
-        words += ["--set", f"{name}={value}"]
-    return shlex.join(words)

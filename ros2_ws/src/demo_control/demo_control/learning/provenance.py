@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from demo_control.configuration import Scalar
+
 _DISTRIBUTIONS = ("demo-stack", "numpy", "onnx", "onnxruntime", "torch")
+
+
+def training_command(task_name: str, seed: int, settings: Mapping[str, Scalar], stage: str = "all") -> str:
+    """The command that does the same again.
+
+    Args:
+        task_name: Name of the task.
+        seed: Of the run.
+        settings: That differ from the task's own, by ``group.name``.
+        stage: 'all', or the only one.
+    """
+    words = ["democtl", "train", task_name, "--seed", str(seed)]
+    if stage != "all":
+        words += ["--stage", stage]
+    for name, value in settings.items():
+        words += ["--set", f"{name}={value}"]
+    return shlex.join(words)
 
 
 def versions() -> dict[str, str]:

@@ -77,6 +77,11 @@ class TrainingSettings:
             changed[group] = type(current).from_mapping(replaced, source=group, base=current)
         return replace(self, **changed)  # type: ignore[arg-type]
 
+    def changed(self, task: Task) -> dict[str, Scalar]:
+        """Settings that differ from the task's own, by ``group.name``."""
+        usual = TrainingSettings.for_task(task).as_mapping()
+        return {name: value for name, value in self.as_mapping().items() if value != usual[name]}
+
     def as_mapping(self) -> dict[str, Scalar]:
         """All values by ``group.name``."""
         return {

@@ -32,7 +32,6 @@ from demo_control.learning.settings import TrainingSettings
 from demo_control.learning.storage import load_json, save_json
 from demo_control.learning.trials import CurriculumTrials, PlantTrials, Trials
 from demo_control.learning.workers import Workers
-from demo_control.policies import linear_policy_model
 from demo_control.tasks import Task
 
 POLICY_CHECKPOINT = "policy.npz"
@@ -108,12 +107,6 @@ def _trials(run: Run, stack: contextlib.ExitStack) -> Trials:
         episode_s=settings.episode_s,
         normalises=settings.normalises,
     )
-
-
-def policy_model(run: Run, state: SearchState) -> onnx.ModelProto:
-    """The best policy as ONNX."""
-    best, task = state.best, run.task
-    return linear_policy_model(best.weights, best.bias, best.mean, best.scale, task.action_minimum, task.action_maximum)
 
 
 def first_data(run: Run, state: SearchState) -> Dataset:

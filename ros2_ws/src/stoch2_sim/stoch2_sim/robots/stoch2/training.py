@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from demo_control.configuration import Scalar
 from demo_control.training_spec import DataPlants, ModelTraining, PolicyTraining
 from stoch2_sim.robots.stoch2.control import ControlSettings
 from stoch2_sim.robots.stoch2.episode import CommandChange, Episode, Push, SensingParameters
@@ -205,3 +206,25 @@ MODEL_TRAINING = ModelTraining(
     bias=np.array([_BIAS[quantity.name] for quantity in CORRECTION]),
     noise=np.array([_NOISE[quantity.name] for quantity in CORRECTION]),
 )
+
+TRAINING: dict[str, Scalar] = {
+    "search.variant": "V1-t",
+    "search.use_bias": False,
+    "search.iterations": 90,
+    "search.num_directions": 24,
+    "search.num_top_directions": 12,
+    "search.step_size": 0.05,
+    "search.noise": 0.04,
+    "search.episode_s": 2.0,
+    "search.evaluation_interval": 3,
+    "network.num_members": 3,
+    "network.num_elites": 3,
+    "network.hidden_units": 128,
+    "final_fit.steps": 6000,
+    "final_fit.batch_size": 384,
+    "final_fit.learning_rate": 3e-3,
+    "final_fit.unroll_steps": 4,
+    "acceptance.episodes": 0,
+}
+"""Training settings by ``group.name``. The policy is the paper's: linear, without bias, observations as they are. Far
+fewer directions than its 220 per update do, and three networks of 128 units know the robot as well as five of 64."""
