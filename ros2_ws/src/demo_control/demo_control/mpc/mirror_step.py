@@ -7,6 +7,8 @@ import numpy as np
 from demo_control.rollout.engine import Floats
 from demo_control.tasks import Array
 
+_GOLDEN_RATIO = (np.sqrt(5.0) - 1.0) / 2.0
+
 
 def mirror_step(mean: Array, samples: Floats, weights: Array, step_size: float) -> Array:
     """μ = (1 − α) μ̃ + α Σ_i w_i u⁽ⁱ⁾ (Wagener et al. 2019, eq. 13; thesis, section 3.3).
@@ -39,6 +41,7 @@ def sample_controls(
     maximum: Array,
     generator: np.random.Generator,
     num_held: int = 0,
+    smallest_share: float = 1.0,
 ) -> Floats:
     """Draw u ∼ N(mean, diag(σ²)), one sequence around each mean, clipped to the limits.
 
@@ -50,6 +53,8 @@ def sample_controls(
         generator: Source of the noise.
         num_held: This many of the samples, spread evenly, have the same noise at every step: a correction that is
             only worth its price when kept up is not found by independent draws.
+        smallest_share: The samples' noise is scaled by factors from this to 1, evenly in their logarithm: wild
+            samples find a way out of trouble, calm ones settle the plan when there is none.
 
     Returns:
         Shape=(num_samples, horizon, action_dim), float32.
@@ -58,6 +63,10 @@ def sample_controls(
     if num_held:
         held = np.linspace(0, len(noise) - 1, num_held).round().astype(int)
         noise[held] = noise[held, :1]
+    if smallest_share < 1.0:
+        # Multiples of the golden ratio: any part of the samples has all sizes of noise.
+        places = np.arange(len(noise)) * _GOLDEN_RATIO % 1.0
+        noise *= np.power(smallest_share, places).astype(np.float32)[:, None, None]
     noise *= standard_deviation.astype(np.float32)
     noise += means.astype(np.float32, copy=False)
     return np.clip(noise, minimum.astype(np.float32), maximum.astype(np.float32), out=noise)

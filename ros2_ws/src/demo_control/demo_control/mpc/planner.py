@@ -234,7 +234,9 @@ class Planner:
         turn = np.arange(num_samples) % num_centres
         held = round(self.settings.noise_held_share * num_samples)
         samples = [
-            sample_controls(centres[robot, turn], deviation, minimum, maximum, generator, held)
+            sample_controls(
+                centres[robot, turn], deviation, minimum, maximum, generator, held, self.settings.noise_smallest_share
+            )
             for robot, generator in enumerate(generators)
         ]
         stacked = np.stack(samples)

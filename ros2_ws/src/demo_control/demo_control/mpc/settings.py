@@ -27,6 +27,10 @@ class PlannerSettings(Settings):
     noise_held_share: float = setting(
         0.0, "Share of the samples whose noise is the same at every step.", minimum=0.0, maximum=1.0, in_flight=True
     )
+    noise_smallest_share: float = setting(
+        1.0, "Noise of the calmest samples as a share of the wildest; the others lie between.",
+        minimum=1e-3, maximum=1.0, in_flight=True,
+    )  # fmt: skip
     remembered_share: float = setting(
         1.0, "What is left of a remembered plan at each plan; the rest is the policy.",
         minimum=0.0, maximum=1.0, in_flight=True,
