@@ -5,31 +5,22 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from demo_msgs.msg import Action, Observation
-from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_support import Peer, StartNode
-from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import JointState
-from std_msgs.msg import String
+from ros_support import Commander, Peer, StartNode
 
 from demo_control.bringup.process import NodeProcess
 from demo_control.nodes.messages import nanoseconds
-from demo_control.nodes.quality import CONTROL_PUBLISHER, RECORDING
 from demo_control.tasks import Array
 
 pytestmark = pytest.mark.ros
 
 MODULE = "stoch2_sim.drivers.cartpole_driver"
 PERIOD_NS = 20_000_000
-Policy = Callable[[Array], float]
 
 
 def swing_up(observation: Array) -> float:
@@ -38,64 +29,9 @@ def swing_up(observation: Array) -> float:
     return float(10.0 * np.clip(gains @ observation + 0.313, -1.0, 1.0))
 
 
-class Commander:
-    """Answers observations by a script, and gathers all that the driver says."""
-
-    def __init__(self, peer: Peer) -> None:
-        self.peer = peer
-        self.policy: Policy | None = None
-        self.observations: list[Observation] = []
-        self.truth: list[Observation] = []
-        self.applied: list[Action] = []
-        self.joints: list[JointState] = []
-        self.clock: list[int] = []
-        self.descriptions: list[str] = []
-        self.diagnostics: list[dict[str, str]] = []
-        node = peer.node
-        self.publisher = node.create_publisher(Action, "action", CONTROL_PUBLISHER)
-        node.create_subscription(Observation, "observation", self._on_observation, CONTROL_PUBLISHER)
-        node.create_subscription(Observation, "ground_truth", self.truth.append, RECORDING)
-        node.create_subscription(Action, "applied_action", self.applied.append, RECORDING)
-        node.create_subscription(JointState, "joint_states", self.joints.append, 10)
-        node.create_subscription(Clock, "/clock", lambda m: self.clock.append(nanoseconds(m.clock)), 10)
-        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        node.create_subscription(String, "robot_description", lambda m: self.descriptions.append(m.data), latched)
-
-    def _on_observation(self, message: Observation) -> None:
-        self.observations.append(message)
-        if self.policy is not None:
-            self.send(message, [self.policy(np.array(message.values))])
-
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            if status.name.endswith("cartpole_driver"):
-                self.diagnostics.append({pair.key: pair.value for pair in status.values})
-
-    def send(self, answered: Observation, values: list[float], **changes: Any) -> None:  # noqa: ANN401
-        """Send a command for an observation, perhaps with other fields than the right ones."""
-        action = Action(observation_sequence=answered.sequence, source="script", values=values)
-        action.observation_stamp = answered.header.stamp
-        action.header.stamp = answered.header.stamp
-        for name, value in changes.items():
-            setattr(action, name, value)
-        self.publisher.publish(action)
-
-    def meet(self) -> None:
-        """Wait until observations arrive and commands have a receiver."""
-        self.peer.wait_until(lambda: self.observations and self.publisher.get_subscription_count(), "driver matched")
-
-    def latest(self, key: str) -> str:
-        """A value of the newest diagnostics, '' before the first."""
-        return self.diagnostics[-1].get(key, "") if self.diagnostics else ""
-
-    def wait_for(self, key: str, value: str, what: str) -> None:
-        self.peer.wait_until(lambda: self.latest(key) == value, what)
-
-
 @pytest.fixture
 def commander(peer: Peer) -> Commander:
-    return Commander(peer)
+    return Commander(peer, "cartpole_driver")
 
 
 def start_driver(start: StartNode, **parameters: Any) -> NodeProcess:  # noqa: ANN401
