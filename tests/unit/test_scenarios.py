@@ -89,7 +89,7 @@ def test_a_ratio_of_paired_values_is_narrower_than_its_parts() -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "steps", "message"),
     [
-        ("run", {}, None, "scenario = 'run': must be one of walk, track, push, slope, robust"),
+        ("run", {}, None, "scenario = 'run': must be one of walk, track, push, slope, robust, show"),
         ("push", {"pushn": 3.0}, None, "push: unknown setting 'pushn'; did you mean 'push_n'"),
         ("push", {"latency_ms": 7.0}, None, "latency_ms = 7.0: must be a multiple of 5"),
         ("track", {"friction_minimum": 0.9}, None, "friction_minimum = 0.9: must be at most friction_maximum = 0.8"),

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from demo_control.configuration import Scalar, Settings
 from demo_control.evaluation import Episodes
+from demo_control.layer import PlanReport
 from demo_control.statistics import bootstrap_interval, root_mean_square, wilson_interval
 from demo_control.tasks import Array, Plants
 
@@ -63,14 +64,18 @@ class ShownRun:
     Attributes:
         label: Who was in control.
         trial: What was recorded.
-        plans: What the planner said, by name, one entry per plan, 'times_s' among them; empty without a planner.
         figures: What the scenario makes of the trial.
+        plan_times_s: When in the run plans were made. Shape=(num_plans,).
+        reports: What was said of these plans; none without a planner.
+        fallbacks: By reason, when the nominal action passed through. Shape=(num_commands,) each.
     """
 
     label: str
     trial: Trial
-    plans: Mapping[str, Array]
     figures: Figures
+    plan_times_s: Array
+    reports: tuple[PlanReport, ...]
+    fallbacks: Mapping[str, Array]
 
 
 class Scenario(Protocol):
@@ -119,13 +124,36 @@ class Scenario(Protocol):
         ...
 
 
+@runtime_checkable
+class ShowScenario(Scenario, Protocol):
+    """A scenario made for being looked at."""
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        """How the figures that are shown are called, in their order."""
+        ...
+
+    def show(
+        self, runs: Sequence[ShownRun], folder: Path, *, video: bool, progress: Callable[[str, float], None]
+    ) -> Mapping[str, Path]:
+        """Draw runs of episode 0 side by side.
+
+        Args:
+            runs: One per controller; the last is the one whose planner is shown.
+            folder: Where the files go.
+            video: Whether to draw a video.
+            progress: Told the stage and its finished share.
+
+        Returns:
+            Files by kind, for example 'plot' and 'video'.
+        """
+        ...
+
+
 ScenarioFactory = Callable[[Mapping[str, Scalar], int | None], Scenario]
 """Maps (settings by name, control periods or None for the scenario's own) to a scenario.
 
 Raises ConfigurationError for an unknown name or a bad value."""
-
-Show = Callable[[Sequence[ShownRun], Path, bool, Callable[[str, float], None]], Mapping[str, Path]]
-"""Draws runs into a folder: (runs, folder, whether to draw videos, told stage and finished share) to files by kind."""
 
 
 class ConstantController:

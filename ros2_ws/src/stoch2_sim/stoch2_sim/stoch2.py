@@ -8,7 +8,7 @@ from stoch2_sim.robots.stoch2.observation import ACTION, OBSERVATION
 from stoch2_sim.robots.stoch2.planning import COST_TERMS, PLANNING
 from stoch2_sim.robots.stoch2.plants import make_plants
 from stoch2_sim.robots.stoch2.reward import observation_reward
-from stoch2_sim.robots.stoch2.scenarios import SCENARIOS
+from stoch2_sim.robots.stoch2.scenario_catalogue import SCENARIOS
 from stoch2_sim.robots.stoch2.score import WalkScore
 from stoch2_sim.robots.stoch2.simulation import SIMULATORS
 from stoch2_sim.robots.stoch2.training import MODEL_TRAINING, POLICY_TRAINING, TRAINING

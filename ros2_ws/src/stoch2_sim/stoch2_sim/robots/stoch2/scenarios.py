@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from demo_control.configuration import Scalar
-from demo_control.scenarios import SUCCESS, Figures, ScenarioFactory, Trial
+from demo_control.scenarios import SUCCESS, Figures, Trial
 from stoch2_sim.robots.stoch2.episode import CommandChange, Episode, Push
 from stoch2_sim.robots.stoch2.gait import ACTION_NAMES
 from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S
@@ -25,7 +25,6 @@ from stoch2_sim.robots.stoch2.scenario_settings import (
     SlopeSettings,
     TrackSettings,
     WalkSettings,
-    with_ideal_sensing,
 )
 from stoch2_sim.robots.stoch2.walk_metrics import (
     COST_WINDOW_TICKS,
@@ -305,20 +304,3 @@ class RobustScenario(WalkingScenario[RobustSettings]):
 def _steps(first: float, last: float, step: float) -> list[float]:
     """first, first + step, … up to last."""
     return [first + index * step for index in range(math.floor((last - first) / step + 1e-9) + 1)]
-
-
-def _factory(
-    kind: type[WalkScenario | TrackScenario | PushScenario | SlopeScenario | RobustScenario],
-) -> ScenarioFactory:
-    """A scenario by its class, with settings in which ideal sensing is entirely so."""
-    return lambda values, steps: kind(with_ideal_sensing(values), steps)
-
-
-SCENARIOS: Mapping[str, ScenarioFactory] = {
-    "walk": _factory(WalkScenario),
-    "track": _factory(TrackScenario),
-    "push": _factory(PushScenario),
-    "slope": _factory(SlopeScenario),
-    "robust": _factory(RobustScenario),
-}
-"""By name; the first is the default."""
