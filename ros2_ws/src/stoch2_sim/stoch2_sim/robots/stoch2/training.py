@@ -210,7 +210,7 @@ MODEL_TRAINING = ModelTraining(
 TRAINING: dict[str, Scalar] = {
     "search.variant": "V1-t",
     "search.use_bias": False,
-    "search.iterations": 90,
+    "search.iterations": 120,
     "search.num_directions": 24,
     "search.num_top_directions": 12,
     "search.step_size": 0.05,
