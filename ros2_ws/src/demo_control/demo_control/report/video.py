@@ -22,6 +22,7 @@ Frame = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 INK: Colour = (33, 41, 54)
 PAPER: Colour = (247, 249, 251)
+MUTED: Colour = (96, 106, 118)
 _EVEN = 2  # H.264 with 4:2:0 chroma needs even sides
 
 
@@ -137,4 +138,29 @@ def caption(frame: Frame, title: str, note: str, chip: str, chip_colour: Colour)
     box = (left, int(bar * 0.16), right, int(bar * 0.84))
     draw.rounded_rectangle(box, radius=bar // 3, fill=chip_colour)
     draw.text(((left + right) // 2, middle), chip, (255, 255, 255), chip_font, anchor="mm")
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def footer(frame: Frame, entries: Sequence[tuple[str, str, str]]) -> Frame:
+    """A frame with a bar across its bottom, in which figures stand side by side.
+
+    Args:
+        frame: The picture; it is not changed.
+        entries: Name, value (set in bold) and a remark of each figure.
+
+    Returns:
+        Shape=(height + bar, width, 3), where the bar is about a twelfth of the height.
+    """
+    height, width = frame.shape[:2]
+    bar = max(20, height // 12)
+    picture = Image.new("RGB", (width, height + bar), PAPER)
+    picture.paste(Image.fromarray(frame), (0, 0))
+    draw = ImageDraw.Draw(picture)
+    size, middle = int(bar * 0.42), height + bar // 2
+    for number, texts in enumerate(entries):
+        left = bar // 3 + number * width / len(entries)
+        for text, colour, bold in zip(texts, (MUTED, INK, MUTED), (False, True, False), strict=True):
+            font = _font(size, bold=bold)
+            draw.text((left, middle), text, colour, font, anchor="lm")
+            left += draw.textlength(text, font) + size * 0.6
     return np.asarray(picture, dtype=np.uint8)

@@ -51,13 +51,48 @@ def robot_mjcf(parameters: RobotParameters) -> str:
     root = Element("mujoco", model="stoch2")
     _settings(root)
     world = SubElement(root, "worldbody")
-    _ground(root, world, make_terrain(parameters))
-    SubElement(world, "light", pos="0 0 4", dir="0.25 0.15 -1", directional="true", castshadow="true")
-    _trunk(world, parameters)
+    terrain = make_terrain(parameters)
+    _ground(root, world, terrain)
+    trunk = _trunk(world, parameters)
+    # Straight down on the ground: at its edges, a slanting light's shadow map has specks.
+    SubElement(trunk, "light", mode="trackcom", pos="0 0 2", dir=_numbers(-terrain.normal), directional="true")
     _loops(root)
     _actuators(root, parameters)
     _sensors(root)
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def coordinates(position: Array, orientation: Array, joints: Array) -> Array:
+    """MuJoCo's coordinates of robots whose linkages are closed.
+
+    Args:
+        position: Of the trunk's origin, metres. Shape=(..., 3).
+        orientation: Unit quaternions (w, x, y, z). Shape=(..., 4).
+        joints: Radians. Shape=(..., 4, 3).
+
+    Returns:
+        Shape=(..., 27).
+    """
+    shank, coupler = link_directions(joints)
+    abduction, hip, knee = (joints[..., index] for index in range(g.NUM_JOINTS))
+    hinges = {"abduction": abduction, "hip": hip, "knee": knee}
+    hinges["elbow"] = shank - _SHANK_ZERO_RAD - hip
+    hinges["coupler"] = coupler - _COUPLER_ZERO_RAD - knee
+    angles = np.stack([hinges[name] for name in HINGES], axis=-1)
+    return np.concatenate([position, orientation, angles.reshape(*angles.shape[:-2], -1)], axis=-1)
+
+
+def joints_of(qpos: Array) -> Array:
+    """The motors' angles among MuJoCo's coordinates.
+
+    Args:
+        qpos: Shape=(..., 27).
+
+    Returns:
+        Radians. Shape=(..., 4, 3).
+    """
+    hinges = qpos[..., 7:].reshape(*qpos.shape[:-1], g.NUM_LEGS, len(HINGES))
+    return np.asarray(hinges[..., [HINGES.index(name) for name in g.JOINTS]])
 
 
 def _numbers(values: Sequence[float] | Array | float) -> str:
@@ -77,7 +112,11 @@ def _settings(root: Element) -> None:
     option.attrib.update(integrator="implicitfast", cone="elliptic", impratio="10", jacobian="sparse")
     visual = SubElement(root, "visual")
     SubElement(visual, "global", offwidth="1280", offheight="720")
-    SubElement(visual, "quality", shadowsize="2048")
+    # Pictures are drawn without a graphics card, too: smoothed edges would take half of the time.
+    SubElement(visual, "quality", shadowsize="1024", offsamples="0")
+    SubElement(visual, "map", shadowclip="0.7")
+    # The size of the scene for shadows, whatever the size of the ground.
+    SubElement(root, "statistic", extent="1", center="0 0 0.2")
     SubElement(visual, "headlight", ambient="0.45 0.45 0.45", diffuse="0.35 0.35 0.35", specular="0.1 0.1 0.1")
     assets = SubElement(root, "asset")
     SubElement(
@@ -143,7 +182,7 @@ def _inertial(
     )  # fmt: skip
 
 
-def _trunk(world: Element, parameters: RobotParameters) -> None:
+def _trunk(world: Element, parameters: RobotParameters) -> Element:
     """The trunk with its legs: base, front and back half, payload, and the place of the IMU."""
     trunk = SubElement(world, "body", name="trunk", pos="0 0 0.25")
     SubElement(trunk, "freejoint", name="trunk")
@@ -172,6 +211,7 @@ def _trunk(world: Element, parameters: RobotParameters) -> None:
         _box(load, (0.0, 0.0, 0.0), (edge, edge, edge), "0.36 0.20 0.55 1")
     for index in range(g.NUM_LEGS):
         _leg(trunk, parameters, index)
+    return trunk
 
 
 def _box(body: Element, centre: Sequence[float], edges: Sequence[float], colour: str) -> None:

@@ -12,8 +12,8 @@ import mujoco
 import numpy as np
 
 from stoch2_sim.robots.stoch2 import geometry as g
-from stoch2_sim.robots.stoch2.kinematics import feet_in_body, link_directions
-from stoch2_sim.robots.stoch2.mjcf import HINGES, PHYSICS_STEP_S, robot_mjcf
+from stoch2_sim.robots.stoch2.kinematics import feet_in_body
+from stoch2_sim.robots.stoch2.mjcf import HINGES, PHYSICS_STEP_S, coordinates, robot_mjcf
 from stoch2_sim.robots.stoch2.parameters import RobotParameters
 from stoch2_sim.robots.stoch2.placement import SETTLING_TICKS, neutral_stance, placement
 from stoch2_sim.robots.stoch2.rotations import rotation_matrices
@@ -23,10 +23,7 @@ from stoch2_sim.simulators.protocol import Array, Mask
 
 _STEPS_PER_TICK = round(g.CONTROL_PERIOD_S / PHYSICS_STEP_S)
 _NUM_HINGES = len(HINGES)
-_NUM_QPOS = 7 + g.NUM_LEGS * _NUM_HINGES
-_NUM_QVEL = 6 + g.NUM_LEGS * _NUM_HINGES
 _MOTORS = [HINGES.index(name) for name in g.JOINTS]
-_ELBOW, _COUPLER = HINGES.index("elbow"), HINGES.index("coupler")
 
 
 class MujocoSimulation:
@@ -81,11 +78,10 @@ class MujocoSimulation:
         """
         if joint_positions is None:
             joint_positions = np.tile(neutral_stance(), (self.num_robots, 1, 1))
-        hinges = _hinge_angles(joint_positions).reshape(self.num_robots, -1)
         for index, data in enumerate(self._data):
             mujoco.mj_resetData(self._models[index], data)
             position, orientation = placement(self._terrains[index], float(yaws[index]), joint_positions[index])
-            data.qpos[:] = np.concatenate([position, orientation, hinges[index]])
+            data.qpos[:] = coordinates(position, orientation, joint_positions[index])
         self._velocities[:] = 0.0
         still = np.zeros((self.num_robots, 3))
         for _ in range(SETTLING_TICKS):
@@ -148,14 +144,3 @@ class MujocoSimulation:
 def _motors(hinges: Array) -> Array:
     """The hinges that have a motor. Shape=(num_robots, 4, 3)."""
     return hinges.reshape(-1, g.NUM_LEGS, _NUM_HINGES)[:, :, _MOTORS]
-
-
-def _hinge_angles(joints: Array) -> Array:
-    """All hinges of closed linkages. Shape=(num_robots, 4, 5)."""
-    hinges = np.zeros((*joints.shape[:-1], _NUM_HINGES))
-    hinges[..., _MOTORS] = joints
-    shank, coupler = link_directions(joints)
-    shank_zero, coupler_zero = link_directions(np.zeros(g.NUM_JOINTS))
-    hinges[..., _ELBOW] = shank - shank_zero - joints[..., 1]
-    hinges[..., _COUPLER] = coupler - coupler_zero - joints[..., 2]
-    return hinges

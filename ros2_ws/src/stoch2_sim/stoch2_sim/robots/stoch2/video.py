@@ -1,0 +1,165 @@
+"""A video of recorded walks, side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from demo_control.report.video import Colour, Frame, caption, footer, side_by_side, write_video
+from stoch2_sim.robots.stoch2.attitude import euler_angles, wrapped
+from stoch2_sim.robots.stoch2.parameters import RobotParameters
+from stoch2_sim.robots.stoch2.pictures import BACKENDS, Pictures
+from stoch2_sim.robots.stoch2.rotations import rotation_matrices
+from stoch2_sim.simulators.protocol import Array
+
+GREEN: Colour = (34, 139, 84)
+AMBER: Colour = (201, 128, 22)
+RED: Colour = (191, 43, 38)
+WIDTH, HEIGHT = 640, 400
+
+# A push lasts a frame or less: its arrow stays for a while.
+_PUSH_SHOWN_S = 0.4
+# Speeds are means over a gait cycle, the camera's path is smoother still.
+_SPEED_WINDOW_S = 0.4
+_CAMERA_WINDOW_S = 0.8
+_FALLEN_COSINE = math.cos(math.radians(35.0))
+
+
+@dataclass(frozen=True)
+class WalkRun:
+    """One recorded walk.
+
+    Attributes:
+        label: Who was in control, for the caption.
+        times_s: Since the start, rising. Shape=(num_samples,).
+        qpos: MuJoCo's coordinates; see :func:`stoch2_sim.robots.stoch2.mjcf.coordinates`. Shape=(num_samples, 27).
+        commands: Forward speed, lateral speed and yaw rate that were asked for. Shape=(num_samples, 3).
+        forces: Pushes at the trunk, world axes, newtons. Shape=(num_samples, 3).
+        robot: Robot and ground.
+    """
+
+    label: str
+    times_s: Array
+    qpos: Array
+    commands: Array
+    forces: Array
+    robot: RobotParameters = field(default_factory=RobotParameters)
+
+    def __post_init__(self) -> None:
+        """Check that all have the same length."""
+        lengths = {len(self.times_s), len(self.qpos), len(self.commands), len(self.forces)}
+        if len(lengths) != 1 or 0 in lengths:
+            raise ValueError(f"{self.label}: a run needs samples, and times, coordinates, commands and forces for each")
+
+    def index(self, time_s: float) -> int:
+        """The newest sample at a time, the first one before the start."""
+        return max(0, int(np.searchsorted(self.times_s, time_s + 1e-9, side="right")) - 1)
+
+    def push(self, time_s: float) -> Array:
+        """The greatest push of the last moment, newtons. Shape=(3,)."""
+        recent = self.forces[self.index(time_s - _PUSH_SHOWN_S) : self.index(time_s) + 1]
+        return np.asarray(recent[np.linalg.norm(recent, axis=1).argmax()])
+
+    def camera_point(self, time_s: float) -> Array:
+        """What the camera looks at: a little below the trunk, on a smoothed path. Shape=(3,)."""
+        first, last = self.index(time_s - 0.5 * _CAMERA_WINDOW_S), self.index(time_s + 0.5 * _CAMERA_WINDOW_S)
+        return np.asarray(self.qpos[first : last + 1, :3].mean(axis=0) - [0.0, 0.0, 0.06])
+
+    def speeds(self, time_s: float) -> tuple[float, float]:
+        """Forward speed (m/s) and yaw rate (rad/s), means over a gait cycle around a time."""
+        first, last = self.index(time_s - 0.5 * _SPEED_WINDOW_S), self.index(time_s + 0.5 * _SPEED_WINDOW_S)
+        duration_s = float(self.times_s[last] - self.times_s[first])
+        if duration_s <= 0.0:
+            return 0.0, 0.0
+        yaws = euler_angles(self.qpos[[first, last], 3:7])[:, 2]
+        turn = float(wrapped(yaws[1] - yaws[0]))
+        middle = float(yaws[0]) + 0.5 * turn
+        way = self.qpos[last, :2] - self.qpos[first, :2]
+        return float(way @ [math.cos(middle), math.sin(middle)]) / duration_s, turn / duration_s
+
+    def fallen(self, time_s: float) -> bool:
+        """Whether the trunk had by then tilted so far that the walk was over."""
+        up = rotation_matrices(self.qpos[: self.index(time_s) + 1, 3:7])[:, 2, 2]
+        return bool(up.min() < _FALLEN_COSINE)
+
+
+def render_video(
+    path: Path,
+    runs: Sequence[WalkRun],
+    fps: float = 25.0,
+    progress: Callable[[float], None] | None = None,
+) -> str:
+    """Draw walks side by side into an mp4, headless; a shorter run keeps its last picture.
+
+    Args:
+        path: The file to make (written beside and renamed).
+        runs: At least one.
+        fps: Frames per second of simulated time.
+        progress: Told the finished share, 0 to 1.
+
+    Returns:
+        What drew the pictures: 'mujoco-egl', 'mujoco-osmesa' or 'matplotlib'.
+
+    Raises:
+        ValueError: No runs.
+        VideoError: The encoder failed.
+    """
+    if not runs:
+        raise ValueError(f"{path.name}: a video needs at least one run")
+    painters: list[Pictures] = []
+    try:
+        for run in runs:
+            # What works for the first run works for all: do not try the others again.
+            backends = [painters[0].backend] if painters else BACKENDS
+            painters.append(Pictures(WIDTH, HEIGHT, run.robot, backends))
+        write_video(path, _frames(runs, painters, fps, progress or (lambda _share: None)), fps)
+        return painters[0].backend
+    finally:
+        for painter in painters:
+            painter.close()
+
+
+def _frames(
+    runs: Sequence[WalkRun],
+    painters: Sequence[Pictures],
+    fps: float,
+    progress: Callable[[float], None],
+) -> Iterator[Frame]:
+    """The video's frames, all runs in each."""
+    count = round(max(float(run.times_s[-1]) for run in runs) * fps) + 1
+    _request(runs, painters, 0.0)
+    for frame in range(count):
+        pictures = [painter.receive() for painter in painters]
+        if frame + 1 < count:
+            # Drawn while this frame gets its captions and is encoded.
+            _request(runs, painters, (frame + 1) / fps)
+        yield side_by_side([_captioned(picture, run, frame / fps) for picture, run in zip(pictures, runs, strict=True)])
+        progress((frame + 1) / count)
+
+
+def _request(runs: Sequence[WalkRun], painters: Sequence[Pictures], time_s: float) -> None:
+    """Have all runs drawn as they are at a time."""
+    for painter, run in zip(painters, runs, strict=True):
+        painter.request(*run.qpos[run.index(time_s)], *run.camera_point(time_s), *run.push(time_s))
+
+
+def _captioned(picture: Frame, run: WalkRun, time_s: float) -> Frame:
+    """A run's picture with its captions: who, when, how it goes, and what was asked for."""
+    push_n = float(np.linalg.norm(run.push(time_s)))
+    if run.fallen(time_s):
+        chip, colour = "fell", RED
+    elif push_n > 0.0:
+        chip, colour = f"pushed with {push_n:.0f} N", AMBER
+    else:
+        chip, colour = "walking", GREEN
+    forward, _lateral, turn = run.commands[run.index(time_s)]
+    speed, rate = run.speeds(min(time_s, float(run.times_s[-1])))
+    told = [
+        ("speed", f"{speed:5.2f} m/s", f"asked {forward:5.2f}"),
+        ("yaw rate", f"{rate:+5.2f} rad/s", f"asked {turn:+5.2f}"),
+    ]
+    return footer(caption(picture, run.label, f"{time_s:5.1f} s", chip, colour), told)
