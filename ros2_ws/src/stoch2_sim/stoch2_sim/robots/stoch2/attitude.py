@@ -67,8 +67,8 @@ class AttitudeFilter:
     def reset(self, selected: Mask | None = None) -> None:
         """Forget the past of the selected robots, or of all. Shape=(num_robots,)."""
         rows = slice(None) if selected is None else selected
-        self._samples[rows] = 0.0
-        self._drift[rows] = 0.0
+        for memory in (self._angles, self._rates, self._drift, self._samples):
+            memory[rows] = 0.0
 
     def update(self, orientation: Array, angular_velocity: Array) -> Array:
         """Take in one sample of the IMU, one control period after the sample before.
