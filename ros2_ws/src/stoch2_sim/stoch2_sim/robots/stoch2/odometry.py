@@ -15,6 +15,7 @@ from demo_control.configuration import Settings, setting
 from stoch2_sim.robots.stoch2.attitude import turned, wrapped
 from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S, FOOT_RADIUS_M, GRAVITY_MPS2, NEUTRAL_FOOT_HEIGHT_M
 from stoch2_sim.robots.stoch2.leg_motion import LegMotion
+from stoch2_sim.robots.stoch2.vectors import cross
 from stoch2_sim.simulators.protocol import Array, Mask
 
 # Feet that contradict the accelerometer for long are right in the end.
@@ -141,16 +142,7 @@ def velocities_from_feet(legs: LegMotion, angular_velocity: Array, normal: Array
     """
     up = FOOT_RADIUS_M * normal[:, None]
     # The point of contact stands still; it lies one radius below the foot's centre and moves with the shank.
-    velocities = _cross(angular_velocity[:, None], up - legs.feet)
-    velocities += _cross(legs.shank_rates, up)
+    velocities = cross(angular_velocity[:, None], up - legs.feet)
+    velocities += cross(legs.shank_rates, up)
     velocities -= legs.foot_velocities
     return velocities
-
-
-def _cross(a: Array, b: Array) -> Array:
-    """Cross products over the last axis, without the overhead of NumPy's."""
-    result = np.empty(np.broadcast_shapes(a.shape, b.shape))
-    result[..., 0] = a[..., 1] * b[..., 2] - a[..., 2] * b[..., 1]
-    result[..., 1] = a[..., 2] * b[..., 0] - a[..., 0] * b[..., 2]
-    result[..., 2] = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-    return result

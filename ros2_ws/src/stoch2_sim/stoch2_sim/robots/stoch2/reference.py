@@ -156,6 +156,6 @@ class MovingReference:
         self._yaw = self._yaw + (yaw_error - held)
         errors = turned(position - self._position, -self._yaw)
         within = np.minimum(np.maximum(errors, -self._leash), self._leash)
-        if not np.array_equal(errors, within):
+        if (errors != within).any():
             self._position = self._position + turned(errors - within, self._yaw)
         return held, within

@@ -16,6 +16,7 @@ import numpy as np
 from demo_control.configuration import Settings, setting
 from stoch2_sim.robots.stoch2.attitude import wrapped
 from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S, NUM_LEGS
+from stoch2_sim.robots.stoch2.vectors import cross
 from stoch2_sim.simulators.protocol import Array, Mask
 
 _BACK = np.array([3, 1])
@@ -92,7 +93,7 @@ class SupportPlane:
         first: Mask = np.logical_not(self._seen.all(axis=1))
         self._seen |= pairs
         fresh = pairs.any(axis=1) & self._seen.all(axis=1)
-        normal = _cross(self._vectors[:, 1], self._vectors[:, 0])
+        normal = cross(self._vectors[:, 1], self._vectors[:, 0])
         length = np.sqrt(np.einsum("ni,ni->n", normal, normal))
         fresh &= normal[:, 2] > self._least_upright * length
         if fresh.any():
@@ -129,8 +130,3 @@ def plane_angles(normal: Array) -> Array:
     angles[:, 0] = -np.arcsin(np.minimum(np.maximum(normal[:, 1], -1.0), 1.0))
     angles[:, 1] = np.arctan2(normal[:, 0], normal[:, 2])
     return angles
-
-
-def _cross(a: Array, b: Array) -> Array:
-    """Cross products, without the overhead of NumPy's. Shape=(num_robots, 3)."""
-    return a[:, [1, 2, 0]] * b[:, [2, 0, 1]] - a[:, [2, 0, 1]] * b[:, [1, 2, 0]]
