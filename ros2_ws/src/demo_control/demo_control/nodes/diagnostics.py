@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from demo_control.nodes.quality import DIAGNOSTICS
+from demo_control.nodes.quality import DIAGNOSTICS, WITHOUT_EVENTS
 
 _PERIOD_S = 1.0
 _LEVELS = {
@@ -45,7 +45,9 @@ class Diagnostics:
     def __init__(self, node: Node, health: Callable[[], Health]) -> None:
         self._node = node
         self._health = health
-        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", DIAGNOSTICS)
+        self._publisher = node.create_publisher(
+            DiagnosticArray, "/diagnostics", DIAGNOSTICS, event_callbacks=WITHOUT_EVENTS
+        )
         self._timer = node.create_timer(_PERIOD_S, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def publish(self) -> None:

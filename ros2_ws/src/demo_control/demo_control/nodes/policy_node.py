@@ -17,7 +17,7 @@ from demo_control.nodes.bundle_service import BundleService
 from demo_control.nodes.diagnostics import Health
 from demo_control.nodes.managed_node import ManagedNode
 from demo_control.nodes.messages import answer, unusable, values_of
-from demo_control.nodes.quality import CONTROL_PUBLISHER, CONTROL_SUBSCRIBER
+from demo_control.nodes.quality import CONTROL_PUBLISHER, CONTROL_SUBSCRIBER, WITHOUT_EVENTS
 from demo_control.nodes.running import run
 from demo_control.nodes.task_settings import TaskSettings
 from demo_control.policies import OnnxPolicy
@@ -41,7 +41,9 @@ class PolicyNode(ManagedNode):
         """Load the task and the policy, and create the topics."""
         self._task, bundle = self._settings.value.load()
         self._use(bundle)
-        self._publisher = self.create_publisher(Action, "nominal_action", CONTROL_PUBLISHER)
+        self._publisher = self.create_publisher(
+            Action, "nominal_action", CONTROL_PUBLISHER, event_callbacks=WITHOUT_EVENTS
+        )
         self._subscription = self.create_subscription(
             Observation, "observation", self._on_observation, CONTROL_SUBSCRIBER
         )

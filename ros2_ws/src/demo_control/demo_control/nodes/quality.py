@@ -5,10 +5,11 @@ for every message; the nodes on the control path subscribe best effort with a de
 comes late is worth less than the next observation: nothing is sent again, nothing queues up.
 """
 
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-_PUBLISHER_DEPTH = 50
-"""One second at 50 Hz: as long as a reliable recorder may be held up without losing a message."""
+_PUBLISHER_DEPTH = 200
+"""One second at 200 Hz: as long as a reliable recorder may be held up without losing a message."""
 
 _RECORDING_DEPTH = 5000
 
@@ -40,3 +41,7 @@ DIAGNOSTICS = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.VOLATILE,
 )
+
+WITHOUT_EVENTS = PublisherEventCallbacks(use_default_callbacks=False)
+"""For publishers. By default each watches for subscribers that do not match, which makes every wait for messages longer
+(by half, in a driver of a dozen topics); the subscribers say the same."""

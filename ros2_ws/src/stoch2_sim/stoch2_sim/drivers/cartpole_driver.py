@@ -38,7 +38,7 @@ class CartpoleDriver(DriverNode[SimulatedCartpole]):
         self._score = SwingUpScore()
         robot = SimulatedCartpole(cartpole_task(), settings, plant)
         self.drive(settings, robot, robot_model(plant.parameters()).urdf)
-        self._joints = self.create_publisher(JointState, "joint_states", CONTROL_PUBLISHER)
+        self._joints = self.publisher(JointState, "joint_states", CONTROL_PUBLISHER)
 
     def start(self, now_ns: Callable[[], int]) -> None:
         """Begin to observe, with tick 0."""

@@ -19,6 +19,7 @@ from demo_msgs.msg import Action, Observation
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
@@ -28,7 +29,7 @@ from demo_control.configuration import ConfigurationError
 from demo_control.nodes.diagnostics import Diagnostics, Health
 from demo_control.nodes.messages import nanoseconds, values_of
 from demo_control.nodes.parameters import Parameters
-from demo_control.nodes.quality import CONTROL_PUBLISHER, RECORDING
+from demo_control.nodes.quality import CONTROL_PUBLISHER, RECORDING, WITHOUT_EVENTS
 from demo_control.tasks import Array
 from stoch2_sim.drivers.core import Command, DriverState, Output
 from stoch2_sim.drivers.running import StopRequest, run_in_lockstep, run_paced
@@ -95,15 +96,13 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         self.settings = settings
         self.robot = robot
         self.period_ns = round(robot.period_s * 1e9)
-        self._observation = self.create_publisher(Observation, "observation", CONTROL_PUBLISHER)
-        self._truth = self.create_publisher(Observation, "ground_truth", RECORDING)
-        self._applied = self.create_publisher(Action, "applied_action", CONTROL_PUBLISHER)
-        self._result = self.create_publisher(String, "run_result", LATCHED)
-        self._description = self.create_publisher(String, "robot_description", LATCHED)
+        self._observation = self.publisher(Observation, "observation", CONTROL_PUBLISHER)
+        self._truth = self.publisher(Observation, "ground_truth", RECORDING)
+        self._applied = self.publisher(Action, "applied_action", CONTROL_PUBLISHER)
+        self._result = self.publisher(String, "run_result", LATCHED)
+        self._description = self.publisher(String, "robot_description", LATCHED)
         self._description.publish(String(data=description))
-        self._clock_topic = (
-            self.create_publisher(Clock, "/clock", 10) if self.settings.real_time_factor != 1.0 else None
-        )
+        self._clock_topic = self.publisher(Clock, "/clock", 10) if self.settings.real_time_factor != 1.0 else None
         self._subscription = self.create_subscription(Action, "action", self._on_action, _COMMANDS)
         self._diagnostics = Diagnostics(self, self._health)
 
@@ -129,6 +128,10 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
     def values(self) -> Mapping[str, object]:
         """More to tell in the diagnostics."""
         return {}
+
+    def publisher(self, kind: type, topic: str, quality: QoSProfile | int) -> Publisher:
+        """Create a publisher; there are many, so none watches for events."""
+        return self.create_publisher(kind, topic, quality, event_callbacks=WITHOUT_EVENTS)
 
     def start(self, now_ns: Callable[[], int]) -> None:
         """Begin to observe, with tick 0.

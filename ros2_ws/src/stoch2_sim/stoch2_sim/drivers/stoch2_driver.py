@@ -56,7 +56,7 @@ class Stoch2Driver(DriverNode[SimulatedStoch2]):
         self._change: Change | None = None
         self.drive(setup.driver, SimulatedStoch2(setup), description())
         self._topics = Stoch2Topics(self, self.robot, setup.sensing)
-        self._state_topic = self.create_publisher(WalkingState, "walking_state", LATCHED)
+        self._state_topic = self.publisher(WalkingState, "walking_state", LATCHED)
         self._inputs = (
             self.create_subscription(Twist, "cmd_vel", self._on_velocity, _NEWEST),
             self.create_subscription(Vector3, "push", self._on_push, 10),

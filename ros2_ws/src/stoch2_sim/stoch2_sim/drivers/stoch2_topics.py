@@ -15,11 +15,11 @@ from builtin_interfaces.msg import Time
 from demo_msgs.msg import FootContacts
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
-from rclpy.node import Node
 from sensor_msgs.msg import Imu, JointState
 
 from demo_control.nodes.quality import CONTROL_PUBLISHER, RECORDING
 from demo_control.tasks import Array
+from stoch2_sim.drivers.driver_node import DriverNode
 from stoch2_sim.drivers.simulated_stoch2 import SimulatedStoch2
 from stoch2_sim.robots.stoch2.attitude import heading_rotation, quaternions
 from stoch2_sim.robots.stoch2.episode import SensingParameters
@@ -54,7 +54,7 @@ class Stoch2Topics:
         sensing: Its sensors' noise.
     """
 
-    def __init__(self, node: Node, robot: SimulatedStoch2, sensing: SensingParameters) -> None:
+    def __init__(self, node: DriverNode[SimulatedStoch2], robot: SimulatedStoch2, sensing: SensingParameters) -> None:
         self._robot = robot
         self._joints = JointState(name=list(MOVABLE_JOINT_NAMES))
         self._imu = _imu_message(sensing)
@@ -69,7 +69,7 @@ class Stoch2Topics:
             ("ground_truth_odom", self._truth, self._fill_truth, RECORDING),
         )
         self._topics = [
-            _Topic(node.create_publisher(type(message), name, quality), message, fill)
+            _Topic(node.publisher(type(message), name, quality), message, fill)
             for name, message, fill, quality in messages
         ]
         transform = _transform_topic(node, self._odometry, self._fill_odometry)
@@ -129,7 +129,9 @@ class Stoch2Topics:
         _set_vector(message.twist.twist.angular, truth.angular_velocity[0])
 
 
-def _transform_topic(node: Node, odometry: Odometry, fill_odometry: Callable[[Time], None]) -> _Topic | None:
+def _transform_topic(
+    node: DriverNode[SimulatedStoch2], odometry: Odometry, fill_odometry: Callable[[Time], None]
+) -> _Topic | None:
     """Odometry as the transform from odom to base_link; None where tf2 is not installed (it is not on PyPI)."""
     try:
         from tf2_msgs.msg import TFMessage  # noqa: PLC0415
@@ -145,7 +147,7 @@ def _transform_topic(node: Node, odometry: Odometry, fill_odometry: Callable[[Ti
         moved.x, moved.y, moved.z = position.x, position.y, position.z
         transform.transform.rotation = odometry.pose.pose.orientation
 
-    return _Topic(node.create_publisher(TFMessage, "/tf", 100), TFMessage(transforms=[transform]), fill)
+    return _Topic(node.publisher(TFMessage, "/tf", 100), TFMessage(transforms=[transform]), fill)
 
 
 def _imu_message(sensing: SensingParameters) -> Imu:
