@@ -56,11 +56,14 @@ class ModelTraining:
         plants: Maps (simulator, one generator per plant, control periods per episode) to plants as various as those
             the model shall know.
         unseen_plants: The same, of terrains and settings that occur in no training data.
+        guide: Maps observations, Shape=(num_plants, observation_dim), to corrections that would roughly do what is
+            asked for, Shape=(num_plants, correction_dim): random ones alone would lead away from where the robot works.
         bias: Largest bias of each entry of the correction while exploring. Shape=(correction_dim,).
         noise: Deviation of each entry's noise while exploring. Shape=(correction_dim,).
     """
 
     plants: Callable[[str, Sequence[np.random.Generator], int], DataPlants]
     unseen_plants: Callable[[str, Sequence[np.random.Generator], int], DataPlants]
+    guide: Callable[[Array], Array]
     bias: Array
     noise: Array

@@ -1,4 +1,4 @@
-"""Data for the model of a policy with corrections: the policy walks on, random corrections are added to it.
+"""Data for the model of a policy with corrections: the policy goes on, random corrections are added to it.
 
 A decision is made from the observation at tick k, takes effect at k + ``planning_ticks`` and is held for
 ``decision_ticks``, exactly as on the robot; see :class:`demo_control.tasks.Planning`.
@@ -20,7 +20,7 @@ from demo_control.learning.episodes import Episode
 from demo_control.learning.seeding import Purpose, streams
 from demo_control.policies import OnnxPolicy
 from demo_control.tasks import Array, Planning, Task
-from demo_control.training_spec import DataPlants
+from demo_control.training_spec import DataPlants, ModelTraining
 
 Mask = npt.NDArray[np.bool_]
 
@@ -42,43 +42,52 @@ class ExplorationSettings(Settings):
 
 
 class RandomCorrections:
-    """Corrections with a bias that changes now and then and noise at every decision, both of random strength.
+    """Corrections with a bias that changes now and then and noise at every decision, more or less guided.
 
     Args:
-        planning: Gives limits and times.
-        bias: Largest bias. Shape=(correction_dim,).
-        noise: Deviation of the noise. Shape=(correction_dim,).
-        bias_decisions: Decisions for which a bias stays.
+        planning: Gives the limits.
+        spec: Gives guide, biases and noise.
+        settings: Factors on these.
         generators: One per plant.
     """
 
     def __init__(
         self,
         planning: Planning,
-        bias: Array,
-        noise: Array,
-        bias_decisions: int,
+        spec: ModelTraining,
+        settings: ExplorationSettings,
         generators: Sequence[np.random.Generator],
     ) -> None:
-        self._bias_range, self._noise, self._bias_decisions = bias, noise, bias_decisions
+        self._bias_range, self._noise = settings.bias * spec.bias, settings.noise * spec.noise
+        self._bias_decisions, self._guide = settings.bias_decisions, spec.guide
         self._generators = generators
         self._minimum = np.array([quantity.minimum for quantity in planning.correction])
         self._maximum = np.array([quantity.maximum for quantity in planning.correction])
-        self._biases = np.zeros((len(generators), bias.size))
+        self._biases = np.zeros((len(generators), len(planning.correction)))
         self._levels = np.zeros(len(generators))
+        self._guidance = np.zeros(len(generators))
         self._counts = np.zeros(len(generators), dtype=int)
 
-    def draw(self, plant: int) -> Array:
-        """The next decision for one plant. Shape=(correction_dim,)."""
+    def draw(self, plant: int, observation: Array) -> Array:
+        """The next decision for one plant.
+
+        Args:
+            plant: Its number.
+            observation: What it observes. Shape=(observation_dim,).
+
+        Returns:
+            Shape=(correction_dim,).
+        """
         generator = self._generators[plant]
         if self._counts[plant] % self._bias_decisions == 0:
             # Strengths are drawn too: most of the time gentle, now and then up to the limits.
             self._biases[plant] = self._bias_range * generator.uniform(-1.0, 1.0, self._bias_range.size)
             self._biases[plant] *= generator.uniform()
-            self._levels[plant] = generator.uniform()
+            self._levels[plant], self._guidance[plant] = generator.uniform(size=2)
         self._counts[plant] += 1
         noise = self._levels[plant] * self._noise * generator.standard_normal(self._noise.size)
-        return np.asarray(np.clip(self._biases[plant] + noise, self._minimum, self._maximum))
+        guided = self._guidance[plant] * self._guide(observation[np.newaxis])[0]
+        return np.asarray(np.clip(guided + self._biases[plant] + noise, self._minimum, self._maximum))
 
 
 def explore(
@@ -120,9 +129,7 @@ def explore(
     try:
         chosen = generators(Purpose.EXPLORATION)
         offsets = np.array([generator.integers(planning.decision_ticks) for generator in chosen])
-        corrections = RandomCorrections(
-            planning, settings.bias * spec.bias, settings.noise * spec.noise, settings.bias_decisions, chosen
-        )
+        corrections = RandomCorrections(planning, spec, settings, chosen)
         starts = generators(Purpose.COLLECTION_STARTS)
         return run_corrected(task, data, OnnxPolicy(policy), corrections, offsets, starts, num_ticks)
     finally:
@@ -166,7 +173,7 @@ def run_corrected(
         nominal = policy.act(observation)
         since = tick - offsets
         for plant in np.flatnonzero((since % every == 0) & (since >= 0) & ~failed):
-            decided[plant] = corrections.draw(int(plant))
+            decided[plant] = corrections.draw(int(plant), observation[plant])
             decisions[plant].append((tick, in_force[plant].copy(), decided[plant].copy()))
         effective = ((since - planning.planning_ticks) % every == 0) & (since >= planning.planning_ticks)
         in_force = np.where(effective[:, None], decided, in_force)
@@ -180,21 +187,34 @@ def run_corrected(
     stacked, fallen = np.stack(observations), np.stack(failures)
     names = [quantity.name for quantity in task.observation]
     seen = stacked[..., [names.index(name) for name in planning.observation]]
+    foreign = ~_within_ranges(task, stacked)
     return [
-        _stretches(seen[:, plant], fallen[:, plant], data.disturbed[:, plant], decisions[plant])
+        _stretches(seen[:, plant], fallen[:, plant], data.disturbed[:, plant], foreign[:, plant], decisions[plant])
         for plant in range(count)
     ]
 
 
+def _within_ranges(task: Task, observations: Array) -> Mask:
+    """Where all that the model looks at is within the range the robot works in. Shape=observations.shape[:-1]."""
+    seen = [i for i, quantity in enumerate(task.observation) if quantity.name in task.planning_problem.model_inputs]
+    low = np.array([task.observation[i].minimum for i in seen])
+    high = np.array([task.observation[i].maximum for i in seen])
+    within = (observations[..., seen] >= low) & (observations[..., seen] <= high)
+    return np.asarray(within.all(axis=-1))
+
+
 def _stretches(
-    seen: Array, failed: Mask, disturbed: Mask, decisions: Sequence[tuple[int, Array, Array]]
+    seen: Array, failed: Mask, disturbed: Mask, foreign: Mask, decisions: Sequence[tuple[int, Array, Array]]
 ) -> list[Episode]:
-    """Cut one plant's decisions where it was disturbed or failed, into runs of transitions that follow one another."""
+    """Cut one plant's decisions into runs of transitions that follow one another.
+
+    Cut out is what began outside the ranges the robot works in, was disturbed, or ended in a failure.
+    """
     stretches: list[Episode] = []
     rows: list[Array] = []
     actions: list[Array] = []
     for (tick, before, chosen), (tick_next, before_next, _) in pairwise(decisions):
-        if disturbed[tick:tick_next].any() or failed[tick_next]:
+        if foreign[tick] or disturbed[tick:tick_next].any() or failed[tick_next]:
             if actions:
                 stretches.append(Episode(np.array(rows), np.array(actions)))
             rows, actions = [], []

@@ -13,12 +13,12 @@ from demo_control.training_spec import DataPlants, ModelTraining, PolicyTraining
 from stoch2_sim.robots.stoch2.control import ControlSettings
 from stoch2_sim.robots.stoch2.episode import CommandChange, Episode, Push, SensingParameters
 from stoch2_sim.robots.stoch2.initial_policy import initial_weights
-from stoch2_sim.robots.stoch2.observation import OBSERVATION, POLICY_DIM
+from stoch2_sim.robots.stoch2.observation import INDEX, OBSERVATION, POLICY_DIM
 from stoch2_sim.robots.stoch2.parameters import RobotParameters
 from stoch2_sim.robots.stoch2.planning import CORRECTION
 from stoch2_sim.robots.stoch2.plants import Stoch2Plants
 from stoch2_sim.robots.stoch2.reference import WITHOUT_LEASH
-from stoch2_sim.simulators.protocol import Mask
+from stoch2_sim.simulators.protocol import Array, Mask
 
 CURRICULUM_SWITCH = 20
 """Iteration from which on the search meets the steepest slopes."""
@@ -195,6 +195,32 @@ def _unseen_robot(generator: np.random.Generator) -> RobotParameters:
     )
 
 
+_POLICY_SPEED_M_S = 0.28
+
+
+def guiding_corrections(observations: Array) -> Array:
+    """Corrections that roughly follow the commands; see :attr:`demo_control.training_spec.ModelTraining.guide`.
+
+    A longer step goes faster; shorter steps on the left, and steps that cross, turn left.
+
+    Args:
+        observations: Shape=(num_robots, 25).
+
+    Returns:
+        Shape=(num_robots, 6).
+    """
+    x = {name: observations[:, index] for name, index in INDEX.items()}
+    turn = 0.6 * x["yaw_rate_command"] - np.clip(x["yaw_error"], -0.5, 0.5)
+    guided = {
+        "step_length_common": 2.5 * (x["forward_command"] - _POLICY_SPEED_M_S),
+        "step_length_left_right": -0.6 * turn,
+        "steer_diagonal": 0.35 * turn,
+        "steer_left_right": -1.5 * x["lateral_command"],
+    }
+    zero = np.zeros(len(observations))
+    return np.stack([guided.get(quantity.name, zero) for quantity in CORRECTION], axis=1)
+
+
 _BIAS = {"step_length_common": 1.0, "step_length_left_right": 0.6, "steer_left_right": 0.3, "steer_diagonal": 0.6,
          "x_shift_common": 0.5, "z_shift_common": 0.5}  # fmt: skip
 _NOISE = {"step_length_common": 0.5, "step_length_left_right": 0.3, "steer_left_right": 0.15, "steer_diagonal": 0.15,
@@ -203,6 +229,7 @@ _NOISE = {"step_length_common": 0.5, "step_length_left_right": 0.3, "steer_left_
 MODEL_TRAINING = ModelTraining(
     plants=data_plants,
     unseen_plants=unseen_plants,
+    guide=guiding_corrections,
     bias=np.array([_BIAS[quantity.name] for quantity in CORRECTION]),
     noise=np.array([_NOISE[quantity.name] for quantity in CORRECTION]),
 )
