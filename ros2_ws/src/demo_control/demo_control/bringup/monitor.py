@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 import rclpy
 from demo_msgs.msg import Action, Observation, PlannerStatus
@@ -21,9 +20,10 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
 from demo_control.bringup.description import BringUp
+from demo_control.bringup.recorder import Recorder
 from demo_control.bringup.recording import Recording, make_recording
 from demo_control.nodes.messages import seconds_between
-from demo_control.nodes.quality import DIAGNOSTICS, RECORDING
+from demo_control.nodes.quality import DIAGNOSTICS
 
 CONFIGURE = Transition.TRANSITION_CONFIGURE
 ACTIVATE = Transition.TRANSITION_ACTIVATE
@@ -55,16 +55,11 @@ class Monitor:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._names = [self._node.get_name(), *(node.name for node in bringup.nodes)]
-        self._messages: dict[str, list[Any]] = {topic: [] for topic in {**_TOPICS, **_PICTURE_TOPICS}}
         self._figures: dict[str, object] = {}
         without = () if bringup.arguments.use_layer else _LAYER_TOPICS
-        self._subscriptions = {
-            topic: self._node.create_subscription(kind, topic, self._messages[topic].append, RECORDING)
-            for topic, kind in _TOPICS.items()
-            if topic not in without
-        }
-        for topic, kind in _PICTURE_TOPICS.items():
-            self._node.create_subscription(kind, topic, self._messages[topic].append, RECORDING)
+        self._needed = [topic for topic in _TOPICS if topic not in without]
+        kinds = {**{topic: _TOPICS[topic] for topic in self._needed}, **_PICTURE_TOPICS}
+        self._recorder = Recorder(self._context, kinds)
         self._node.create_subscription(String, "run_result", self._on_result, _LATCHED)
         self.health: dict[str, str] = {}
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
@@ -75,8 +70,9 @@ class Monitor:
         }
 
     def spin(self, timeout_s: float) -> None:
-        """Handle what has come; wait for at most ``timeout_s`` if nothing has."""
+        """Handle what has come; wait for at most ``timeout_s`` for news of the nodes."""
         self._executor.spin_once(timeout_sec=timeout_s)
+        self._recorder.take()
 
     def ready(self, name: str) -> bool:
         """Whether a node offers its lifecycle services."""
@@ -88,8 +84,8 @@ class Monitor:
 
     def unmatched(self) -> list[str]:
         """Topics of the bring-up that no publisher of is heard yet, or that nobody but us listens to."""
-        missing = [topic for topic, sub in self._subscriptions.items() if not sub.get_publisher_count()]
-        listened = ("observation", "action", *(["nominal_action"] if "nominal_action" in self._subscriptions else []))
+        missing = [topic for topic in self._needed if not self._recorder.publishers(topic)]
+        listened = ("observation", "action", *(["nominal_action"] if "nominal_action" in self._needed else []))
         missing += [topic for topic in listened if not self._listeners(topic)]
         return sorted(set(missing))
 
@@ -100,24 +96,27 @@ class Monitor:
 
     def elapsed_s(self) -> float:
         """Time of the run so far, by the stamps of the true states."""
-        truth = self._messages["ground_truth"]
-        return seconds_between(truth[0].header.stamp, truth[-1].header.stamp) if truth else 0.0
+        if not self._recorder.count("ground_truth"):
+            return 0.0
+        first, last = (self._recorder.message("ground_truth", index) for index in (0, -1))
+        return seconds_between(first.header.stamp, last.header.stamp)
 
     def num_commands(self) -> int:
         """Commands heard so far."""
-        return len(self._messages["action"])
+        return self._recorder.count("action")
 
     def recording(self) -> Recording:
         """Everything heard."""
-        heard = self._messages
+        self._recorder.take()
+        heard = self._recorder.messages
         return make_recording(
-            heard["ground_truth"],
-            heard["nominal_action"] or heard["action"],
-            heard["action"],
-            heard["applied_action"],
-            heard["planner_status"],
-            heard["joint_states"],
-            heard["ground_truth_odom"],
+            heard("ground_truth"),
+            heard("nominal_action") or heard("action"),
+            heard("action"),
+            heard("applied_action"),
+            heard("planner_status"),
+            heard("joint_states"),
+            heard("ground_truth_odom"),
         )
 
     def figures(self) -> Mapping[str, object]:
@@ -127,12 +126,13 @@ class Monitor:
     def close(self) -> None:
         """Leave the ROS graph."""
         self._executor.shutdown()
+        self._recorder.close()
         self._node.destroy_node()
         self._context.try_shutdown()
 
     def _listeners(self, topic: str) -> int:
         """Subscriptions of others."""
-        own = 1 if topic in self._subscriptions else 0
+        own = 1 if topic in self._needed else 0
         return int(self._node.count_subscribers(topic)) - own
 
     def _on_result(self, message: String) -> None:
