@@ -271,6 +271,26 @@ def test_robots_walk_down_stairs_and_over_rough_ground() -> None:
     assert way[-1, 0, 2] < 0.18
 
 
+def test_robots_climb_stairs() -> None:
+    simulation = standing([RobotParameters(terrain="stairs", friction=0.8)])
+    action = gait_action(0.5, -0.6)
+    action[8:12] = -1.0
+    way = walk(simulation, action, 1000)
+    assert way[-1, 0, 0] > 0.8
+    assert way[-1, 0, 2] > way[0, 0, 2] + 0.09
+    assert up(simulation)[0] > 0.9
+
+
+def test_robots_are_put_down_lying_with_folded_legs() -> None:
+    simulation = make_simulation("mujoco", [NOMINAL])
+    folded = np.tile(inverse(np.array([-0.02, -0.09, 0.0])), (1, 4, 1))
+    simulation.reset(np.zeros(1), folded)
+    height, speed = simulation.truth().position[0, 2], simulation.truth().linear_velocity[0]
+    assert 0.05 < height < 0.13
+    assert np.abs(speed).max() < 0.02
+    assert up(simulation)[0] > 0.999
+
+
 def test_wrong_arguments_are_told() -> None:
     with pytest.raises(ConfigurationError, match="simulator 'gazebo': must be one of mujoco, pybullet"):
         make_simulation("gazebo", [NOMINAL])

@@ -97,7 +97,9 @@ COUPLER_INERTIA_KGM2 = (2.5e-4, 2.5e-4, 4e-6)
 # --- Shapes, full edges or diameters, m.
 BASE_BOX_M = (0.10, 0.10, 0.02)
 TRUNK_BOX_M = (0.12, 0.20, 0.08)
-ABDUCTION_BOX_M = (0.074, 0.072, 0.090)
+ABDUCTION_BOX_M = (0.074, 0.042, 0.066)
+ABDUCTION_BOX_INWARD_M = 0.034  # of its middle, from the abduction axis
+ABDUCTION_BOX_DROP_M = 0.031
 THIGH_WIDTH_M = 0.022
 SHANK_WIDTH_M = 0.020
 CRANK_WIDTH_M = 0.022

@@ -248,8 +248,8 @@ def _leg(trunk: Element, parameters: RobotParameters, index: int) -> None:
     _hinge(block, leg, "abduction", (outward, 0.0, 0.0))
     centre = (0.0, -outward * g.ABDUCTION_CENTRE_INWARD_M, -g.ABDUCTION_CENTRE_DROP_M)
     _inertial(block, parameters, g.ABDUCTION_MASS_KG, centre, g.ABDUCTION_INERTIA_KGM2)
-    half_sizes = 0.5 * np.array([g.ABDUCTION_BOX_M[0], 0.042, 0.066])
-    place = (0.0, -outward * 0.034, -0.031)
+    half_sizes = 0.5 * np.array(g.ABDUCTION_BOX_M)
+    place = (0.0, -outward * g.ABDUCTION_BOX_INWARD_M, -g.ABDUCTION_BOX_DROP_M)
     SubElement(
         block, "geom", _COLLIDES, type="box", pos=_numbers(place), size=_numbers(half_sizes), rgba=_MOTOR, mass="0"
     )

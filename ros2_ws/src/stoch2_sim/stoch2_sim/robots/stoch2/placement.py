@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from stoch2_sim.robots.stoch2.geometry import (
+    ABDUCTION_BOX_DROP_M,
     ABDUCTION_BOX_M,
     ABDUCTION_Z_M,
     FOOT_RADIUS_M,
@@ -22,7 +23,7 @@ SETTLING_TICKS = 20
 # Between the lowest feet and the ground when the robot is put down.
 CLEARANCE_M = 0.001
 # The lowest part of the trunk is the abduction blocks' underside.
-TRUNK_UNDERSIDE_M = ABDUCTION_Z_M - ABDUCTION_BOX_M[2]
+TRUNK_UNDERSIDE_M = ABDUCTION_Z_M - ABDUCTION_BOX_DROP_M - 0.5 * ABDUCTION_BOX_M[2]
 
 
 def neutral_stance() -> Array:
