@@ -13,6 +13,9 @@ from stoch2_sim.robots.stoch2.terrain import make_terrain
 from stoch2_sim.robots.stoch2.walk_metrics import Walk
 from stoch2_sim.simulators.protocol import Array, Mask
 
+FALLING_TICKS = 300
+"""For so long a fall is watched."""
+
 
 class RecordedPlants(Stoch2Plants):
     """Stoch2s whose true states are kept; implements :class:`demo_control.scenarios.RecordingPlants`.
@@ -20,26 +23,39 @@ class RecordedPlants(Stoch2Plants):
     Args:
         simulator: 'mujoco' or 'pybullet'.
         episodes: One for each robot.
-        configurations: Whether to keep what pictures are drawn from, too.
+        configurations: Whether to keep what pictures are drawn from, too. A robot that has failed is then seen to fall
+            to the ground.
     """
 
     def __init__(self, simulator: str, episodes: Sequence[Episode], *, configurations: bool = False) -> None:
         super().__init__(simulator, episodes)
         self._configurations = configurations
         self._kept: list[dict[str, Array]] = []
+        self._failed_ticks = np.zeros(self.num_plants, dtype=int)
 
     def reset(self, generators: Sequence[np.random.Generator]) -> Array:
         """See :class:`Stoch2Plants`."""
         observations = super().reset(generators)
         self._kept = []
+        self._failed_ticks[:] = 0
         self._keep()
         return observations
 
     def step(self, actions: Array) -> tuple[Array, Mask]:
         """See :class:`Stoch2Plants`."""
         result = super().step(actions)
+        if self._configurations:
+            self._fall_on()
         self._keep()
         return result
+
+    def _fall_on(self) -> None:
+        """Let the robots that have failed lately move on, their motors without force but damped."""
+        self._failed_ticks += self.failed
+        falling = self.failed & (self._failed_ticks <= FALLING_TICKS)
+        if falling.any():
+            joint_positions = self.simulation.sensors().joint_positions
+            self.simulation.advance(joint_positions, np.zeros((self.num_plants, 3)), falling)
 
     def _keep(self) -> None:
         truth = self.truth

@@ -90,13 +90,18 @@ class ShowWalk(WalkingScenario[ShowSettings]):
         self, runs: Sequence[ShownRun], folder: Path, *, video: bool, progress: Callable[[str, float], None]
     ) -> Mapping[str, Path]:
         """See :class:`demo_control.scenarios.ShowScenario`."""
-        # Only here: they need graphics libraries that a robot does not have.
+        # Only here: it needs graphics libraries that a robot does not have.
+        from stoch2_sim.robots.stoch2.walk_drawing import write_walk_video  # noqa: PLC0415
         from stoch2_sim.robots.stoch2.walk_plot import write_walk_plot  # noqa: PLC0415
 
         files = {"plot": folder / "walk.png"}
         progress("plot", 0.0)
         write_walk_plot(files["plot"], runs, self.pushes, self._title())
         progress("plot", 1.0)
+        if video:
+            files["video"] = folder / "walk.mp4"
+            robot = self.settings.robot
+            write_walk_video(files["video"], runs, self.pushes, robot, lambda share: progress("video", share))
         return files
 
     def _title(self) -> str:

@@ -40,6 +40,7 @@ class WalkRun:
         commands: Forward speed, lateral speed and yaw rate that were asked for. Shape=(num_samples, 3).
         forces: Pushes at the trunk, world axes, newtons. Shape=(num_samples, 3).
         robot: Robot and ground.
+        fall_s: When the robot fell, where that is known better than the trunk's tilt tells it.
     """
 
     label: str
@@ -48,6 +49,7 @@ class WalkRun:
     commands: Array
     forces: Array
     robot: RobotParameters = field(default_factory=RobotParameters)
+    fall_s: float = math.inf
 
     def __post_init__(self) -> None:
         """Check that all have the same length."""
@@ -83,6 +85,8 @@ class WalkRun:
 
     def fallen(self, time_s: float) -> bool:
         """Whether the trunk had by then tilted so far that the walk was over."""
+        if time_s >= self.fall_s:
+            return True
         up = rotation_matrices(self.qpos[: self.index(time_s) + 1, 3:7])[:, 2, 2]
         return bool(up.min() < _FALLEN_COSINE)
 
