@@ -3,7 +3,7 @@
 # from (https://download.pytorch.org/whl/cpu is small and has no CUDA).
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train-setup cartpole test clean
+.PHONY: help setup train-setup walk cartpole test clean
 
 # The ROS 2 in .venv must not meet another one that was sourced in this shell.
 ifneq ($(AMENT_PREFIX_PATH)$(_ROS_WHEELS_BOOTSTRAP_COMPLETE),)
@@ -20,6 +20,7 @@ START = @command -v python3 >/dev/null || [ -n "$(PYTHON)" ] || \
 
 help:
 	@echo "make setup        the environment in .venv: ROS 2 from PyPI, the packages, the messages"
+	@echo "make walk         set-up, then Stoch2: policy alone and with the DeMo Layer, then live over ROS 2"
 	@echo "make cartpole     set-up, then the cart-pole: policy alone and with the DeMo Layer"
 	@echo "make test         set-up with test tools and PyTorch, then every test"
 	@echo "make train-setup  set-up with PyTorch, for 'democtl train'"
@@ -30,6 +31,9 @@ setup:
 
 train-setup:
 	$(START) --with train
+
+walk: setup
+	@.venv/bin/democtl demo stoch2 --out out/walk --json out/walk/result.json
 
 cartpole: setup
 	@.venv/bin/democtl demo cartpole
