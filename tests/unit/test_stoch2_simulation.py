@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import mujoco
 import numpy as np
@@ -269,6 +270,16 @@ def test_robots_walk_down_stairs_and_over_rough_ground() -> None:
     assert (way[-1, :, 0] > 0.7).all()
     assert (up(simulation) > 0.9).all()
     assert way[-1, 0, 2] < 0.18
+
+
+def test_a_state_that_is_not_finite_stays_so_until_the_reset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes its warnings there
+    simulation = standing([NOMINAL] * 2)
+    walk(simulation, gait_action(), 20, np.array([[0.0, 1e12, 0.0], [0.0, 0.0, 0.0]]))
+    assert not np.isfinite(simulation.truth().position[0]).any()
+    assert up(simulation)[1] > 0.99
+    simulation.reset(np.zeros(2))
+    assert np.isfinite(simulation.truth().position).all()
 
 
 def test_robots_climb_stairs() -> None:

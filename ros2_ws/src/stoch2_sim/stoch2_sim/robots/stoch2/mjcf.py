@@ -110,6 +110,8 @@ def _settings(root: Element) -> None:
     SubElement(root, "compiler", angle="radian", autolimits="true", fusestatic="true")
     option = SubElement(root, "option", timestep=_numbers(PHYSICS_STEP_S), gravity=_numbers((0, 0, -g.GRAVITY_MPS2)))
     option.attrib.update(integrator="implicitfast", cone="elliptic", impratio="10", jacobian="sparse")
+    # A state that is no longer finite is to be seen, not replaced by MuJoCo with the initial one.
+    SubElement(option, "flag", autoreset="disable")
     visual = SubElement(root, "visual")
     SubElement(visual, "global", offwidth="1280", offheight="720")
     # Pictures are drawn without a graphics card, too: smoothed edges would take half of the time.

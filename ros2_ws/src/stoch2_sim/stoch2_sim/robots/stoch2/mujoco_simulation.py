@@ -6,6 +6,7 @@ core: it took as long for 32 robots, and a quarter longer for one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import mujoco
@@ -101,7 +102,9 @@ class MujocoSimulation:
         for index in self._everyone if active is None else np.flatnonzero(active):
             self._controls[index][:] = controls[index]
             self._pushes[index][:] = forces[index]
-            mujoco.mj_step(self._models[index], self._data[index], _STEPS_PER_TICK)
+            # What has become infinite stays so: there is nothing to compute.
+            if math.isfinite(self._qvel[index][0]):
+                mujoco.mj_step(self._models[index], self._data[index], _STEPS_PER_TICK)
         velocities = np.array(self._qvel)[:, :3]
         self._accelerations = (velocities - self._velocities) / g.CONTROL_PERIOD_S
         self._velocities = velocities
