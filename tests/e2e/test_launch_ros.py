@@ -19,7 +19,8 @@ get_package_prefix = pytest.importorskip("ament_index_python.packages").get_pack
 
 pytestmark = [pytest.mark.e2e, pytest.mark.ros]
 
-COMMAND = ["ros2", "launch", "demo_control", "cartpole_swingup.launch.py"]
+LAUNCH = ["ros2", "launch", "demo_control"]
+COMMAND = [*LAUNCH, "cartpole_swingup.launch.py"]
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +32,9 @@ def installed() -> None:
             get_package_prefix(package)
         except LookupError:
             pytest.skip(f"{package} is not built with colcon and sourced")
-    if not default_bundle("cartpole").is_dir():
-        pytest.skip("no bundle of the cart-pole is shipped")
+    for task in ("cartpole", "stoch2"):
+        if not default_bundle(task).is_dir():
+            pytest.skip(f"no bundle of {task} is shipped")
 
 
 Launch = Callable[..., "subprocess.Popen[str]"]
@@ -43,9 +45,9 @@ def launch(request: pytest.FixtureRequest) -> Launch:
     domain = str(random.SystemRandom().randint(1, 101))
     environment = {**os.environ, "ROS_DOMAIN_ID": domain, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
-    def start(*arguments: str) -> subprocess.Popen[str]:
+    def start(*arguments: str, file: str = COMMAND[-1]) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [*COMMAND, *arguments], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [*LAUNCH, file, *arguments], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         request.addfinalizer(process.kill)
         return process
@@ -53,10 +55,15 @@ def launch(request: pytest.FixtureRequest) -> Launch:
     return start
 
 
-def test_the_arguments_are_declared() -> None:
-    shown = subprocess.run([*COMMAND, "--show-args"], capture_output=True, text=True, check=True).stdout
+@pytest.mark.parametrize(
+    ("file", "own"),
+    [("cartpole_swingup", ()), ("stoch2_walk", ("terrain", "slope", "command", "push"))],
+)
+def test_the_arguments_are_declared(file: str, own: tuple[str, ...]) -> None:
+    command = [*LAUNCH, f"{file}.launch.py", "--show-args"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    for name in ("simulator", "use_layer", "seed", "duration", "real_time_factor", "bundle"):
+    for name in ("simulator", "use_layer", "seed", "duration", "real_time_factor", "bundle", *own):
         assert f"'{name}'" in shown
 
 
@@ -67,6 +74,16 @@ def test_it_runs_to_its_end_and_succeeds(launch: Launch) -> None:
     assert process.returncode == 0, said
     assert said.count("activate: done") == 2
     assert "run over after 20.00 s: success" in said
+
+
+def test_stoch2_walks(launch: Launch) -> None:
+    process = launch("duration:=5.0", "slope:=5.0", "command:=0.3,0.2", file="stoch2_walk.launch.py")
+    said, _ = process.communicate(timeout=100)
+
+    assert process.returncode == 0, said
+    assert said.count("activate: done") == 2
+    assert "sits on ground 'slope 5°'" in said
+    assert "run over after 5.00 s: success, walked" in said
 
 
 def test_sigint_ends_it_cleanly(launch: Launch) -> None:

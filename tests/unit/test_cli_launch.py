@@ -21,6 +21,9 @@ USAGE_ERRORS = {
     "choice": (["cartpole_swingup", "--simulator", "gazebo"], "--simulator: 'gazebo': must be one of mujoco, pybullet"),
     "truth": (["cartpole_swingup", "--use-layer", "maybe"], "--use-layer: 'maybe': expected bool"),
     "bundle": (["cartpole_swingup", "--bundle", "nowhere"], "nowhere' does not exist"),
+    "terrain": (["stoch2_walk", "--terrain", "moon"], "--terrain: 'moon': must be one of flat, slope, stairs, rough"),
+    "slope": (["stoch2_walk", "--terrain", "rough", "--slope", "5"], "slope = 5: must be 0 on terrain 'rough'"),
+    "command": (["stoch2_walk", "--command", "fast"], "command = 'fast': expected VX,WZ, for example 0.3,0.2"),
     "parameters": (["cartpole_swingup", "--parameters", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
 }
 
@@ -44,10 +47,12 @@ def test_help_lists_commands_bringups_and_arguments() -> None:
     def help_of(*words: str) -> str:
         return CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).stdout
 
-    assert {"launch", "evaluate", "train", "bundle", "demo"} <= set(help_of().split())
+    assert {"launch", "teleop", "evaluate", "train", "bundle", "demo"} <= set(help_of().split())
     assert "cartpole_swingup" in help_of("launch")
     for option in ("--duration", "--seed", "--use-layer", "--simulator", "--real-time-factor", "--bundle", "--json"):
         assert option in help_of("launch", "cartpole_swingup")
+    for option in ("--terrain", "--slope", "--command", "--push", "--simulator", "--use-layer", "--json"):
+        assert option in help_of("launch", "stoch2_walk")
     assert CliRunner().invoke(app, ["nonsense"]).exit_code == 2
 
 
