@@ -43,6 +43,7 @@ SettingsT = TypeVar("SettingsT", bound=RealisticSensing)
 SPEEDS_M_S = (0.0, 0.15, 0.3, 0.45, 0.55)
 YAW_RATES_RAD_S = (-0.3, 0.0, 0.3)
 PUSH_PHASES = 8
+REFERENCE_STEPS = (400, 500, 1000)
 _FIRST_PUSH_TICK = 3 * CYCLE_TICKS
 _EPISODE_STREAM = 2  # run_episodes seeds plants with [seed, number] and controllers with [seed, number, 1]
 
@@ -113,6 +114,12 @@ def common_figures(walk: Walk) -> dict[str, float]:
     return figures
 
 
+def reference_distances(walk: Walk) -> dict[str, float]:
+    """The distances that the reference results are given for."""
+    way = walk.path_displacement[:, 0]
+    return {f"distance_{step}_steps_m": float(way[step]) for step in REFERENCE_STEPS if step <= walk.end}
+
+
 def straight(forward_m_s: float) -> tuple[CommandChange, ...]:
     """The command to walk straight on from the start."""
     return (CommandChange(0, forward_m_s=forward_m_s),)
@@ -132,7 +139,7 @@ class WalkScenario(WalkingScenario[WalkSettings]):
 
     def figures(self, walk: Walk, number: int) -> dict[str, float]:
         """See :class:`WalkingScenario`."""
-        return {**common_figures(walk), "recovery_cost": calm_cost(walk)}
+        return {**common_figures(walk), **reference_distances(walk), "recovery_cost": calm_cost(walk)}
 
 
 class TrackScenario(WalkingScenario[TrackSettings]):
@@ -249,11 +256,9 @@ class SlopeScenario(WalkingScenario[SlopeSettings]):
         return Episode(robot, settings.sensing, straight(settings.forward_m_s))
 
     def figures(self, walk: Walk, number: int) -> dict[str, float]:
-        """See :class:`WalkingScenario`; also the distances that the reference results are given for, and the climb."""
-        way = walk.path_displacement[:, 0]
-        distances = {f"distance_{step}_steps_m": float(way[step]) for step in (400, 500, 1000) if step <= walk.end}
+        """See :class:`WalkingScenario`; also the reference's distances, and the climb."""
         climb = float(walk.gradient @ (walk.position[walk.end, :2] - walk.position[0, :2]))
-        return {**common_figures(walk), **distances, "climb_m": climb, "recovery_cost": calm_cost(walk)}
+        return {**common_figures(walk), **reference_distances(walk), "climb_m": climb, "recovery_cost": calm_cost(walk)}
 
 
 class RobustScenario(WalkingScenario[RobustSettings]):
