@@ -141,7 +141,8 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         """
         self._now_ns = now_ns
         real_time = self._clock_topic is None
-        self.time_line = TimeLine(time.time_ns() if real_time else _FIRST_SIMULATED_NS)
+        # Own time runs already, perhaps for milliseconds.
+        self.time_line = TimeLine(time.time_ns() - now_ns() if real_time else _FIRST_SIMULATED_NS)
         self._observe()
 
     @property
