@@ -107,9 +107,10 @@ class ModelAdaptation:
         _, before, predicted = self._expected.popleft()
         missed = observation - before - predicted
         missed -= self._full_turns * np.round(missed / (2.0 * np.pi)) * 2.0 * np.pi
-        # An entry that did not change at all is held by whoever measures it (a limit, a leash): that teaches nothing.
-        free = np.abs(observation - before) > _HELD
-        gain = np.where(free, self._offset_gain, 0.0)
+        # An entry that did not change at all is held by whoever measures it (a limit, a leash). What it would have done
+        # is known only where the prediction led back inwards: then at least this much was missed.
+        held = np.abs(observation - before) <= _HELD
+        gain = np.where(held & (missed * before <= 0.0), 0.0, self._offset_gain)
         self.change_offset = self.change_offset + gain * (missed - self.change_offset)
         self._products = self._forgetting * self._products + (observation - before) * predicted
         self._squares = self._forgetting * self._squares + np.square(predicted)
