@@ -358,3 +358,10 @@ def test_a_push_is_noticed() -> None:
     plants.close()
     assert max(np.abs(speeds[240:260])) > 0.3
     assert max(np.abs(errors[240:320])) < 0.12
+
+
+def test_feet_that_agree_are_believed_in_the_end() -> None:
+    odometry = Odometry(1, OdometrySettings())
+    odometry.reset(np.zeros((1, 2)), np.zeros(1))
+    moved(odometry, 400, np.tile([1.0, 0.0, 0.0], (1, 4, 1)), np.array([[0.0, 0.0, GRAVITY_MPS2]]))
+    assert odometry.velocity[0, 0] == pytest.approx(1.0, abs=0.01)

@@ -18,8 +18,9 @@ from stoch2_sim.robots.stoch2.leg_motion import LegMotion
 from stoch2_sim.robots.stoch2.vectors import cross
 from stoch2_sim.simulators.protocol import Array, Mask
 
-# Feet that contradict the accelerometer for long are right in the end.
-_LEAST_WEIGHT = 0.04
+# Feet that contradict the accelerometer for long are right in the end. A few times more, and one slipping foot could
+# draw the estimate so far that the foot that holds counted as the slipping one.
+_LEAST_WEIGHT = 0.01
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class OdometrySettings(Settings):
         0.3, "Share by which one agreeing foot corrects the velocity at every tick", minimum=0.01, maximum=1.0
     )
     slip_speed_m_s: float = setting(
-        0.1, "A foot that disagrees by this speed counts half, m/s", minimum=0.001, maximum=100.0
+        0.05, "A foot that disagrees by this speed counts half, m/s", minimum=0.001, maximum=100.0
     )
     height_trust: float = setting(
         0.2, "Share by which the standing feet correct the height at every tick", minimum=0.01, maximum=1.0
