@@ -27,7 +27,7 @@ from stoch2_sim.robots.stoch2.parameters import RobotParameters
 from stoch2_sim.robots.stoch2.plants import Stoch2Plants
 from stoch2_sim.robots.stoch2.sensing import NoisySensors
 from stoch2_sim.robots.stoch2.simulation import SIMULATORS, Sensors
-from stoch2_sim.simulators.protocol import Array
+from stoch2_sim.simulators.protocol import Array, Mask
 
 DOCS = Path(__file__).resolve().parents[1] / "docs" / "experiments"
 NUM_TICKS = 1000
@@ -95,7 +95,7 @@ class Recording:
     targets: Sequence[Array]
     phases: Sequence[Array]
     states: Sequence[BodyState]
-    failed: Array
+    failed: Mask
 
 
 def record(simulator: str, progress: Callable[[], None]) -> Recording:
