@@ -249,11 +249,19 @@ class ScriptedDriver:
         self.answered = -1
         self.missed = 0
         self.calls: list[int] = []
+        self.lead_ns = PERIOD_NS // 4
+        self.prepared: list[int] = []
+        self._now_ns: Callable[[], int] = lambda: 0
         self._length = length
         self._answers = answers
 
     def start(self, now_ns: Callable[[], int]) -> None:
         assert now_ns() >= 0
+        self._now_ns = now_ns
+
+    def prepare(self) -> None:
+        assert 0 < (self.tick + 1) * PERIOD_NS - self._now_ns() <= self.lead_ns
+        self.prepared.append(self.tick + 1)
 
     def spin(self, _timeout_s: float) -> None:
         if self._answers:
@@ -300,4 +308,7 @@ def test_the_paced_loop_simulates_every_period_however_slow_it_is(monkeypatch: p
     running.run_paced(driver, spin, NoStop(), PERIOD_NS, 1.0)
     assert driver.tick == 50
     assert max(driver.calls) == 3
+    # What there was time for was done before it was due, once.
+    assert len(driver.prepared) == len(set(driver.prepared))
+    assert 40 < len(driver.prepared) < 50
     assert now[0] == 50 * PERIOD_NS

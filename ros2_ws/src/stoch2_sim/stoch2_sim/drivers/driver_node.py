@@ -84,6 +84,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         self.time_line = TimeLine(0)
         self._now_ns: Callable[[], int] = lambda: 0
         self._known_state = DriverState.WAITING
+        self._is_prepared = False
 
     def drive(self, settings: DriverSettings, robot: RobotT, description: str) -> None:
         """Take over the robot and create the topics.
@@ -172,8 +173,18 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         )
         self.robot.wire.send(command, self._now_ns())
 
+    @property
+    def lead_ns(self) -> int:
+        """So long before the next tick, in the driver's own time, :meth:`prepare` may be called."""
+        return self.robot.lead_ns
+
+    def prepare(self) -> None:
+        """Simulate the control period that ends with the next tick, so that its observation is ready in time."""
+        self._run_period()
+        self._is_prepared = True
+
     def advance(self, ticks: int, lateness_s: float) -> bool:
-        """Simulate control periods and publish the observation at the end of the last one.
+        """Simulate control periods, as far as they are not, and publish the observation at the end of the last one.
 
         Args:
             ticks: Number of periods; beyond 1 they were missed, and their observations are never made.
@@ -185,7 +196,9 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         self.missed_ticks += ticks - 1
         self.worst_lateness_s = max(self.worst_lateness_s, lateness_s)
         for _ in range(ticks):
-            self._run_period()
+            if not self._is_prepared:
+                self._run_period()
+            self._is_prepared = False
             if self.settings.duration_s and self.robot.time_s >= self.settings.duration_s - 1e-9:
                 self._finish()
                 return False

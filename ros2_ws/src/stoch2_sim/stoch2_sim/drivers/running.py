@@ -36,6 +36,15 @@ class Driver(Protocol):
         """Begin, with tick 0; ``now_ns`` is the driver's own time."""
         ...
 
+    @property
+    def lead_ns(self) -> int:
+        """How long before a tick, in the driver's own time, its work can begin."""
+        ...
+
+    def prepare(self) -> None:
+        """Do the work for the next tick; called at most once between two ticks."""
+        ...
+
     def advance(self, ticks: int, lateness_s: float) -> bool:
         """Go on by control periods, that late by the wall clock; returns whether the run goes on."""
         ...
@@ -77,16 +86,23 @@ def run_paced(driver: Driver, spin: Spin, stop: StopRequest, period_ns: int, fac
     """
     pacer = Pacer(time.monotonic_ns(), period_ns, factor)
     driver.start(lambda: pacer.own_time_ns(time.monotonic_ns()))
-    goes_on = True
+    lead_ns = round(driver.lead_ns / factor)
+    is_prepared, goes_on = False, True
     while goes_on and not stop:
-        wait_s = (pacer.due_ns(pacer.tick + 1) - time.monotonic_ns()) / 1e9
+        due_ns = pacer.due_ns(pacer.tick + 1)
+        wait_s = (due_ns - (0 if is_prepared else lead_ns) - time.monotonic_ns()) / 1e9
         if wait_s > 0.0:
             spin(min(wait_s, _SLICE_S))
         now_ns = time.monotonic_ns()
+        if not is_prepared and due_ns - lead_ns <= now_ns < due_ns:
+            driver.prepare()
+            is_prepared = True
+            continue
         ticks = pacer.advance(now_ns)
         if ticks:
             first_due_ns = pacer.due_ns(pacer.tick - ticks + 1)
             goes_on = driver.advance(ticks, (now_ns - first_due_ns) / 1e9)
+            is_prepared = False
 
 
 def run_in_lockstep(driver: Driver, spin: Spin, stop: StopRequest, period_ns: int) -> None:

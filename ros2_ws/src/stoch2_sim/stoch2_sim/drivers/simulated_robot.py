@@ -49,6 +49,8 @@ class SimulatedRobot(ABC):
         self.core = core
         self.wire = wire
         self.periods_run = 0
+        self.lead_ns = period_ns // (2 * substeps)
+        """A command that arrives so shortly before the period's end rounds to the next one: nothing waits for it."""
         self._period_ns = period_ns
         self._substeps = substeps
         self._sensed = np.zeros(0)
@@ -103,7 +105,10 @@ class SimulatedRobot(ABC):
         return self._sensed
 
     def run_period(self, start_ns: int) -> PeriodReport:
-        """Simulate the control period that began at ``start_ns``, each command taking effect when it arrived."""
+        """Simulate the control period that began at ``start_ns``, each command taking effect when it arrived.
+
+        May be called from :attr:`lead_ns` before the period's end on.
+        """
         was_held = self.held
         before = self.core.output
         outputs = self._decide(start_ns)
@@ -115,7 +120,7 @@ class SimulatedRobot(ABC):
         self._begin_period()
         cursor, action = 0, before.values
         for output in outputs:
-            # Delays round to the nearest substep; the last may be the next period's first.
+            # Delays round to the nearest substep.
             substep = round((output.time_ns - start_ns) * self._substeps / self._period_ns)
             self._advance(action, substep - cursor)
             cursor, action = substep, output.values
@@ -129,7 +134,7 @@ class SimulatedRobot(ABC):
 
     def _decide(self, start_ns: int) -> list[Output]:
         """Have the core judge what arrives in a period; the outputs that this leads to, in order."""
-        end_ns = start_ns + self._period_ns
+        end_ns = start_ns + self._period_ns - self.lead_ns
         outputs = []
         if self.core.state is DriverState.STOPPED:
             outputs.append(self.core.tick(start_ns, self._sensed))
