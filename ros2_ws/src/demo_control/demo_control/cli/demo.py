@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from demo_control.bundle import default_bundle
 from demo_control.cli.output import EXIT_USAGE, error_console, fail, one_line_errors, write_json
-from demo_control.configuration import ConfigurationError
-from demo_control.parallel_evaluation import make_scenario
-from demo_control.report.scenario_demonstration import demonstrate_scenario, scenario_table
+from demo_control.configuration import ConfigurationError, Scalar, parse_assignments
+from demo_control.parallel_evaluation import make_scenario, split_settings
+from demo_control.report.scenario_demonstration import ScenarioDemonstration, demonstrate_scenario, scenario_table
 from demo_control.scenarios import ShowScenario
 from demo_control.tasks import Task, load_task
 
@@ -35,6 +36,12 @@ def command(
     live: Annotated[
         float, typer.Option(min=0.0, help="Seconds over ROS 2 where the runs themselves are not; 0 for none.")
     ] = 12.0,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="name=value of what is shown, or of the layer; may be given again.", metavar="NAME=VALUE"
+        ),
+    ] = None,
     json_file: Annotated[str, typer.Option("--json", help="Write the result to FILE, '-' for standard output.")] = "",
 ) -> None:
     """Show what the DeMo Layer does for a task.
@@ -47,11 +54,18 @@ def command(
         chosen = simulator or loaded.simulators[0]
         if chosen not in loaded.simulators:
             raise ConfigurationError(f"simulator = '{chosen}': must be one of {', '.join(loaded.simulators)}")
-        scenario = _shown(loaded, round(duration / loaded.control_period_s))
+        values, layer = split_settings(parse_assignments(settings or []))
+        scenario = _shown(loaded, values, round(duration / loaded.control_period_s))
+        if scenario is None and (values or layer):
+            raise ConfigurationError(f"--set: task '{task}' is shown as it is")
         if scenario is None:
             report = _over_ros(loaded, {"duration": duration, "seed": seed, "simulator": chosen}, out, video, json_file)
         else:
-            report = _in_process(loaded, scenario, chosen, seed, out, video, json_file)
+            show = functools.partial(
+                demonstrate_scenario, loaded, scenario, default_bundle(task), out,
+                simulator=chosen, seed=seed, layer=layer, video=video,
+            )  # fmt: skip
+            report = _in_process(show, json_file)
             if live > 0.0:
                 arguments = {"duration": live, "seed": seed, "simulator": chosen, "use_layer": True}
                 report["live"] = _live(loaded, arguments, json_file)
@@ -59,10 +73,13 @@ def command(
             write_json(report, json_file)
 
 
-def _shown(task: Task, steps: int) -> ShowScenario | None:
+def _shown(task: Task, values: Mapping[str, Scalar], steps: int) -> ShowScenario | None:
     """The task's scenario that is made for being looked at."""
-    scenarios = (make_scenario(task, name, {}, steps) for name in task.scenarios)
-    return next((scenario for scenario in scenarios if isinstance(scenario, ShowScenario)), None)
+    for name in task.scenarios:
+        if isinstance(make_scenario(task, name), ShowScenario):
+            scenario = make_scenario(task, name, values, steps)
+            return scenario if isinstance(scenario, ShowScenario) else None
+    return None
 
 
 @contextmanager
@@ -80,15 +97,10 @@ def _bars() -> Iterator[Tell]:
         yield tell
 
 
-def _in_process(
-    task: Task, scenario: ShowScenario, simulator: str, seed: int, out: Path, video: bool, json_file: str
-) -> dict[str, object]:
+def _in_process(show: Callable[..., ScenarioDemonstration], json_file: str) -> dict[str, object]:
     """Show a scenario; returns all figures."""
     with _bars() as tell:
-        demonstration = demonstrate_scenario(
-            task, scenario, default_bundle(task.name), out,
-            simulator=simulator, seed=seed, video=video, progress=tell,
-        )  # fmt: skip
+        demonstration = show(progress=tell)
     if json_file != "-":
         error_console().print(scenario_table(demonstration))
         _print_files(demonstration.files)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, cast
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from demo_control.bundle import default_bundle
 from demo_control.cli.output import episode_progress, error_console, one_line_errors, write_json
@@ -95,7 +95,7 @@ def _print(report: dict[str, object], compared: tuple[str, ...]) -> None:
 
 def _cell_table(cells: list[dict[str, object]], names: tuple[str, ...]) -> Table:
     """One row for each of the scenario's cells."""
-    table = Table("", "success", *(_words(name) for name in names))
+    table = Table(Column(no_wrap=True), Column("success", no_wrap=True), *(_words(name) for name in names))
     for cell in cells:
         figures = (f"{cell[name]:.3f}" if name in cell else "–" for name in names)
         table.add_row(str(cell["cell"]), f"{cell['successes']} of {cell['episodes']}", *figures)

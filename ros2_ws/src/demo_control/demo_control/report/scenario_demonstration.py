@@ -11,6 +11,7 @@ import numpy as np
 from rich.table import Table
 
 from demo_control.bundle import load_bundle
+from demo_control.configuration import Scalar
 from demo_control.controllers import Controller, LayerController, make_controller
 from demo_control.evaluation import run_episodes
 from demo_control.layer import LayerSettings, PlanReport
@@ -116,7 +117,8 @@ def _percentiles_ms(seconds: Sequence[float]) -> dict[str, float] | None:
 
 
 def demonstrate_scenario(
-    task: Task, scenario: ShowScenario, bundle: Path, folder: Path, *, simulator: str, seed: int, video: bool,
+    task: Task, scenario: ShowScenario, bundle: Path, folder: Path, *, simulator: str, seed: int,
+    layer: Mapping[str, Scalar] | None = None, video: bool = True,
     progress: Tell = lambda _stage, _share: None,
 ) -> ScenarioDemonstration:  # fmt: skip
     """Run episode 0 of a scenario without and with the layer, and draw both.
@@ -128,6 +130,7 @@ def demonstrate_scenario(
         folder: Where the files go.
         simulator: One of the task's.
         seed: Of the episode and of the plans.
+        layer: Settings of the layer that differ from the task's, by name.
         video: Whether to draw a video.
         progress: Told the stage and its finished share.
 
@@ -137,7 +140,7 @@ def demonstrate_scenario(
     """
     runs = []
     for kind, label in LABELS.items():
-        settings = LayerSettings.for_task(task)
+        settings = LayerSettings.for_task(task, layer)
         controller = make_controller(kind, task, load_bundle(bundle, task), settings, 1)
         runs.append(_run(task, scenario, controller, label, simulator, seed, progress))
     files = scenario.show(runs, folder, video=video, progress=progress)

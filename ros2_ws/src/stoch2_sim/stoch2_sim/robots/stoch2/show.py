@@ -30,15 +30,15 @@ COMMANDS = (
 PUSHES_S = (5.0, 15.5)
 PUSH_TICKS = 6
 _WORDS = {
-    "success": "still on its feet at the end",
-    "speed_error_rms": "speed error, m/s (rms)",
-    "yaw_rate_error_rms": "yaw rate error, rad/s (rms)",
-    "distance_m": "distance, m (commanded: {distance:.2f})",
-    "path_error_rms": "distance from the commanded line, m (rms)",
-    "first_recovery_cost": "cost of the 1.5 s after the first push",
-    "second_recovery_cost": "cost of the 1.5 s after the second push",
-    "first_settle_time_s": "settled after the first push, s",
-    "second_settle_time_s": "settled after the second push, s",
+    "success": "on its feet at the end",
+    "speed_error_rms": "speed error, rms, m/s",
+    "yaw_rate_error_rms": "yaw rate error, rms, rad/s",
+    "distance_m": "distance, m (asked: {distance:.2f})",
+    "path_error_rms": "off the line, rms, m",
+    "first_recovery_cost": "cost after push 1",
+    "second_recovery_cost": "cost after push 2",
+    "first_settle_time_s": "settled after push 1, s",
+    "second_settle_time_s": "settled after push 2, s",
 }
 
 

@@ -120,11 +120,12 @@ def _mark(axis: Axes, pushes: Sequence[Push], walks: Sequence[Walk]) -> None:
             force = f"push {np.hypot(*push.force_n[:2]):.0f} N"
             axis.annotate(force, (time_s, 1.0), (0, 2), xycoords=("data", "axes fraction"), va="bottom", ha="center",
                           textcoords="offset points", fontsize=9, color=PUSH_COLOUR)  # fmt: skip
-    for walk, colour in zip(walks, COLOURS, strict=False):
+    for number, (walk, colour) in enumerate(zip(walks, COLOURS, strict=False)):
         if walk.fall_tick is not None:
             time_s = CONTROL_PERIOD_S * walk.fall_tick
             axis.axvline(time_s, color=colour, linewidth=1.2, linestyle=":")
-            axis.annotate("falls", (time_s, 0.0), (3, 3), xycoords=("data", "axes fraction"), va="bottom",
+            # One above the other, should they fall at the same time.
+            axis.annotate("falls", (time_s, 0.0), (3, 3 + 11 * number), xycoords=("data", "axes fraction"), va="bottom",
                           textcoords="offset points", fontsize=9, color=colour)  # fmt: skip
 
 
@@ -154,16 +155,20 @@ def commanded_path(walk: Walk) -> Array:
 
 
 def _predictions(axis: Axes, run: ShownRun, pushes: Sequence[Push]) -> None:
-    """What the planner expects of the policy and of its plan."""
+    """What the planner expects of the policy and of its plan, while the robot is on its feet."""
+    end_s = CONTROL_PERIOD_S * (run.trial.failed_step or len(run.trial.actions))
+    shown = [index for index, time_s in enumerate(run.plan_times_s) if time_s <= end_s]
     for name, colour, label in (
         ("nominal_cost", COLOURS[0], "following the policy"),
         ("plan_cost", COLOURS[1], "following the plan"),
     ):
-        costs = np.array([getattr(report, name) for report in run.reports])
-        axis.plot(run.plan_times_s, np.maximum(costs, 1e-3), color=colour, linewidth=1.2, label=label)
-    if run.reports:
+        costs = np.array([getattr(run.reports[index], name) for index in shown])
+        axis.plot(run.plan_times_s[shown], np.maximum(costs, 1e-3), color=colour, linewidth=1.2, label=label)
+    if shown:
         axis.set_yscale("log")
+        axis.margins(y=0.2)
         axis.legend(loc="upper right", fontsize=8)
+    axis.set_xlim(0.0, CONTROL_PERIOD_S * len(run.trial.actions))
     for push in pushes:
         axis.axvline(CONTROL_PERIOD_S * push.start_tick, color=PUSH_COLOUR, linewidth=1.2, alpha=0.7)
     axis.set_ylabel("predicted cost")
