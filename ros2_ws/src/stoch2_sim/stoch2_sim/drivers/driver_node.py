@@ -243,11 +243,14 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         return message
 
     def _publish_truth(self, values: Array) -> None:
-        """Publish the true state at this tick."""
-        self._truth.publish(self._observation_message(values))
+        """Publish the true state at this tick, if somebody listens."""
+        if self._truth.get_subscription_count():
+            self._truth.publish(self._observation_message(values))
 
     def _publish_applied(self, output: Output) -> None:
-        """Publish what the actuators really got."""
+        """Publish what the actuators really got, if somebody listens."""
+        if not self._applied.get_subscription_count():
+            return
         message = Action(
             observation_sequence=output.observation_sequence,
             source=output.source,

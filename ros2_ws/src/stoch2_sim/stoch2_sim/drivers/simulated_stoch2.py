@@ -88,7 +88,7 @@ class SimulatedStoch2(SimulatedRobot):
         self._noise = NoisySensors([setup.sensing])
         self._noise.reset([noise])
         settings = replace(ControlSettings(), commands=setup.commands, leash=setup.leash)
-        self.control = Stoch2Control([setup.sensing.imu], settings)
+        self.control = Stoch2Control([setup.sensing.instruments], settings)
         self._truly = ObservationBuilder(1, WITHOUT_LEASH)
         self._recent: deque[Array] = deque(maxlen=setup.sensing.latency_ticks + 1)
         self._ideal = np.array([setup.sensing.ideal_sensing])
