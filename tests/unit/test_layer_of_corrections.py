@@ -14,6 +14,7 @@ import pytest
 from demo_control.bundle import Bundle, BundleError, Contract, make_bundle
 from demo_control.configuration import ConfigurationError
 from demo_control.controllers import LayerController
+from demo_control.corrections import LinearCorrection
 from demo_control.layer import DemoLayer, LayerSettings
 from demo_control.onnx_graph import GraphBuilder
 from demo_control.tasks import BEFORE, Array, CostTerm, Planning, Quantity, Task, Transition
@@ -34,7 +35,7 @@ def make_task(planner: dict[str, object] | None = None) -> Task:
     planning = Planning(
         observation=("position",),
         correction=(Quantity("spare", "1", -4.0, 4.0),),
-        basis=np.array([[BASIS]]),
+        correct=LinearCorrection(np.array([[BASIS]])),
         decision_ticks=DECISION_TICKS,
         planning_ticks=PLANNING_TICKS,
         model_inputs=("position", "spare" + BEFORE),
@@ -184,8 +185,10 @@ def test_the_bundle_describes_the_planning_problem(task: Task, bundle: Bundle) -
 
 def test_a_bundle_of_another_planning_problem_is_refused(task: Task, bundle: Bundle) -> None:
     assert task.planning is not None
-    other = dataclasses.replace(task, planning=dataclasses.replace(task.planning, basis=np.array([[0.25]])))
-    with pytest.raises(BundleError, match=r"planning\.basis"):
+    other = dataclasses.replace(
+        task, planning=dataclasses.replace(task.planning, correct=LinearCorrection(np.array([[0.25]])))
+    )
+    with pytest.raises(BundleError, match=r"planning\.correction_map"):
         bundle.contract.check_task(other)
     with pytest.raises(BundleError, match="model_period_s"):
         bundle.contract.check_task(dataclasses.replace(task, planning=None))
@@ -199,7 +202,6 @@ def test_a_delay_of_commands_must_be_in_the_model(task: Task, bundle: Bundle) ->
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"basis": np.ones((1, 2))}, "basis"),
         ({"planning_ticks": DECISION_TICKS}, "planning_ticks"),
         ({"correction": (Quantity("spare", "1", 0.5, 4.0),)}, "must contain 0"),
     ],

@@ -8,9 +8,9 @@ import pytest
 from demo_control.onnx_graph import GraphBuilder, make_session
 from demo_control.rollout.cost_graph import GraphNamespace, GraphValue
 from demo_control.tasks import BEFORE, Array
+from stoch2_sim.robots.stoch2.gait_correction import CORRECTION
 from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S
 from stoch2_sim.robots.stoch2.planning import (
-    CORRECTION,
     COST_TERMS,
     DECISION_S,
     DECISION_TICKS,
@@ -123,18 +123,6 @@ def test_onnx_computes_what_numpy_does(example: tuple[Array, Array, Array]) -> N
         None, {name: values.astype(np.float32) for name, values in feeds.items()}
     )
     np.testing.assert_allclose(found, apply(*example), atol=1e-6)
-
-
-def test_a_correction_moves_only_its_group() -> None:
-    basis = PLANNING.basis.reshape(5, 4, len(CORRECTION))
-    for column, quantity in enumerate(CORRECTION):
-        touched = np.flatnonzero(np.abs(basis[:, :, column]).sum(axis=1))
-        assert len(touched) == 1
-        group = ("step_length", "steer", "y_shift", "x_shift", "z_shift")[touched[0]]
-        assert quantity.name.startswith(group)
-    # Orthogonal, so that no correction can be had in two ways.
-    gram = PLANNING.basis.T @ PLANNING.basis
-    np.testing.assert_allclose(gram, np.diag(np.diag(gram)))
 
 
 def test_a_perfect_walk_costs_nothing() -> None:

@@ -128,11 +128,11 @@ def test_unseen_plants_lie_outside_the_training_data() -> None:
 
 def test_guiding_corrections_follow_the_commands() -> None:
     observations = np.zeros((3, len(OBSERVATION)))
-    observations[:, INDEX["forward_command"]] = [0.0, 0.28, 0.6]
+    observations[:, INDEX["forward_command"]] = [0.0, 0.31, 0.6]
     observations[:, INDEX["yaw_rate_command"]] = [0.0, 0.5, 0.0]
     corrections = guiding_corrections(observations)
     names = [quantity.name for quantity in CORRECTION]
-    speed, turn = corrections[:, names.index("step_length_common")], corrections[:, names.index("steer_diagonal")]
+    speed, turn = corrections[:, names.index("forward_step")], corrections[:, names.index("turning_step")]
     assert speed[0] < speed[1] == 0.0 < speed[2]
     assert turn[0] == turn[2] == 0.0 < turn[1]
     assert corrections.shape == (3, len(MODEL_TRAINING.bias)) == (3, len(MODEL_TRAINING.noise))

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from demo_control.bundle import load_bundle
 from demo_control.configuration import ConfigurationError, Scalar
+from demo_control.corrections import LinearCorrection
 from demo_control.policies import OnnxPolicy, linear_policy_model
 from demo_control.tasks import Array, Namespace, Planning, Plants, Quantity, Score, Task, Transition
 from demo_control.training_spec import DataPlants, ModelTraining, PolicyTraining
@@ -130,7 +131,7 @@ OBSERVATION = (
 PLANNING = Planning(
     observation=tuple(quantity.name for quantity in OBSERVATION),
     correction=(Quantity("push", "1", -1.0, 1.0),),
-    basis=np.array([[1.0], [0.5]]),
+    correct=LinearCorrection(np.array([[1.0], [0.5]])),
     decision_ticks=DECISION_TICKS,
     planning_ticks=PLANNING_TICKS,
     model_inputs=("yaw", "speed", "push_before"),

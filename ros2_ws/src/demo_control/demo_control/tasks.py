@@ -18,38 +18,35 @@ import numpy as np
 import numpy.typing as npt
 
 from demo_control.configuration import ConfigurationError, Scalar
+from demo_control.corrections import BEFORE, Planning, Transition
+from demo_control.quantities import Array, Quantity
 from demo_control.training_spec import ModelTraining, PolicyTraining
 
 if TYPE_CHECKING:
     from demo_control.scenarios import ScenarioFactory
 
-Array = npt.NDArray[np.float64]
+__all__ = [
+    "BEFORE",
+    "COST_COUNTS",
+    "TASK_GROUP",
+    "Array",
+    "CostFunction",
+    "CostTerm",
+    "Namespace",
+    "Planning",
+    "PlantFactory",
+    "Plants",
+    "Quantity",
+    "RecordedRun",
+    "Score",
+    "Task",
+    "Transition",
+    "VideoRenderer",
+    "load_task",
+    "task_names",
+]  # fmt: skip
 
 TASK_GROUP = "demo_control.tasks"
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """One scalar of an observation or action vector.
-
-    Attributes:
-        name: Unique within its vector.
-        unit: SI unit, '1' for none.
-        minimum: Lower end of the range the robot works in (actions: the hard limit), in ``unit``.
-        maximum: Upper end, in ``unit``.
-    """
-
-    name: str
-    unit: str
-    minimum: float
-    maximum: float
-
-    def __post_init__(self) -> None:
-        """Check the range."""
-        if not (np.isfinite([self.minimum, self.maximum]).all() and self.minimum < self.maximum):
-            raise ConfigurationError(
-                f"quantity '{self.name}': range [{self.minimum}, {self.maximum}] must be finite and not empty"
-            )
 
 
 class Namespace(Protocol):
@@ -166,74 +163,6 @@ VideoRenderer = Callable[[Path, Sequence[RecordedRun], Callable[[float], None]],
 
 PlantFactory = Callable[[str, int, Mapping[str, Scalar]], Plants]
 """Maps (simulator's name, number of plants, settings by name) to plants."""
-
-
-@dataclass(frozen=True)
-class Transition:
-    """How what the model learns makes the next observation, where it is not simply the change of each entry.
-
-    Known parts of the dynamics (a clock's phase, a command that stays, an error that integrates a velocity) need no
-    learning: they are written down here once, for NumPy and for the ONNX graph alike.
-
-    Attributes:
-        outputs: Names of the learned quantities y.
-        targets: What y would have been, from two observations that follow one another: maps (x, x_next, u),
-            each Shape=(batch, ·), to Shape=(batch, num_outputs). NumPy.
-        apply: Maps (columns of x, columns of y, columns of u, namespace) to the columns of the next observation,
-            all by name; see :data:`CostFunction` for what it may use.
-    """
-
-    outputs: tuple[str, ...]
-    targets: Callable[[Array, Array, Array], Array]
-    apply: Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any], Any], Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class Planning:
-    """What plans decide on where it is not the action itself: a correction of the policy, held over several ticks.
-
-    The policy acts at every tick; the layer adds B c to its action, with the correction c chosen every
-    ``decision_ticks``. The model is then that of the closed loop with the policy inside:
-    (x, c before, c) → x after ``decision_ticks``.
-
-    Attributes:
-        observation: Names of the observation entries that the model works on.
-        correction: The correction vector c; its ranges are hard limits and contain zero, which is the policy alone.
-        basis: B, the action that each entry of c adds. Shape=(action_dim, correction_dim).
-        decision_ticks: Control periods that one correction is held, and that one step of the model spans.
-        planning_ticks: Control periods from the observation that a plan is made from to the tick at which it takes
-            effect, less than ``decision_ticks``. Until then the correction before stays; the model knows of it.
-        model_inputs: Names of the planning problem's observation entries that the network sees (besides c).
-        transition: How what the network learns makes the next observation.
-        offset_entries: Names of the observation entries whose prediction is corrected by an estimated offset.
-    """
-
-    observation: tuple[str, ...]
-    correction: tuple[Quantity, ...]
-    basis: Array
-    decision_ticks: int
-    planning_ticks: int
-    model_inputs: tuple[str, ...]
-    transition: Transition
-    offset_entries: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Check shapes and times."""
-        if self.basis.ndim != 2 or self.basis.shape[1] != len(self.correction):  # noqa: PLR2004 - a matrix
-            raise ConfigurationError(
-                f"planning: basis has shape {self.basis.shape}, expected (m, {len(self.correction)})"
-            )
-        if not 1 <= self.planning_ticks < self.decision_ticks:
-            raise ConfigurationError(
-                f"planning: planning_ticks = {self.planning_ticks}, must be in [1, {self.decision_ticks - 1}]"
-            )
-        for quantity in self.correction:
-            if not quantity.minimum <= 0.0 <= quantity.maximum:
-                raise ConfigurationError(f"planning: the range of '{quantity.name}' must contain 0, the policy alone")
-
-
-BEFORE = "_before"
-"""Suffix of the planning observation's entries that hold the correction in force until the plan takes effect."""
 
 
 @dataclass(frozen=True)

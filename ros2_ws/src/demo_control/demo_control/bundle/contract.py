@@ -27,7 +27,7 @@ class PlanningContract:
     Attributes:
         observation: The vector that the dynamics work on, in order.
         correction: The correction vector c.
-        basis: B, what each correction adds to the action. Shape=(action_dim, correction_dim).
+        correction_map: Name of the map that corrects the action.
         decision_ticks: Control periods that one correction is held.
         planning_ticks: Control periods from an observation to the effect of the plan made from it.
         outputs: Names of the quantities that the network learned; ``log_variance`` is theirs.
@@ -35,7 +35,7 @@ class PlanningContract:
 
     observation: tuple[Quantity, ...]
     correction: tuple[Quantity, ...]
-    basis: tuple[tuple[float, ...], ...]
+    correction_map: str
     decision_ticks: int
     planning_ticks: int
     outputs: tuple[str, ...]
@@ -49,7 +49,7 @@ class PlanningContract:
         return cls(
             observation=task.planning_problem.observation,
             correction=planning.correction,
-            basis=tuple(tuple(row) for row in planning.basis.tolist()),
+            correction_map=planning.correct.name,
             decision_ticks=planning.decision_ticks,
             planning_ticks=planning.planning_ticks,
             outputs=planning.transition.outputs,
@@ -65,18 +65,14 @@ class PlanningContract:
         if raw is None:
             return None
         expected: dict[str, type] = {
-            "observation": list, "correction": list, "basis": list, "decision_ticks": int, "planning_ticks": int,
-            "outputs": list,
+            "observation": list, "correction": list, "correction_map": str, "decision_ticks": int,
+            "planning_ticks": int, "outputs": list,
         }  # fmt: skip
         if not isinstance(raw, dict) or set(raw) - set(expected):
             raise BundleError(f"contract.json: planning = {raw!r}, expected an object with {', '.join(expected)}")
         values = {name: _typed(raw, name, kind) for name, kind in expected.items()}
         for name in ("observation", "correction"):
             values[name] = _quantities(values[name], f"planning.{name}")
-        try:
-            values["basis"] = tuple(tuple(float(entry) for entry in row) for row in values["basis"])
-        except (TypeError, ValueError) as error:
-            raise BundleError(f"contract.json: planning.basis is not a matrix of numbers ({error})") from None
         values["outputs"] = tuple(str(name) for name in values["outputs"])
         return cls(**values)
 

@@ -30,7 +30,7 @@ class Corrector:
         self._control_limits = problem.action_minimum, problem.action_maximum
         self._decision_ticks = task.decision_ticks
         self._planning_ticks = problem.planning_ticks
-        self._basis = None if planning is None else planning.basis
+        self._correct = None if planning is None else planning.correct
         names = [quantity.name for quantity in task.observation]
         self._selection = None if planning is None else [names.index(name) for name in planning.observation]
         self._rest = np.clip(0.0, problem.action_minimum, problem.action_maximum)
@@ -49,7 +49,8 @@ class Corrector:
         """Answer nominal + (μ_h − π_θ(x̂_h)), with h the steps since the plan's first.
 
         At the state the plan predicted this is the plan itself (the thesis's convex combination); elsewhere the
-        policy's reaction to the difference is kept. Where plans decide on corrections c, the answer is nominal + B c_h.
+        policy's reaction to the difference is kept. Where plans decide on corrections, the answer is the
+        nominal action corrected by c_h.
 
         Args:
             sequence: Number of the observation that the nominal action answers.
@@ -75,12 +76,16 @@ class Corrector:
                 reason = "stale_plan"
         values = np.asarray(nominal, np.float64)
         if not reason and plan is not None:
-            values = np.minimum(np.maximum(values + plan.additions[step], self._minimum), self._maximum)
             correction = plan.controls[step]
+            if self._correct is None:
+                values = values + (correction - plan.policy_actions[step])
+            else:
+                values = self._correct(values[None], correction[None])[0]
+            values = np.minimum(np.maximum(values, self._minimum), self._maximum)
         else:
             self.counters.fallbacks[reason] += 1
             correction = self._rest
-        self._history.append((sequence, values if self._basis is None else correction))
+        self._history.append((sequence, values if self._correct is None else correction))
         self.counters.commands += 1
         return Correction(values, SOURCE_POLICY if reason else SOURCE_LAYER, reason)
 
@@ -166,12 +171,9 @@ class Corrector:
         reason = self._rejection(result.controls[index], result.policy_actions[index], planned, gain, disagreement)
         changes = result.nominal_changes if reason else result.expected_changes
         self._adaptation.expect(sequence, observation, changes[index])
-        additions = result.controls[index] - result.policy_actions[index]
-        if self._basis is not None:
-            additions = additions @ self._basis.T
         # In this order: the control thread may look at any moment, and must find a plan that has begun.
         self._plan_before = self._plan_for(sequence)
-        self.plan = Plan(sequence + self._planning_ticks, result.controls[index], additions, reason)
+        self.plan = Plan(sequence + self._planning_ticks, result.controls[index], result.policy_actions[index], reason)
         self.counters.plans += 1
         return PlanReport(
             observation_sequence=sequence,

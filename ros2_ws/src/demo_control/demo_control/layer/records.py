@@ -42,13 +42,13 @@ class Plan:
     Attributes:
         first_sequence: Number of the first observation that step 0 answers.
         controls: μ, in the planning problem's units. Shape=(horizon, control_dim).
-        additions: What each step adds to the nominal action. Shape=(horizon, action_dim).
+        policy_actions: The policy's predicted answers. Shape=(horizon, control_dim).
         rejection_reason: '' for an accepted plan.
     """
 
     first_sequence: int
     controls: Array
-    additions: Array
+    policy_actions: Array
     rejection_reason: str = ""
 
 

@@ -177,7 +177,7 @@ def run_corrected(
             decisions[plant].append((tick, in_force[plant].copy(), decided[plant].copy()))
         effective = ((since - planning.planning_ticks) % every == 0) & (since >= planning.planning_ticks)
         in_force = np.where(effective[:, None], decided, in_force)
-        action = np.clip(nominal + in_force @ planning.basis.T, task.action_minimum, task.action_maximum)
+        action = np.clip(planning.correct(nominal, in_force), task.action_minimum, task.action_maximum)
         observation, failed = data.plants.step(action)
         failed = np.array(failed, dtype=bool)
         observations.append(observation)

@@ -1,4 +1,4 @@
-"""What the DeMo layer decides on Stoch2: six corrections of the gait, held for 50 ms, and what they are worth.
+"""What the DeMo layer decides on Stoch2: corrections of the gait, held for 50 ms, and what they are worth.
 
 The 200 Hz policy stays in the loop; the model is that of the walking robot with its policy. What is known needs no
 learning: the gait's clock, the commands, and how a displacement makes the errors to the moving reference.
@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from demo_control.tasks import BEFORE, Array, CostTerm, Namespace, Planning, Quantity, Transition
-from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S, GAIT_FREQUENCY_HZ, LEGS
+from demo_control.tasks import BEFORE, Array, CostTerm, Namespace, Planning, Transition
+from stoch2_sim.robots.stoch2.gait_correction import CORRECTION, GaitCorrection
+from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S, GAIT_FREQUENCY_HZ
 
 Columns = Mapping[str, Any]
 
@@ -21,26 +22,6 @@ DECISION_TICKS = 10
 PLANNING_TICKS = 4
 DECISION_S = DECISION_TICKS * CONTROL_PERIOD_S
 _CLOCK_ANGLE = 2.0 * math.pi * GAIT_FREQUENCY_HZ * DECISION_S
-
-_GROUPS = ("step_length", "steer", "y_shift", "x_shift", "z_shift")
-_PATTERNS = {
-    "common": (1.0, 1.0, 1.0, 1.0),
-    "left_right": (-1.0, 1.0, -1.0, 1.0),
-    "diagonal": (1.0, -1.0, -1.0, 1.0),
-}
-"""Signs for front right, front left, back right, back left."""
-
-_CORRECTIONS = (
-    ("step_length", "common", 1.0),
-    ("step_length", "left_right", 0.7),
-    ("steer", "left_right", 0.3),
-    ("steer", "diagonal", 0.8),
-    ("x_shift", "common", 0.8),
-    ("z_shift", "common", 0.9),
-)
-"""Action group, pattern over the legs, and limit, in units of the normalised action."""
-
-CORRECTION = tuple(Quantity(f"{group}_{pattern}", "1", -limit, limit) for group, pattern, limit in _CORRECTIONS)
 
 OBSERVATION = (
     "roll", "pitch", "yaw_error", "support_roll", "support_pitch", "roll_rate", "pitch_rate", "yaw_rate",
@@ -59,14 +40,6 @@ _MODEL_INPUTS = (
       if name not in ("forward_error", "lateral_error", "forward_command", "lateral_command")),
     *(quantity.name + BEFORE for quantity in CORRECTION),
 )  # fmt: skip
-
-
-def _basis() -> Array:
-    """B: what each entry of the correction adds to the 20 normalised actions. Shape=(20, 6)."""
-    basis = np.zeros((len(_GROUPS), len(LEGS), len(_CORRECTIONS)))
-    for column, (group, pattern, _) in enumerate(_CORRECTIONS):
-        basis[_GROUPS.index(group), :, column] = _PATTERNS[pattern]
-    return basis.reshape(-1, len(_CORRECTIONS))
 
 
 def _targets(x: Array, x_next: Array, _u: Array) -> Array:
@@ -131,7 +104,7 @@ def _rotated(x: Any, y: Any, cosine: Any, sine: Any) -> tuple[Any, Any]:  # noqa
 PLANNING = Planning(
     observation=OBSERVATION,
     correction=CORRECTION,
-    basis=_basis(),
+    correct=GaitCorrection(),
     decision_ticks=DECISION_TICKS,
     planning_ticks=PLANNING_TICKS,
     model_inputs=_MODEL_INPUTS,

@@ -12,10 +12,10 @@ from demo_control.configuration import Scalar
 from demo_control.training_spec import DataPlants, ModelTraining, PolicyTraining
 from stoch2_sim.robots.stoch2.control import ControlSettings
 from stoch2_sim.robots.stoch2.episode import CommandChange, Episode, Push, SensingParameters
+from stoch2_sim.robots.stoch2.gait_correction import CORRECTION
 from stoch2_sim.robots.stoch2.initial_policy import initial_weights
 from stoch2_sim.robots.stoch2.observation import INDEX, OBSERVATION, POLICY_DIM
 from stoch2_sim.robots.stoch2.parameters import RobotParameters
-from stoch2_sim.robots.stoch2.planning import CORRECTION
 from stoch2_sim.robots.stoch2.plants import Stoch2Plants
 from stoch2_sim.robots.stoch2.reference import WITHOUT_LEASH
 from stoch2_sim.simulators.protocol import Array, Mask
@@ -195,36 +195,35 @@ def _unseen_robot(generator: np.random.Generator) -> RobotParameters:
     )
 
 
-_POLICY_SPEED_M_S = 0.28
+_POLICY_SPEED_M_S = 0.31
 
 
 def guiding_corrections(observations: Array) -> Array:
     """Corrections that roughly follow the commands; see :attr:`demo_control.training_spec.ModelTraining.guide`.
 
-    A longer step goes faster; shorter steps on the left, and steps that cross, turn left.
+    What a step is worth at standstill (open loop, flat): 0.62 m/s for the longest one, 2.4 rad/s when turning.
 
     Args:
         observations: Shape=(num_robots, 25).
 
     Returns:
-        Shape=(num_robots, 6).
+        Shape=(num_robots, 8).
     """
     x = {name: observations[:, index] for name, index in INDEX.items()}
-    turn = 0.6 * x["yaw_rate_command"] - np.clip(x["yaw_error"], -0.5, 0.5)
+    turn = x["yaw_rate_command"] - np.clip(x["yaw_error"], -0.5, 0.5)
     guided = {
-        "step_length_common": 2.5 * (x["forward_command"] - _POLICY_SPEED_M_S),
-        "step_length_left_right": -0.6 * turn,
-        "steer_diagonal": 0.35 * turn,
-        "steer_left_right": -1.5 * x["lateral_command"],
+        "forward_step": (x["forward_command"] - _POLICY_SPEED_M_S) / 0.62,
+        "turning_step": turn / 2.4,
+        "lateral_step": x["lateral_command"] / 0.62,
     }
     zero = np.zeros(len(observations))
     return np.stack([guided.get(quantity.name, zero) for quantity in CORRECTION], axis=1)
 
 
-_BIAS = {"step_length_common": 1.0, "step_length_left_right": 0.6, "steer_left_right": 0.3, "steer_diagonal": 0.6,
-         "x_shift_common": 0.5, "z_shift_common": 0.5}  # fmt: skip
-_NOISE = {"step_length_common": 0.5, "step_length_left_right": 0.3, "steer_left_right": 0.15, "steer_diagonal": 0.15,
-          "x_shift_common": 0.35, "z_shift_common": 0.4}  # fmt: skip
+_BIAS = {"forward_step": 0.5, "lateral_step": 0.4, "turning_step": 0.3, "forward_shift": 0.7, "lateral_shift": 0.7,
+         "width": 0.5, "lean": 0.5, "crouch": 0.7}  # fmt: skip
+_NOISE = {"forward_step": 0.25, "lateral_step": 0.25, "turning_step": 0.15, "forward_shift": 0.35, "lateral_shift": 0.4,
+          "width": 0.35, "lean": 0.35, "crouch": 0.35}  # fmt: skip
 
 MODEL_TRAINING = ModelTraining(
     plants=data_plants,

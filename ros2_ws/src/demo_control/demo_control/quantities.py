@@ -1,0 +1,36 @@
+"""Named scalars: what the entries of observation, action and correction vectors are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from demo_control.configuration import ConfigurationError
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One scalar of an observation or action vector.
+
+    Attributes:
+        name: Unique within its vector.
+        unit: SI unit, '1' for none.
+        minimum: Lower end of the range the robot works in (actions: the hard limit), in ``unit``.
+        maximum: Upper end, in ``unit``.
+    """
+
+    name: str
+    unit: str
+    minimum: float
+    maximum: float
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if not (np.isfinite([self.minimum, self.maximum]).all() and self.minimum < self.maximum):
+            raise ConfigurationError(
+                f"quantity '{self.name}': range [{self.minimum}, {self.maximum}] must be finite and not empty"
+            )
