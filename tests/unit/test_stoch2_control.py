@@ -9,8 +9,9 @@ import pytest
 
 from demo_control.configuration import ConfigurationError
 from stoch2_sim.robots.stoch2 import gait
-from stoch2_sim.robots.stoch2.attitude import AttitudeSettings, quaternions
+from stoch2_sim.robots.stoch2.attitude import quaternions
 from stoch2_sim.robots.stoch2.control import ControlSettings, Ideal, Stoch2Control
+from stoch2_sim.robots.stoch2.estimation import Instruments
 from stoch2_sim.robots.stoch2.gait import NUM_ACTIONS
 from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S, GRAVITY_MPS2
 from stoch2_sim.robots.stoch2.observation import INDEX, OBSERVATION, POLICY_DIM, BodyState, ObservationBuilder
@@ -150,7 +151,7 @@ def standing(count: int) -> Sensors:
 
 
 def control(count: int) -> Stoch2Control:
-    made = Stoch2Control([AttitudeSettings()] * count, ControlSettings())
+    made = Stoch2Control([Instruments()] * count, ControlSettings())
     made.reset(np.zeros((count, 2)), np.zeros(count))
     return made
 

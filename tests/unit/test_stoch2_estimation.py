@@ -19,7 +19,7 @@ from stoch2_sim.robots.stoch2.attitude import (
 )
 from stoch2_sim.robots.stoch2.contacts import ContactEstimator, ContactSettings, forces_from_joints
 from stoch2_sim.robots.stoch2.episode import CommandChange, Episode, Push, SensingParameters
-from stoch2_sim.robots.stoch2.estimation import BodyEstimator, EstimationSettings
+from stoch2_sim.robots.stoch2.estimation import BodyEstimator, EstimationSettings, Instruments
 from stoch2_sim.robots.stoch2.gait import NUM_ACTIONS, joint_targets
 from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S, FOOT_RADIUS_M, GRAVITY_MPS2
 from stoch2_sim.robots.stoch2.kinematics import feet_in_body, foot_jacobians, foot_velocities, link_directions
@@ -222,7 +222,7 @@ def test_a_wrong_contact_moves_the_plane_little_and_not_for_long() -> None:
 
 
 def test_contacts_have_hysteresis() -> None:
-    contacts = ContactEstimator(1, ContactSettings(contact_force_n=4.0, release_force_n=2.0))
+    contacts = ContactEstimator(np.array([True]), ContactSettings(contact_force_n=4.0, release_force_n=2.0))
     contacts.reset()
     phases = np.zeros(1)
     heard = [contacts.update(np.array([[force, 9.0, 0.0, 3.0]]), phases)[0] for force in (3.0, 5.0, 3.0, 1.0)]
@@ -231,7 +231,7 @@ def test_contacts_have_hysteresis() -> None:
 
 
 def test_a_foot_grips_once_it_has_stood_under_load_and_until_the_gait_lifts_it() -> None:
-    contacts = ContactEstimator(1, ContactSettings(steady_ticks=3, leaving_ticks=2, firm_force_n=10.0))
+    contacts = ContactEstimator(np.array([True]), ContactSettings(steady_ticks=3, leaving_ticks=2, firm_force_n=10.0))
     contacts.reset()
     forces = np.array([[0.0, 10.0, 10.0, 0.0]])
     contacts.update(np.zeros((1, 4)), np.zeros(1))
@@ -254,8 +254,8 @@ def test_forces_follow_from_the_joints_tracking_errors() -> None:
 
 
 def test_settings_name_what_is_wrong() -> None:
-    with pytest.raises(ConfigurationError, match="contact_source"):
-        ContactSettings(contact_source="hope")
+    with pytest.raises(ConfigurationError, match="contact_force_n"):
+        ContactSettings(contact_force_n=-1.0)
 
 
 @dataclass(frozen=True)
@@ -307,11 +307,10 @@ def walk() -> Walk:
     return record
 
 
-def replayed(walk: Walk, source: str, imu: AttitudeSettings) -> list[BodyState]:
+def replayed(walk: Walk, imu: Instruments) -> list[BodyState]:
     """What an estimator makes of the recorded measurements with an IMU's noise."""
     generator = np.random.default_rng(5)
-    settings = EstimationSettings(contacts=ContactSettings(contact_source=source))
-    estimator = BodyEstimator([imu] * len(CASES), settings)
+    estimator = BodyEstimator([imu] * len(CASES), EstimationSettings())
     first = walk.states[0]
     estimator.reset(first.position, first.angles[:, 2])
     estimates = []
@@ -327,11 +326,11 @@ def replayed(walk: Walk, source: str, imu: AttitudeSettings) -> list[BodyState]:
     return estimates
 
 
-@pytest.mark.parametrize("source", ["force", "tracking"])
-@pytest.mark.parametrize("imu", [AttitudeSettings(), replace(NOISY, attitude_noise_rad=0.02)], ids=["exact", "noisy"])
-def test_a_walking_robot_knows_how_it_moves(walk: Walk, source: str, imu: AttitudeSettings) -> None:
+@pytest.mark.parametrize("foot_sensors", [True, False], ids=["foot sensors", "no foot sensors"])
+@pytest.mark.parametrize("noise", [0.0, 0.02], ids=["exact", "noisy"])
+def test_a_walking_robot_knows_how_it_moves(walk: Walk, foot_sensors: bool, noise: float) -> None:
     """Speed over six gait cycles within 2.5 %, height within a millimetre, the ground within 0.4°."""
-    estimates = replayed(walk, source, imu)
+    estimates = replayed(walk, Instruments(noise, 2.5 * noise, foot_sensors))
     ticks = slice(160, 640)
     true = np.array([state.velocity for state in walk.states])[ticks]
     velocity = np.array([state.velocity for state in estimates])[ticks]
@@ -341,7 +340,7 @@ def test_a_walking_robot_knows_how_it_moves(walk: Walk, source: str, imu: Attitu
     heights = np.array([state.height - other.height for state, other in zip(estimates, walk.states, strict=True)])
     assert np.abs(heights[ticks]).max() < 0.003
     grounds = np.array([state.support - other.support for state, other in zip(estimates, walk.states, strict=True)])
-    assert np.sqrt((grounds[ticks] ** 2).mean(axis=0)).max() < (0.001 if imu.attitude_noise_rad == 0.0 else 0.007)
+    assert np.sqrt((grounds[ticks] ** 2).mean(axis=0)).max() < (0.001 if noise == 0.0 else 0.007)
 
 
 def test_a_push_is_noticed() -> None:

@@ -12,8 +12,6 @@ from stoch2_sim.robots.stoch2.geometry import NUM_LEGS, POSITION_GAIN, TORQUE_LI
 from stoch2_sim.robots.stoch2.kinematics import foot_jacobians
 from stoch2_sim.simulators.protocol import Array, Mask
 
-CONTACT_SOURCES = ("force", "tracking")
-
 # The accelerating leg itself pulls at its motors: while the gait swings a leg, more force is asked for.
 _SWING_FACTOR = 3.0
 
@@ -22,9 +20,6 @@ _SWING_FACTOR = 3.0
 class ContactSettings(Settings):
     """How contacts are recognised."""
 
-    contact_source: str = setting(
-        "force", "'force': sensors in the feet; 'tracking': the joints' tracking error", choices=CONTACT_SOURCES
-    )
     contact_force_n: float = setting(4.0, "A foot stands from this force on, N", minimum=0.1, maximum=100.0)
     release_force_n: float = setting(2.0, "and until the force is below this, N", minimum=0.05, maximum=100.0)
     steady_ticks: int = setting(
@@ -42,19 +37,17 @@ class ContactEstimator:
     """Tells the standing feet of several robots.
 
     Args:
-        num_robots: Number of robots.
-        settings: Source and thresholds.
+        measured: Whose feet have force sensors; for the others the forces are those of :func:`forces_from_joints`.
+            Shape=(num_robots,).
+        settings: Thresholds.
     """
 
-    def __init__(self, num_robots: int, settings: ContactSettings) -> None:
+    def __init__(self, measured: Mask, settings: ContactSettings) -> None:
+        num_robots = len(measured)
         self._settings = settings
+        self._guessed = None if measured.all() else ~measured[:, None]
         self._standing: Mask = np.zeros((num_robots, NUM_LEGS), dtype=bool)
         self._stood = np.zeros((num_robots, NUM_LEGS))
-
-    @property
-    def needs_joints(self) -> bool:
-        """Whether contacts come from the joints instead of from force sensors."""
-        return self._settings.contact_source == "tracking"
 
     def reset(self, selected: Mask | None = None) -> None:
         """Forget the past of the selected robots, or of all: what then stands, has for long. Shape=(num_robots,)."""
@@ -73,8 +66,8 @@ class ContactEstimator:
             Which feet stand. Shape=(num_robots, 4).
         """
         threshold = np.where(self._standing, self._settings.release_force_n, self._settings.contact_force_n)
-        if self.needs_joints:
-            threshold = np.where(planned_stance(phases), threshold, _SWING_FACTOR * threshold)
+        if self._guessed is not None:
+            threshold = np.where(self._guessed & ~planned_stance(phases), _SWING_FACTOR * threshold, threshold)
         self._standing = forces > threshold
         self._stood = (self._stood + 1.0) * self._standing
         return self._standing

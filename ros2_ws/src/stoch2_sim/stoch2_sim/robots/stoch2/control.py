@@ -12,8 +12,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from stoch2_sim.robots.stoch2 import gait
-from stoch2_sim.robots.stoch2.attitude import AttitudeSettings
-from stoch2_sim.robots.stoch2.estimation import BodyEstimator, EstimationSettings
+from stoch2_sim.robots.stoch2.estimation import BodyEstimator, EstimationSettings, Instruments
 from stoch2_sim.robots.stoch2.gait import NUM_ACTIONS, TROT, Gait
 from stoch2_sim.robots.stoch2.geometry import NUM_JOINTS, NUM_LEGS
 from stoch2_sim.robots.stoch2.observation import BodyState, ObservationBuilder
@@ -49,14 +48,14 @@ class Stoch2Control:
     """Estimation, commands and gait of several robots.
 
     Args:
-        imus: Each robot's IMU; their number is that of the robots.
+        instruments: What each robot measures with; their number is that of the robots.
         settings: Of everything else.
     """
 
-    def __init__(self, imus: Sequence[AttitudeSettings], settings: ControlSettings | None = None) -> None:
+    def __init__(self, instruments: Sequence[Instruments], settings: ControlSettings | None = None) -> None:
         self._settings = settings or ControlSettings()
-        num_robots = len(imus)
-        self._estimator = BodyEstimator(imus, self._settings.estimation)
+        num_robots = len(instruments)
+        self._estimator = BodyEstimator(instruments, self._settings.estimation)
         self._shaper = CommandShaper(num_robots, self._settings.commands)
         self._observer = ObservationBuilder(num_robots, self._settings.leash)
         self._phases = np.zeros(num_robots)

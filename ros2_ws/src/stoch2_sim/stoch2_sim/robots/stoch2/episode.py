@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from demo_control.configuration import ConfigurationError, Settings, setting
-from stoch2_sim.robots.stoch2.attitude import AttitudeSettings
+from stoch2_sim.robots.stoch2.estimation import Instruments
 from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S
 from stoch2_sim.robots.stoch2.parameters import RobotParameters
 
@@ -30,6 +30,9 @@ class SensingParameters(Settings):
         minimum=0.0,
         maximum=200.0,
     )
+    foot_sensors: bool = setting(
+        True, "Whether the feet have force sensors; without, contacts come from the joints' tracking errors"
+    )
     ideal_sensing: bool = setting(
         True, "Observations hold the true attitude, velocity, height, position and ground instead of the estimates"
     )
@@ -48,9 +51,9 @@ class SensingParameters(Settings):
         return round(self.latency_ms / (CONTROL_PERIOD_S * 1000.0))
 
     @property
-    def imu(self) -> AttitudeSettings:
-        """The IMU as its data sheet would describe it."""
-        return AttitudeSettings(attitude_noise_rad=self.imu_noise_rad, gyroscope_noise_rad_s=self.gyroscope_noise_rad_s)
+    def instruments(self) -> Instruments:
+        """What the robot measures with, as data sheets would describe it."""
+        return Instruments(self.imu_noise_rad, self.gyroscope_noise_rad_s, self.foot_sensors)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from demo_control.configuration import setting
 from stoch2_sim.robots.stoch2.attitude import AttitudeFilter, AttitudeSettings, heading_rotation
 from stoch2_sim.robots.stoch2.contacts import ContactEstimator, ContactSettings, forces_from_joints
 from stoch2_sim.robots.stoch2.geometry import NUM_LEGS
@@ -16,6 +17,15 @@ from stoch2_sim.robots.stoch2.odometry import Odometry, OdometrySettings, veloci
 from stoch2_sim.robots.stoch2.simulation import Sensors
 from stoch2_sim.robots.stoch2.support_plane import SupportPlane, SupportPlaneSettings, plane_angles
 from stoch2_sim.simulators.protocol import Array, Mask
+
+
+@dataclass(frozen=True)
+class Instruments(AttitudeSettings):
+    """What a robot measures with."""
+
+    foot_sensors: bool = setting(
+        True, "Whether the feet have force sensors; without, contacts come from the joints' tracking errors"
+    )
 
 
 @dataclass(frozen=True)
@@ -31,14 +41,15 @@ class BodyEstimator:
     """Estimates how the bodies of several robots stand and move.
 
     Args:
-        imus: Each robot's IMU.
+        instruments: Each robot's.
         settings: Of the estimators.
     """
 
-    def __init__(self, imus: Sequence[AttitudeSettings], settings: EstimationSettings) -> None:
-        num_robots = len(imus)
-        self._attitude = AttitudeFilter(imus)
-        self._contacts = ContactEstimator(num_robots, settings.contacts)
+    def __init__(self, instruments: Sequence[Instruments], settings: EstimationSettings) -> None:
+        num_robots = len(instruments)
+        self._attitude = AttitudeFilter(instruments)
+        self._has_foot_sensors: Mask = np.array([one.foot_sensors for one in instruments])
+        self._contacts = ContactEstimator(self._has_foot_sensors, settings.contacts)
         self._plane = SupportPlane(num_robots, settings.plane)
         self._odometry = Odometry(num_robots, settings.odometry)
         self._normal = np.tile([0.0, 0.0, 1.0], (num_robots, 1))
@@ -75,10 +86,7 @@ class BodyEstimator:
         yaw = angles[:, 2]
         rotation = heading_rotation(angles)
         legs = leg_motion(sensors.joint_positions, sensors.joint_velocities)
-        forces = sensors.foot_forces
-        if self._contacts.needs_joints:
-            up = rotation[:, 2]
-            forces = forces_from_joints(sensors.joint_positions, sensors.joint_velocities, joint_targets, up)
+        forces = self._forces(sensors, joint_targets, rotation)
         self._standing = self._contacts.update(forces, phases)
         normal = (self._normal[:, None] @ rotation)[:, 0]
         velocities = velocities_from_feet(legs, sensors.angular_velocity, normal)
@@ -96,3 +104,12 @@ class BodyEstimator:
             support=plane_angles(self._normal),
             position=self._odometry.position,
         )
+
+    def _forces(self, sensors: Sensors, joint_targets: Array, rotation: Array) -> Array:
+        """The force on every foot, measured or inferred. Shape=(num_robots, 4)."""
+        if self._has_foot_sensors.all():
+            return sensors.foot_forces
+        inferred = forces_from_joints(
+            sensors.joint_positions, sensors.joint_velocities, joint_targets, up=rotation[:, 2]
+        )
+        return np.where(self._has_foot_sensors[:, None], sensors.foot_forces, inferred)

@@ -50,7 +50,7 @@ class Stoch2Plants:
         robots = [episode.robot for episode in self._episodes]
         self._simulation = make_simulation(simulator, robots)
         self._ground = Ground(robots)
-        self._control = Stoch2Control([episode.sensing.imu for episode in self._episodes], control)
+        self._control = Stoch2Control([episode.sensing.instruments for episode in self._episodes], control)
         self._truly = ObservationBuilder(count, WITHOUT_LEASH)
         self._ideal: Mask = np.array([episode.sensing.ideal_sensing for episode in self._episodes])
         self._latency = np.array([episode.sensing.latency_ticks for episode in self._episodes])
