@@ -71,6 +71,14 @@ def test_settings_reach_the_plant() -> None:
         (("evaluate", "cartpole", "--set", "step_size=2"), "must be between 0 and 1"),
         (("evaluate", "cartpole", "--bundle", "nowhere"), "bundle directory 'nowhere' does not exist"),
         (("evaluate", "cartpole", "--preset", "cim"), "preset = 'cim': must be one of"),
+        (("evaluate", "cartpole", "--scenario", "walk"), "scenario = 'walk': task 'cartpole' has no scenarios"),
+        (("evaluate", "stoch2", "--scenario", "run"), "scenario = 'run': must be one of walk, track, push"),
+        (
+            ("evaluate", "stoch2", "--scenario", "push", "--set", "push=3"),
+            "unknown setting 'push'; did you mean",
+        ),
+        (("demo", "stoch2", "--set", "first_push=3"), "unknown setting 'first_push'; did you mean 'first_push_n'?"),
+        (("demo", "cartpole", "--set", "pole_mass=2"), "--set: task 'cartpole' is shown as it is"),
         (("bundle", "check", "nowhere"), "bundle directory 'nowhere' does not exist"),
         (("demo", "walker"), "task 'walker' is not installed"),
     ],
@@ -135,3 +143,26 @@ def test_the_demonstration_leaves_plot_and_video(tmp_path: Path) -> None:
     assert (tmp_path / "cartpole.png").stat().st_size > 20_000
     assert (tmp_path / "cartpole.mp4").stat().st_size > 10_000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cartpole.mp4", "cartpole.png"]
+
+
+def test_a_scenario_s_report() -> None:
+    arguments = ("evaluate", "stoch2", "--controller", "constant", "--scenario", "push", "--episodes", "4")
+    report = report_of(*arguments, "--set", "push_n=1000", "--set", "step_length=0.2")
+    assert report["falls"] == 4 - report["successes"] == 4
+    assert report["settings"]["push_n"] == 1000.0
+    assert report["settings"]["latency_ms"] == 20.0
+    assert report["recovery_cost_mean"] > 500.0
+    assert report["settle_time_s_mean"] is None
+    assert [cell["episodes"] for cell in report["cells"]] == [2, 2]
+
+
+def test_the_walk_is_shown_here_and_over_ros(tmp_path: Path) -> None:
+    pytest.importorskip("rclpy")
+    pytest.importorskip("demo_msgs")
+    report = report_of("demo", "stoch2", "--duration", "1.5", "--live", "4", "--out", str(tmp_path))
+    assert report["policy"]["plans"] == 0
+    assert report["demo"]["plans"] > 10
+    assert report["live"]["use_layer"] is True
+    assert report["live"]["plans"] > 10
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["walk.mp4", "walk.png"]
+    assert (tmp_path / "walk.mp4").stat().st_size > 10_000
