@@ -246,3 +246,13 @@ def test_pybullet_tells_the_same_story() -> None:
     assert not failed.any()
     speed = INDEX["forward_velocity"]
     np.testing.assert_allclose(seen[160:, 0, speed].mean(), true[160:, 0, speed].mean(), rtol=0.03)
+
+
+def test_a_batch_may_mix_robots_with_and_without_foot_sensors() -> None:
+    blind = SensingParameters(foot_sensors=False, ideal_sensing=False)
+    seen, true, _, plants = walked([Episode(sensing=EXACT), Episode(sensing=blind), Episode(sensing=EXACT)], 320)
+    plants.close()
+    np.testing.assert_array_equal(seen[:, 0], seen[:, 2])
+    assert (seen[:, 1] != seen[:, 0]).any()
+    errors = (seen - true)[160:, 1]
+    assert abs(errors[:, INDEX["forward_velocity"]].mean()) < 0.008
