@@ -161,3 +161,24 @@ def test_segments_of_this_process_are_found_while_its_files_come_and_go(tmp_path
     path = tmp_path / ("fastrtps_" + "e" * 16 + "_el")
     with path.open("w"):
         assert "fastrtps_" + "e" * 16 in segments_of("self")
+
+
+def test_all_threads_of_a_node_come_first_where_that_is_allowed(make: Make) -> None:
+    process = make(
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n" + SLEEP
+    )
+    wait_until(lambda: "ready" in process.last_lines())
+    probe = make(OBEDIENT)
+    try:
+        os.sched_setscheduler(probe.process_id, os.SCHED_RR, os.sched_param(1))
+        expected = os.SCHED_RR
+    except PermissionError:
+        expected = os.SCHED_OTHER
+
+    process.prefer_real_time()
+    threads = [int(thread) for thread in os.listdir(f"/proc/{process.process_id}/task")]
+    assert len(threads) == 2
+    assert {os.sched_getscheduler(thread) for thread in threads} == {expected}
+    process.send(signal.SIGKILL)
+    assert process.wait(10.0)
+    process.prefer_real_time()

@@ -119,6 +119,8 @@ class Run:
 
     def activate(self) -> None:
         """Activate the lifecycle nodes one after the other."""
+        if self._bringup.arguments.real_time_factor == 1.0:
+            self.supervisor.prefer_real_time()
         for name in self._lifecycle_names():
             answer = self.monitor.change_state(name, ACTIVATE)
             self.wait_until(answer.done, f"{name} active")

@@ -92,6 +92,11 @@ class Supervisor:
         """Process numbers by node."""
         return {name: process.process_id for name, process in self._processes.items()}
 
+    def prefer_real_time(self) -> None:
+        """Ask that all nodes run as soon as they can; see :meth:`NodeProcess.prefer_real_time`."""
+        for process in self._processes.values():
+            process.prefer_real_time()
+
     def ended(self) -> NodeProcess | None:
         """A node that has ended, if there is one."""
         return next((p for p in self._processes.values() if p.exit_code is not None), None)
