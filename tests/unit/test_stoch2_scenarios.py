@@ -107,7 +107,9 @@ def test_sensing_is_realistic_unless_it_is_ideal() -> None:
     usual, ideal, late = (
         sensing_of(values) for values in ({}, {"ideal_sensing": True}, {"ideal_sensing": True, "latency_ms": 20.0})
     )
-    assert (usual.imu_noise_rad, usual.latency_ms, usual.ideal_sensing) == (0.02, 20.0, False)
+    assert (usual.imu_noise_rad, usual.latency_ms) == (0.02, 20.0)
+    assert not usual.ideal_sensing
+    assert not usual.foot_sensors
     assert (ideal.imu_noise_rad, ideal.gyroscope_noise_rad_s, ideal.latency_ms, ideal.ideal_sensing) == (0, 0, 0, True)
     assert (late.imu_noise_rad, late.latency_ms) == (0.0, 20.0)
 

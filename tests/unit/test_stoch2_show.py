@@ -55,7 +55,7 @@ def test_pushes_are_sideways_to_the_commanded_heading() -> None:
 
 
 def test_plots_and_falls(tmp_path: Path) -> None:
-    scenario = ShowWalk({"ideal_sensing": True, "first_push_n": 1500.0}, 1300)
+    scenario = ShowWalk({"ideal_sensing": True, "first_push_n": 400.0}, 1300)
     runs = [shown_run(scenario, "short steps"), shown_run(scenario, "long steps", 0.3)]
     fall = runs[0].trial.failed_step
     assert fall is not None
@@ -64,7 +64,7 @@ def test_plots_and_falls(tmp_path: Path) -> None:
     assert runs[0].figures["first_recovery_cost"] > 500.0
     assert "first_settle_time_s" not in runs[0].figures
     heights = runs[0].trial.records["qpos"][:, 2]
-    assert heights[-1] < heights[fall], "the fall goes on for the video"
+    assert heights[-1] < heights[fall] - 0.05, "the fall goes on for the video"
     write_walk_plot(tmp_path / "walk.png", runs, scenario.pushes, "A test")
     assert (tmp_path / "walk.png").stat().st_size > 50_000
 

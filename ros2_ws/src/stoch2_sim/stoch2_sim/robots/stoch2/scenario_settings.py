@@ -29,6 +29,9 @@ class RealisticSensing(SensingParameters):
     latency_ms: float = setting(
         20.0, "Age of observations when they are handed out, whole control periods of 5 ms", minimum=0.0, maximum=200.0
     )
+    foot_sensors: bool = setting(
+        False, "Whether the feet have force sensors; without, contacts come from the joints' tracking errors"
+    )
     ideal_sensing: bool = setting(
         False, "The true state instead of the estimates; then noise and latency are 0 unless they are set"
     )
