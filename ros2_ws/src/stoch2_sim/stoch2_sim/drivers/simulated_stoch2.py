@@ -187,6 +187,7 @@ class SimulatedStoch2(SimulatedRobot):
         gait = self.control.joint_targets(action[None]) if self.machine.gait_runs else measured
         targets = self.machine.targets(gait[0], measured[0])
         targets = np.minimum(np.maximum(targets, JOINT_MINIMUM_RAD), JOINT_MAXIMUM_RAD)
+        self.control.hold(targets[None])
         self._simulation.advance(targets[None], self._force)
 
     def _watch(self, now_ns: int) -> None:

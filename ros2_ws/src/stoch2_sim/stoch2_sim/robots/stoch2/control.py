@@ -167,6 +167,14 @@ class Stoch2Control:
         self._phases = np.mod(self._phases + self._settings.gait.phase_step, 1.0)
         return self._targets
 
+    def hold(self, joint_targets: Array) -> None:
+        """The joints are held elsewhere in this control tick: the robot stands, sits, or goes over into its gait.
+
+        Args:
+            joint_targets: Rad. Shape=(num_robots, 4, 3).
+        """
+        self._targets = joint_targets
+
 
 def _chosen(ideal: Ideal, estimate: BodyState) -> BodyState:
     """The truth for some robots, the estimate for the others."""
