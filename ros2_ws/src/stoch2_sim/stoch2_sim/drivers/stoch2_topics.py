@@ -6,6 +6,7 @@ standard deviations: those of the simulated sensors, and for the odometry what i
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -59,7 +60,8 @@ class Stoch2Topics:
         self._joints = JointState(name=list(MOVABLE_JOINT_NAMES))
         self._imu = _imu_message(sensing)
         self._odometry = _odometry_message(ODOMETRY_FRAME)
-        self._contacts = FootContacts(names=[f"{leg}_foot" for leg in LEGS])
+        self._contacts = FootContacts(names=[f"{leg}_foot" for leg in LEGS], normal_force=[math.nan] * len(LEGS))
+        self._measures_forces = sensing.foot_sensors
         self._truth = _odometry_message(WORLD_FRAME)
         messages = (
             ("joint_states", self._joints, self._fill_joints, CONTROL_PUBLISHER),
@@ -118,7 +120,8 @@ class Stoch2Topics:
         message = self._contacts
         message.header.stamp = stamp
         message.in_contact = self._robot.control.standing[0].tolist()
-        message.normal_force = _doubles(self._robot.sensors.foot_forces[0])
+        if self._measures_forces:
+            message.normal_force = _doubles(self._robot.sensors.foot_forces[0])
 
     def _fill_truth(self, stamp: Time) -> None:
         truth, message = self._robot.truth, self._truth
