@@ -33,6 +33,7 @@ def task() -> Task:
         reward_function=observation_reward,
         unit_circles=(("phase_cosine", "phase_sine"),),
         planner={"num_samples": 192, "horizon": 8},
+        bringup="stoch2_walk",
         planning=PLANNING,
         training=TRAINING,
         policy_training=POLICY_TRAINING,

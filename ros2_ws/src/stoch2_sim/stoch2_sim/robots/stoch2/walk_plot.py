@@ -40,6 +40,7 @@ def write_walk_plot(path: Path, runs: Sequence[ShownRun], pushes: Sequence[Push]
     for axis in left[1:]:
         axis.sharex(left[0])
     walks = [walk_of(run.trial) for run in runs]
+    pushes = [push for push in pushes if push.start_tick < len(runs[0].trial.actions)]
     _speed(left[0], runs, walks)
     _heading(left[1], walks)
     _angle(left[2], walks, 0, "roll to the ground [°]")
