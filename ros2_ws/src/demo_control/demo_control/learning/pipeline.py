@@ -40,7 +40,7 @@ from demo_control.learning.stages import (
     run_round,
     search_policy,
 )
-from demo_control.tasks import Task
+from demo_control.tasks import Planning, Task
 
 STAGES = ("policy", "model", "all")
 
@@ -123,9 +123,16 @@ def _request(task: Task, settings: TrainingSettings, layer: LayerSettings) -> di
     """Everything but the seed that decides the result, to tell one run from another."""
     variations = "; ".join(str(dict(variation)) for variation in task.training_plants)
     values = {**settings.as_mapping(), "training_plants": variations}
+    if task.planning is not None:
+        return {**values, "planning": _planning_text(task.planning)}
     # Only here does the layer take part in the training itself.
-    planning = {f"layer.{name}": value for name, value in layer.as_mapping().items()} if task.planning is None else {}
-    return {**values, **planning}
+    return {**values, **{f"layer.{name}": value for name, value in layer.as_mapping().items()}}
+
+
+def _planning_text(planning: Planning) -> str:
+    """What data of corrections depend on, in one line."""
+    entries = ", ".join((*planning.observation, *(quantity.name for quantity in planning.correction)))
+    return f"{planning.correct.name}: {entries}; {planning.decision_ticks}, {planning.planning_ticks} ticks"
 
 
 @dataclass(frozen=True)

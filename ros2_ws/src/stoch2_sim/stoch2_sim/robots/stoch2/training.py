@@ -243,6 +243,7 @@ TRAINING: dict[str, Scalar] = {
     "search.noise": 0.04,
     "search.episode_s": 2.0,
     "search.evaluation_interval": 3,
+    "exploration.episodes": 600,
     "network.num_members": 3,
     "network.num_elites": 3,
     "network.hidden_units": 128,
