@@ -31,6 +31,7 @@ def command(
     duration: Annotated[float, typer.Option(min=1.0, help="Length of each run in seconds.")] = 20.0,
     seed: Annotated[int, typer.Option(min=0, help="Of start, noise and plans.")] = 0,
     simulator: Annotated[str, typer.Option(help="Simulator; the task's first by default.")] = "",
+    bundle: Annotated[Path | None, typer.Option(help="Bundle directory; the shipped one by default.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for plot and video.")] = Path("out"),
     video: Annotated[bool, typer.Option(help="Draw the video.")] = True,
     live: Annotated[
@@ -54,21 +55,21 @@ def command(
         chosen = simulator or loaded.simulators[0]
         if chosen not in loaded.simulators:
             raise ConfigurationError(f"simulator = '{chosen}': must be one of {', '.join(loaded.simulators)}")
+        common = {"seed": seed, "simulator": chosen, "bundle": str(bundle or "")}
         values, layer = split_settings(parse_assignments(settings or []))
         scenario = _shown(loaded, values, round(duration / loaded.control_period_s))
         if scenario is None and (values or layer):
             raise ConfigurationError(f"--set: task '{task}' is shown as it is")
         if scenario is None:
-            report = _over_ros(loaded, {"duration": duration, "seed": seed, "simulator": chosen}, out, video, json_file)
+            report = _over_ros(loaded, {**common, "duration": duration}, out, video, json_file)
         else:
             show = functools.partial(
-                demonstrate_scenario, loaded, scenario, default_bundle(task), out,
+                demonstrate_scenario, loaded, scenario, bundle or default_bundle(task), out,
                 simulator=chosen, seed=seed, layer=layer, video=video,
             )  # fmt: skip
             report = _in_process(show, json_file)
             if live > 0.0:
-                arguments = {"duration": live, "seed": seed, "simulator": chosen, "use_layer": True}
-                report["live"] = _live(loaded, arguments, json_file)
+                report["live"] = _live(loaded, {**common, "duration": live, "use_layer": True}, json_file)
         if json_file:
             write_json(report, json_file)
 
