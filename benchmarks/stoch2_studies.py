@@ -5,12 +5,13 @@
 
 Each cell is one ``democtl evaluate stoch2``, kept in out/stoch2_studies; a study that was interrupted goes on with the
 cells that are missing or belong to another bundle. Tables go to docs/experiments/stoch2_<study>.md, all figures to
-docs/experiments/stoch2_<study>.json.
+docs/experiments/stoch2_<study>.json, and what was to be shown, measured, to docs/experiments/stoch2_targets.md.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from demo_control.bundle import default_bundle, load_bundle
 from demo_control.configuration import Scalar, parse_assignments
 from demo_control.files import write_text_atomically
 from demo_control.parallel_evaluation import EvaluationRequest, evaluate, make_scenario, split_settings
-from demo_control.statistics import ratio_interval, sign_test
+from demo_control.statistics import ratio_interval, root_mean_square, sign_test
 from demo_control.tasks import load_task
 
 TASK = "stoch2"
@@ -33,7 +34,40 @@ SENSING: Mapping[str, Mapping[str, Scalar]] = {"realistic": {}, "ideal": {"ideal
 PUSHES: tuple[tuple[float, float], ...] = ((0.0, 80.0), (0.0, 120.0), (0.0, 140.0), (0.0, 160.0), (9.0, 120.0))
 """Inclination in degrees and force in newtons."""
 
+REFERENCE_M: Mapping[int, float] = {400: 0.57, 500: 0.72, 1000: 1.49}
+"""How far the reference's policy walks on level ground, by control periods."""
+
 Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that is to be shown: where, what, the target, what was measured, and whether that will do."""
+
+    where: str
+    what: str
+    target: str
+    measured: str
+    met: bool
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's table, all reports it is made from, and what it is to show."""
+
+    text: str
+    reports: Sequence[Report]
+    checks: Sequence[Check]
+
+
+def at_most(where: str, what: str, limit: float, value: float, digits: int = 3) -> Check:
+    """Check of an upper limit."""
+    return Check(where, what, f"≤ {limit:.{digits}f}", f"{value:.{digits}f}", value <= limit)
+
+
+def at_least(where: str, what: str, limit: float, value: float, digits: int = 2) -> Check:
+    """Check of a lower limit."""
+    return Check(where, what, f"≥ {limit:.{digits}f}", f"{value:.{digits}f}", value >= limit)
 
 
 @dataclass(frozen=True)
@@ -114,6 +148,12 @@ def ratio(policy: Report, layer: Report, name: str) -> str:
     return text
 
 
+def mean_ratio(policy: Report, layer: Report, name: str) -> float:
+    """Layer's mean of a figure over the policy's, of the episodes that have it; infinite where none has."""
+    first, second = figures_of(policy, name), figures_of(layer, name)
+    return float(second.mean() / first.mean()) if first.size and second.size and first.mean() else math.inf
+
+
 def number(report: Report, name: str, digits: int = 3) -> str:
     """A figure of a report, or a dash."""
     value = report.get(name)
@@ -126,9 +166,9 @@ def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
-def walk(runner: Runner) -> tuple[str, list[Report]]:
+def walk(runner: Runner) -> Study:
     """Calm walking: what the layer costs where there is nothing to gain, and how far the policy walks."""
-    lines, reports = [], []
+    lines, reports, checks = [], [], []
     for simulator in ("mujoco", "pybullet"):
         for sensing, settings in SENSING.items():
             policy, layer = runner.pair("walk", simulator, settings)
@@ -140,33 +180,60 @@ def walk(runner: Runner) -> tuple[str, list[Report]]:
                 number(policy, "recovery_cost_mean", 2), number(layer, "recovery_cost_mean", 2),
                 ratio(policy, layer, "recovery_cost"),
             ])  # fmt: skip
+            where = f"walk, {simulator}, {sensing}"
+            checks += [
+                at_least(
+                    where, f"policy's way in {steps} steps, m", 0.85 * way, policy[f"distance_{steps}_steps_m_mean"]
+                )
+                for steps, way in REFERENCE_M.items()
+            ]
+            checks.append(at_most(where, "cost, layer / policy", 1.05, mean_ratio(policy, layer, "recovery_cost")))
     head = ["simulator", "sensing", "no fall, policy", "layer", "policy: m after 400", "500", "1000 steps",
             "layer: 1000", "cost per 1.5 s, policy", "layer", "layer / policy"]  # fmt: skip
-    return table(head, lines), reports
+    return Study(table(head, lines), reports, checks)
 
 
-def track(runner: Runner) -> tuple[str, list[Report]]:
+def track(runner: Runner) -> Study:
     """Fifteen commands, on level ground and on slopes."""
-    lines, reports, cells = [], [], ""
+    lines, reports, checks, cells = [], [], [], ""
     for sensing, settings in SENSING.items():
+        layers = []
         for ground in ("flat", "slope"):
             policy, layer = runner.pair("track", "mujoco", {**settings, "terrain": ground})
             reports += [policy, layer]
+            layers.append(layer)
             ratios = figures_of(layer, "speed_ratio")
-            creeps = [each["creep_m_s_mean"] for each in layer["cells"] if "creep_m_s_mean" in each]
+            creeps = figures_of(layer, "creep_m_s")
             lines.append([
                 sensing, ground, f"{policy['falls']} / {layer['falls']}",
                 number(policy, "speed_error_rms"), number(layer, "speed_error_rms"),
                 number(policy, "yaw_rate_error_rms"), number(layer, "yaw_rate_error_rms"),
                 f"{ratios.mean():.3f} ({ratios.min():.2f} to {ratios.max():.2f})",
-                f"{max(creeps):.3f}", number(layer, "lateral_drift_m_mean"),
+                f"{creeps.max():.3f}", number(layer, "lateral_drift_m_mean"),
             ])  # fmt: skip
             if sensing == "realistic":
                 cells += f"\n**Each command, {ground}, realistic sensing, layer**\n\n{_track_cells(layer)}"
+        checks += _track_checks(f"track, {sensing}", layers)
     head = ["sensing", "ground", "falls, policy / layer", "speed error m/s, policy", "layer",
             "yaw rate error rad/s, policy", "layer", "speed / command, layer (cells)", "creep turning in place m/s",
             "off the line after 10 s m, layer"]  # fmt: skip
-    return table(head, lines) + cells, reports
+    return Study(table(head, lines) + cells, reports, checks)
+
+
+def _track_checks(where: str, layers: Sequence[Report]) -> list[Check]:
+    """What is to be shown over all commands and both grounds."""
+    together = {
+        name: np.concatenate([figures_of(report, name) for report in layers])
+        for name in ("speed_error_rms", "yaw_rate_error_rms", "speed_ratio", "creep_m_s")
+    }
+    speed, yaw_rate = (root_mean_square(together[name]) for name in ("speed_error_rms", "yaw_rate_error_rms"))
+    return [
+        at_most(where, "speed error rms, m/s", 0.03, float(speed)),
+        at_most(where, "yaw rate error rms, rad/s", 0.03, float(yaw_rate)),
+        at_most(where, "mean speed off the command", 0.03, abs(float(together["speed_ratio"].mean()) - 1.0)),
+        at_most(where, "creep turning in place, m/s", 0.04, float(together["creep_m_s"].max())),
+        at_most(where, "falls", 0, sum(report["falls"] for report in layers), 0),
+    ]
 
 
 def _track_cells(report: Report) -> str:
@@ -175,9 +242,9 @@ def _track_cells(report: Report) -> str:
     return table(["command", "falls", "speed error", "yaw rate error", "speed", "yaw rate", "side speed"], lines)
 
 
-def push(runner: Runner) -> tuple[str, list[Report]]:
+def push(runner: Runner) -> Study:
     """Pushes from the side."""
-    lines, reports = [], []
+    lines, reports, checks = [], [], []
     for sensing, settings in SENSING.items():
         for slope, force in PUSHES:
             policy, layer = runner.pair("push", "mujoco", {**settings, "slope_deg": slope, "push_n": force})
@@ -190,14 +257,30 @@ def push(runner: Runner) -> tuple[str, list[Report]]:
                 ratio(policy, layer, "settle_time_s"),
                 f"{number(policy, 'lateral_drift_m_mean')} → {number(layer, 'lateral_drift_m_mean')}",
             ])  # fmt: skip
+            if slope == 0.0:
+                checks += _push_checks(f"push {force:g} N, {sensing}", force, policy, layer)
     head = ["sensing", "slope", "push", "no fall, policy", "layer", "cost", "ratio", "settled after s", "ratio",
             "off the line at the end m"]  # fmt: skip
-    return table(head, lines), reports
+    return Study(table(head, lines), reports, checks)
 
 
-def slope(runner: Runner) -> tuple[str, list[Report]]:
+def _push_checks(where: str, force: float, policy: Report, layer: Report) -> list[Check]:
+    """What is to be shown of one force on level ground."""
+    if force == 160.0:
+        return [at_least(where, "layer: share without a fall", 0.75, layer["success_rate"])]
+    if force != 120.0:
+        return []
+    drift, allowed = (float(figures_of(report, "lateral_drift_m").mean()) for report in (layer, policy))
+    return [
+        at_most(where, "cost, layer / policy", 0.6, mean_ratio(policy, layer, "recovery_cost"), 2),
+        at_most(where, "settling time, layer / policy", 0.6, mean_ratio(policy, layer, "settle_time_s"), 2),
+        at_most(where, "off the line at the end, m", allowed, drift),
+    ]
+
+
+def slope(runner: Runner) -> Study:
     """The policy alone on a grid of slopes, in both simulators."""
-    parts, reports = [], []
+    parts, reports, checks = [], [], []
     for simulator in ("mujoco", "pybullet"):
         report = runner.run("slope", "policy", simulator, SENSING["ideal"])
         reports.append(report)
@@ -209,13 +292,16 @@ def slope(runner: Runner) -> tuple[str, list[Report]]:
         ]  # fmt: skip
         head = ["slope", "falls", "m after 400", "500", "1000 steps", "off the line m"]
         parts.append(f"**{simulator}**\n\n{table(head, lines)}")
-    return "\n".join(parts), reports
+        slowest = min(float(cell["distance_m_mean"]) for cell in report["cells"])
+        checks.append(at_most(f"slope, {simulator}", "policy: falls", 0, report["falls"], 0))
+        checks.append(at_least(f"slope, {simulator}", "policy: shortest way in 1000 steps, m", 1.0, slowest))
+    return Study("\n".join(parts), reports, checks)
 
 
-def robust(runner: Runner) -> tuple[str, list[Report]]:
+def robust(runner: Runner) -> Study:
     """Slope, friction, payload, torque limit and pushes at random."""
-    lines, reports = [], []
-    for simulator in ("mujoco", "pybullet"):
+    lines, reports, checks = [], [], []
+    for simulator, share in (("mujoco", 0.97), ("pybullet", 0.92)):
         for sensing, settings in SENSING.items():
             policy, layer = runner.pair("robust", simulator, settings)
             reports += [policy, layer]
@@ -227,12 +313,19 @@ def robust(runner: Runner) -> tuple[str, list[Report]]:
                 f"{number(policy, 'recovery_cost_mean', 0)} → {number(layer, 'recovery_cost_mean', 0)}",
                 ratio(policy, layer, "recovery_cost"),
             ])  # fmt: skip
+            where = f"robust, {simulator}, {sensing}"
+            checks.append(at_least(where, "layer: share without a fall", share, layer["success_rate"]))
+            better = layer["successes"] > policy["successes"]
+            chance = cast("float", test["p"])
+            checks.append(
+                Check(where, "better than the policy (p)", "≤ 0.05", f"{chance:.2g}", better and chance <= 0.05)
+            )
     head = ["simulator", "sensing", "no fall, policy", "layer", "only policy fell / only layer", "p (sign test)",
             "far, straight and upright", "cost", "ratio"]  # fmt: skip
-    return table(head, lines), reports
+    return Study(table(head, lines), reports, checks)
 
 
-STUDIES: Mapping[str, Callable[[Runner], tuple[str, list[Report]]]] = {
+STUDIES: Mapping[str, Callable[[Runner], Study]] = {
     "walk": walk,
     "track": track,
     "push": push,
@@ -256,12 +349,19 @@ def main(
     if plant:
         raise typer.BadParameter(f"{', '.join(plant)}: no settings of the layer")
     runner = Runner(bundle or default_bundle(TASK), seed, episodes, layer)
+    checks: list[Check] = []
     for name in STUDIES if study == "all" else (study,):
-        text, reports = STUDIES[name](runner)
-        write_text_atomically(out / f"stoch2_{name}.md", text)
-        kept = [{key: value for key, value in report.items() if key != "episode_figures"} for report in reports]
+        result = STUDIES[name](runner)
+        checks += result.checks
+        write_text_atomically(out / f"stoch2_{name}.md", result.text)
+        kept = [{key: value for key, value in each.items() if key != "episode_figures"} for each in result.reports]
         write_text_atomically(out / f"stoch2_{name}.json", json.dumps(kept, indent=1, allow_nan=False) + "\n")
-        typer.echo(f"\n{name}\n\n{text}")
+        typer.echo(f"\n{name}\n\n{result.text}")
+    lines = [[check.where, check.what, check.target, check.measured, "yes" if check.met else "no"] for check in checks]
+    text = table(["where", "what", "target", "measured", "met"], lines)
+    if study == "all":
+        write_text_atomically(out / "stoch2_targets.md", text)
+    typer.echo(text)
 
 
 if __name__ == "__main__":
