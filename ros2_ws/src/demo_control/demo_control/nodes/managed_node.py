@@ -11,7 +11,7 @@ from demo_control.bundle import BundleError
 from demo_control.configuration import ConfigurationError
 from demo_control.nodes.diagnostics import Diagnostics, Health
 from demo_control.nodes.parameters import Parameters
-from demo_control.nodes.running import RosError
+from demo_control.nodes.running import RosError, settle_memory
 
 
 class ManagedNode(LifecycleNode):  # type: ignore[misc] # rclpy has no types
@@ -67,6 +67,7 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc] # rclpy has no types
     def on_activate(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Activate."""
         result = self._attempt("activate", self.activate)
+        settle_memory()
         self.active = result == TransitionCallbackReturn.SUCCESS
         return self._told(result)
 

@@ -6,7 +6,7 @@ Publishes ``joint_states`` besides the topics of :mod:`stoch2_sim.drivers.driver
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from sensor_msgs.msg import JointState
 
@@ -34,16 +34,11 @@ class CartpoleDriver(DriverNode[SimulatedCartpole]):
         settings = self.parameters.declare(CartpoleDriverSettings()).value
         plant = self.parameters.declare(PlantSettings()).value
         self.parameters.check()
-        self._simulator = settings.simulator
         self._score = SwingUpScore()
         robot = SimulatedCartpole(cartpole_task(), settings, plant)
         self.drive(settings, robot, robot_model(plant.parameters()).urdf)
         self._joints = self.publisher(JointState, "joint_states", CONTROL_PUBLISHER)
-
-    def start(self, now_ns: Callable[[], int]) -> None:
-        """Begin to observe, with tick 0."""
-        self.get_logger().info(f"cart-pole in {self._simulator} holds its start, waiting for a command")
-        super().start(now_ns)
+        self.get_logger().info(f"cart-pole in {settings.simulator} holds its start, waiting for a command")
 
     def judge(self, before: Array | None) -> None:
         """Take in the true state after a control period."""

@@ -30,6 +30,7 @@ from demo_control.nodes.diagnostics import Diagnostics, Health
 from demo_control.nodes.messages import nanoseconds, values_of
 from demo_control.nodes.parameters import Parameters
 from demo_control.nodes.quality import CONTROL_PUBLISHER, RECORDING, WITHOUT_EVENTS
+from demo_control.nodes.running import settle_memory
 from demo_control.tasks import Array
 from stoch2_sim.drivers.core import Command, DriverState, Output
 from stoch2_sim.drivers.running import StopRequest, run_in_lockstep, run_paced
@@ -78,6 +79,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         self.parameters = Parameters(self)
         self.tick = 0
         self.answered = -1
+        self.observations = 0
         self.missed_ticks = 0
         self.missing_answers = 0
         self.worst_lateness_s = 0.0
@@ -193,8 +195,10 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         Returns:
             Whether the run goes on.
         """
-        self.missed_ticks += ticks - 1
-        self.worst_lateness_s = max(self.worst_lateness_s, lateness_s)
+        # While the robot is held, the other nodes still load, and nobody waits for an observation.
+        if not self.robot.held:
+            self.missed_ticks += ticks - 1
+            self.worst_lateness_s = max(self.worst_lateness_s, lateness_s)
         for _ in range(ticks):
             if not self._is_prepared:
                 self._run_period()
@@ -226,6 +230,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
     def _observe(self) -> None:
         """Read the sensor and publish, under a new number and stamp."""
         stamp = self.time_line.stamp(self.now_ns)
+        self.observations += 1
         self._publish_clock()
         self.robot.core.observed(self.tick, self.now_ns, nanoseconds(stamp))
         self._observation.publish(self._observation_message(self.robot.sense()))
@@ -299,7 +304,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
             "state": core.state.value,
             "reason": core.reason,
             "time_s": f"{self.robot.time_s:.3f}",
-            "observations": self.tick + 1 - self.missed_ticks,
+            "observations": self.observations,
             "missed_ticks": self.missed_ticks,
             "worst_lateness_ms": f"{1e3 * self.worst_lateness_s:.3f}",
             "missing_answers": self.missing_answers,
@@ -345,6 +350,7 @@ def run_driver(make_node: Callable[[], DriverNode[RobotT]]) -> int:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     factor = node.settings.real_time_factor
+    settle_memory()
     if factor == 0.0:
         run_in_lockstep(node, executor.spin_once, stop, node.period_ns)
     else:

@@ -62,14 +62,12 @@ class Stoch2Driver(DriverNode[SimulatedStoch2]):
             self.create_subscription(Vector3, "push", self._on_push, 10),
             *(self.create_service(Trigger, request.value, self._answerer(request)) for request in Request),
         )
+        terrain = setup.robot.terrain
+        ground = f"{terrain} {setup.robot.slope_deg:g}°" if terrain == "slope" else terrain
+        self.get_logger().info(f"Stoch2 in {setup.driver.simulator} sits on ground '{ground}', waiting for actions")
 
     def start(self, now_ns: Callable[[], int]) -> None:
         """Begin to observe, with tick 0."""
-        robot = self._setup.robot
-        ground = f"{robot.terrain} {robot.slope_deg:g}°" if robot.terrain == "slope" else robot.terrain
-        self.get_logger().info(
-            f"Stoch2 in {self._setup.driver.simulator} sits on ground '{ground}', waiting for actions"
-        )
         super().start(now_ns)
         self._announce_walking()
 
