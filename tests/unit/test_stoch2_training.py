@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from demo_control.learning.linear_policy import LinearPolicies
 from demo_control.learning.seeding import Purpose, streams
+from demo_control.learning.trials import CurriculumTrials
+from demo_control.learning.workers import Workers
 from demo_control.tasks import Array, load_task
 from stoch2_sim.robots.stoch2.control import ControlSettings
 from stoch2_sim.robots.stoch2.episode import Episode
@@ -83,6 +86,26 @@ def test_curriculum_gets_steeper_and_repeats_itself() -> None:
         again.close()
     assert easy == {5.0, 7.0, 9.0}
     assert hard == {7.0, 9.0, 11.0}
+
+
+def test_processes_find_what_one_finds(weights: Array) -> None:
+    task, directions = load_task("stoch2"), 12  # more than one batch
+    parameters = np.tile(np.column_stack([weights, np.zeros(20)]), (2 * directions, 1, 1))
+    parameters[:directions] *= np.linspace(0.5, 1.5, directions)[:, None, None]
+    policies = LinearPolicies(parameters, np.zeros(len(OBSERVATION)), np.ones(len(OBSERVATION)))
+    found = []
+    for jobs in (1, 2):
+        with Workers(task, jobs) as workers:
+            trials = CurriculumTrials(workers, task, simulator="mujoco", seed=1, episode_s=0.05, normalises=False)
+            found.append(
+                (
+                    trials.search(3, policies).returns,
+                    trials.evaluate(LinearPolicies(parameters[-1:], policies.mean, policies.scale)),
+                )
+            )
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert len(set(found[0][0])) == 2 * directions
 
 
 def test_evaluation_is_the_papers_grid() -> None:

@@ -15,6 +15,9 @@ from demo_control.learning.model_metrics import ModelMetrics
 from demo_control.learning.storage import save_csv
 
 _DOTS_PER_INCH = 110
+_ENTRIES_INSIDE = 8
+"""Of a legend; a longer one would hide the curves."""
+
 _COLOURS = 10
 """Of Matplotlib's cycle."""
 
@@ -95,5 +98,8 @@ def _figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def _save(figure: Figure, axes: Axes, path: Path) -> None:
-    axes.legend(fontsize="small")
+    if len(axes.get_lines()) > _ENTRIES_INSIDE:
+        axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+    else:
+        axes.legend(fontsize="small")
     write_atomically(path, lambda beside: figure.savefig(beside, dpi=_DOTS_PER_INCH))
