@@ -106,7 +106,8 @@ class ShowWalk(WalkingScenario[ShowSettings]):
 
     def _title(self) -> str:
         settings = self.settings
-        sensing = "ideal sensing" if settings.ideal_sensing else "estimated state"
+        contacts = "" if settings.foot_sensors else ", no foot sensors"
+        sensing = "ideal sensing" if settings.ideal_sensing else f"estimated state{contacts}"
         return (
             f"Stoch2: changing commands, pushes of {settings.first_push_n:g} and {settings.second_push_n:g} N for "
             f"{PUSH_TICKS * CONTROL_PERIOD_S:g} s; {sensing}, IMU noise {settings.imu_noise_rad:g} rad, "

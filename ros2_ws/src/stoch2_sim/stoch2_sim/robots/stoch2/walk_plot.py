@@ -185,7 +185,8 @@ def _fallbacks(axis: Axes, run: ShownRun) -> None:
         axis.plot(run.fallbacks[reason], np.full(len(run.fallbacks[reason]), row), "|", markersize=10, color=colour)
     axis.set_yticks(range(len(reasons)), [reason.replace("_", " ") for reason in reasons])
     axis.set_ylim(-0.6, max(1, len(reasons)) - 0.4)
-    axis.set_xlim(0.0, CONTROL_PERIOD_S * len(run.trial.actions))
+    # The marks at the very start are to be seen, too.
+    axis.set_xlim(-0.3, CONTROL_PERIOD_S * len(run.trial.actions))
     axis.set_title("the policy's action passes through", fontsize=10)
     axis.set_xlabel("time [s]")
     axis.grid(alpha=0.3)
