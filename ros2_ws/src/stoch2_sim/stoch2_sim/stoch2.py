@@ -5,7 +5,7 @@ from __future__ import annotations
 from demo_control.tasks import Task
 from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S
 from stoch2_sim.robots.stoch2.observation import ACTION, OBSERVATION
-from stoch2_sim.robots.stoch2.planning import COST_TERMS, DECISION_TICKS, PLANNING
+from stoch2_sim.robots.stoch2.planning import COST_TERMS, PLANNER, PLANNING
 from stoch2_sim.robots.stoch2.plants import make_plants
 from stoch2_sim.robots.stoch2.reward import observation_reward
 from stoch2_sim.robots.stoch2.scenario_catalogue import SCENARIOS
@@ -32,8 +32,7 @@ def task() -> Task:
         make_score=WalkScore,
         reward_function=observation_reward,
         unit_circles=(("phase_cosine", "phase_sine"),),
-        # A plan per decision; one that the next has not replaced serves to the end of its horizon.
-        planner={"num_samples": 192, "horizon": 8, "plan_period_ticks": DECISION_TICKS, "maximum_plan_age_ticks": 80},
+        planner=PLANNER,
         bringup="stoch2_walk",
         planning=PLANNING,
         training=TRAINING,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from demo_control.configuration import Scalar
 from demo_control.tasks import BEFORE, Array, CostTerm, Namespace, Planning, Transition
 from stoch2_sim.robots.stoch2.gait_correction import CORRECTION, GaitCorrection
 from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S, GAIT_FREQUENCY_HZ
@@ -168,7 +169,7 @@ def _change(x: Columns, u: Columns, _xp: Namespace) -> Any:  # noqa: ANN401 - se
 
 COST_TERMS = (
     CostTerm("speed", 375.0, _speed, "Squared distance to the moving reference along its heading, m²", "end"),
-    CostTerm("path", 40.0, _path, "Squared distance to the moving reference across its heading, m²"),
+    CostTerm("path", 80.0, _path, "Squared distance to the moving reference across its heading, m²"),
     CostTerm("heading", 5.0, _heading, "Squared heading error, rad²"),
     CostTerm("turn_rate", 0.75, _turn_rate, "Squared yaw rate error, rad²/s²"),
     CostTerm("side_speed", 3.0, _side_speed, "Squared lateral velocity error, m²/s²"),
@@ -178,3 +179,24 @@ COST_TERMS = (
     CostTerm("size", 0.02, _size, "Squared correction relative to its limits", "stages"),
     CostTerm("change", 0.02, _change, "Squared change of the correction relative to its limits", "stages"),
 )
+
+PLANNER: dict[str, Scalar] = {
+    "shift": "shift_and_repeat",
+    "num_samples": 768,
+    "horizon": 8,
+    "mirror_steps": 2,
+    "step_size": 0.6,
+    "noise_standard_deviation": 0.6,
+    "noise_smallest_share": 0.1,
+    "noise_held_share": 0.5,
+    "terminal_weight": 1.0,
+    "plan_period_ticks": DECISION_TICKS,
+    "maximum_plan_age_ticks": 60,
+    # The gate: calm walking at the policy's own speed is left to the policy.
+    "minimum_gain": 0.3,
+    "rejected_plan_share": 0.5,
+    "maximum_disagreement": 10.0,
+    "adapt_model": False,
+    "offset_gain": 0.15,
+}
+"""Settings of the layer that measured best; eight steps of 50 ms are one cycle of the gait."""

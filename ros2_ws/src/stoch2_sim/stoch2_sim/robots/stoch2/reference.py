@@ -56,7 +56,7 @@ class LeashSettings(Settings):
 
     forward_leash_m: float = setting(0.04, "Along the reference's heading, m", minimum=0.001, maximum=1000.0)
     lateral_leash_m: float = setting(0.2, "Across it, m", minimum=0.001, maximum=1000.0)
-    heading_leash_rad: float = setting(1.0, "Between the headings, rad; π never pulls", minimum=0.01, maximum=3.15)
+    heading_leash_rad: float = setting(0.08, "Between the headings, rad; π never pulls", minimum=0.01, maximum=3.15)
 
 
 WITHOUT_LEASH = LeashSettings(forward_leash_m=1000.0, lateral_leash_m=1000.0, heading_leash_rad=3.15)
