@@ -100,7 +100,7 @@ class PushSettings(OneRobot):
 class ShowSettings(OneRobot):
     """A walk with changing commands and two pushes, for being looked at."""
 
-    first_push_n: float = setting(120.0, "Push to the left while walking fast", minimum=0.0, maximum=2000.0)
+    first_push_n: float = setting(120.0, "Push to the left while walking straight on", minimum=0.0, maximum=2000.0)
     second_push_n: float = setting(150.0, "Push to the right while turning", minimum=0.0, maximum=2000.0)
 
 

@@ -20,14 +20,15 @@ from stoch2_sim.robots.stoch2.walk_metrics import COST_WINDOW_TICKS, Walk, recov
 DURATION_S = 20.0
 COMMANDS = (
     (0.0, 0.30, 0.0),
-    (3.0, 0.50, 0.0),
-    (7.5, 0.30, 0.3),
-    (11.5, 0.15, 0.0),
+    (5.0, 0.50, 0.0),
+    (8.5, 0.30, 0.3),
+    (12.0, 0.15, 0.0),
     (14.0, 0.30, -0.3),
     (18.0, 0.0, 0.0),
 )
 """From when in s, forward speed in m/s, yaw rate in rad/s."""
-PUSHES_S = (5.0, 15.5)
+PUSHES_S = (3.0, 15.5)
+"""Where about the policy's own speed is asked for: both controllers are pushed at the same speed."""
 PUSH_TICKS = 6
 _WORDS = {
     "success": "on its feet at the end",
