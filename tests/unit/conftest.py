@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import onnx
 import pytest
@@ -99,6 +101,13 @@ def linear_policy(task: Task, gain: Array = POLICY_GAIN) -> onnx.ModelProto:
     return linear_policy_model(
         gain / half_range, np.zeros(1), np.zeros(2), np.ones(2), task.action_minimum, task.action_maximum
     )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Threads of networks this small mostly wait for each other, all the more beside another test worker."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import numpy.typing as npt
@@ -181,7 +182,10 @@ def test_writes_a_valid_bundle_with_card_and_curves(finished: tuple[Path, int]) 
     assert not list(directory.rglob(".*")), "nothing half-written is left"
 
 
-def test_interrupted_anywhere_the_result_is_the_same(finished: tuple[Path, int], tmp_path: Path) -> None:
+def test_interrupted_anywhere_the_result_is_the_same(
+    finished: tuple[Path, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("demo_control.learning.pipeline.plots", Mock())  # drawing takes most of the time
     directory, calls = finished
     expected = load_bundle(directory).sha256
     interrupted = tmp_path / "run"
