@@ -23,10 +23,6 @@ print("header" if os.path.exists(header) else "")
 """
 
 
-class SetupError(Exception):
-    """The environment cannot be made; the message is one line that says what to do."""
-
-
 @dataclass(frozen=True)
 class Machine:
     """What is asked of the machine; a test passes its own answers.

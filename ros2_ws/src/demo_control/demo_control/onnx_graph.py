@@ -16,7 +16,6 @@ IR_VERSION = 9
 """Old enough for every ONNX Runtime since 1.16, which is what a robot may have."""
 
 Dimension = int | str
-FloatArray = npt.NDArray[np.float32]
 
 
 class GraphBuilder:

@@ -101,10 +101,6 @@ class Monitor:
         first, last = (self._recorder.message("ground_truth", index) for index in (0, -1))
         return seconds_between(first.header.stamp, last.header.stamp)
 
-    def num_commands(self) -> int:
-        """Commands heard so far."""
-        return self._recorder.count("action")
-
     def recording(self) -> Recording:
         """Everything heard."""
         self._recorder.take()

@@ -95,7 +95,6 @@ CRANK_INERTIA_KGM2 = (3.4e-5, 4.0e-5, 7e-6)
 COUPLER_INERTIA_KGM2 = (2.5e-4, 2.5e-4, 4e-6)
 
 # --- Shapes, full edges or diameters, m.
-BASE_BOX_M = (0.10, 0.10, 0.02)
 TRUNK_BOX_M = (0.12, 0.20, 0.08)
 ABDUCTION_BOX_M = (0.074, 0.042, 0.066)
 ABDUCTION_BOX_INWARD_M = 0.034  # of its middle, from the abduction axis
