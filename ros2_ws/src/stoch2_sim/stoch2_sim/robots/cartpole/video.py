@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from demo_control.report.video import Colour, Frame, caption, side_by_side, write_video
+from demo_control.report.video import Frame, caption
+from stoch2_sim.pictures.film import AMBER, GREEN, RED, FilmedRun, film
 from stoch2_sim.robots.cartpole.parameters import RAIL_LIMIT_M
 from stoch2_sim.robots.cartpole.picture_process import Pictures
 from stoch2_sim.robots.cartpole.pictures import BACKENDS
@@ -16,9 +17,6 @@ from stoch2_sim.robots.cartpole.score import is_upright
 from stoch2_sim.robots.cartpole.simulation import from_observation
 from stoch2_sim.simulators.protocol import Array
 
-GREEN: Colour = (34, 139, 84)
-AMBER: Colour = (201, 128, 22)
-RED: Colour = (191, 43, 38)
 WIDTH, HEIGHT = 640, 368
 
 
@@ -63,45 +61,27 @@ def render_video(
 
     Raises:
         ValueError: No runs, or an empty one.
+        PictureError: Nothing draws here.
         VideoError: The encoder failed.
     """
     if not runs or any(run.times_s.size == 0 for run in runs):
         raise ValueError(f"{path.name}: a video needs at least one run, and samples in each")
-    painters: list[Pictures] = []
-    try:
-        for run in runs:
-            # What works for the first run works for all: do not try the others again.
-            backends = [painters[0].backend] if painters else BACKENDS
-            painters.append(Pictures(WIDTH, HEIGHT, run.pole_length, backends))
-        write_video(path, _frames(runs, painters, fps, progress or (lambda _share: None)), fps)
-        return painters[0].backend
-    finally:
-        for painter in painters:
-            painter.close()
+    return film(path, [_filmed(run) for run in runs], BACKENDS, fps, progress)
 
 
-def _frames(
-    runs: Sequence[Run],
-    painters: Sequence[Pictures],
-    fps: float,
-    progress: Callable[[float], None],
-) -> Iterator[Frame]:
-    """The video's frames, all runs in each."""
-    duration_s = max(float(run.times_s[-1]) for run in runs)
-    count = round(duration_s * fps) + 1
-    for frame in range(count):
-        time_s = frame / fps
-        observations = [run.at(time_s) for run in runs]
-        for painter, observation in zip(painters, observations, strict=True):
-            position, angle = from_observation(observation)[0]
-            painter.request(float(position), float(angle))
-        yield side_by_side(
-            [
-                _captioned(painter.receive(), run.label, time_s, observation)
-                for painter, run, observation in zip(painters, runs, observations, strict=True)
-            ]
-        )
-        progress((frame + 1) / count)
+def _filmed(run: Run) -> FilmedRun:
+    """What there is to draw of a run."""
+
+    def state_at(time_s: float) -> list[float]:
+        position, angle = from_observation(run.at(time_s))[0]
+        return [float(position), float(angle)]
+
+    return FilmedRun(
+        duration_s=float(run.times_s[-1]),
+        start_painter=lambda backends: Pictures(WIDTH, HEIGHT, run.pole_length, backends),
+        state_at=state_at,
+        captioned=lambda picture, time_s: _captioned(picture, run.label, time_s, run.at(time_s)),
+    )
 
 
 def _captioned(picture: Frame, label: str, time_s: float, observation: Array) -> Frame:

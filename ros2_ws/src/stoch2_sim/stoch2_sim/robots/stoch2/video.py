@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from demo_control.report.video import Colour, Frame, caption, footer, side_by_side, write_video
+from demo_control.report.video import Frame, caption, footer
+from stoch2_sim.pictures.film import AMBER, GREEN, RED, FilmedRun, film
 from stoch2_sim.robots.stoch2.attitude import euler_angles, wrapped
 from stoch2_sim.robots.stoch2.parameters import RobotParameters
 from stoch2_sim.robots.stoch2.pictures import BACKENDS, Pictures
 from stoch2_sim.robots.stoch2.rotations import rotation_matrices
 from stoch2_sim.simulators.protocol import Array
 
-GREEN: Colour = (34, 139, 84)
-AMBER: Colour = (201, 128, 22)
-RED: Colour = (191, 43, 38)
 WIDTH, HEIGHT = 640, 400
 
 # A push lasts a frame or less: its arrow stays for a while.
@@ -110,45 +108,22 @@ def render_video(
 
     Raises:
         ValueError: No runs.
+        PictureError: Nothing draws here.
         VideoError: The encoder failed.
     """
     if not runs:
         raise ValueError(f"{path.name}: a video needs at least one run")
-    painters: list[Pictures] = []
-    try:
-        for run in runs:
-            # What works for the first run works for all: do not try the others again.
-            backends = [painters[0].backend] if painters else BACKENDS
-            painters.append(Pictures(WIDTH, HEIGHT, run.robot, backends))
-        write_video(path, _frames(runs, painters, fps, progress or (lambda _share: None)), fps)
-        return painters[0].backend
-    finally:
-        for painter in painters:
-            painter.close()
+    return film(path, [_filmed(run) for run in runs], BACKENDS, fps, progress)
 
 
-def _frames(
-    runs: Sequence[WalkRun],
-    painters: Sequence[Pictures],
-    fps: float,
-    progress: Callable[[float], None],
-) -> Iterator[Frame]:
-    """The video's frames, all runs in each."""
-    count = round(max(float(run.times_s[-1]) for run in runs) * fps) + 1
-    _request(runs, painters, 0.0)
-    for frame in range(count):
-        pictures = [painter.receive() for painter in painters]
-        if frame + 1 < count:
-            # Drawn while this frame gets its captions and is encoded.
-            _request(runs, painters, (frame + 1) / fps)
-        yield side_by_side([_captioned(picture, run, frame / fps) for picture, run in zip(pictures, runs, strict=True)])
-        progress((frame + 1) / count)
-
-
-def _request(runs: Sequence[WalkRun], painters: Sequence[Pictures], time_s: float) -> None:
-    """Have all runs drawn as they are at a time."""
-    for painter, run in zip(painters, runs, strict=True):
-        painter.request(*run.qpos[run.index(time_s)], *run.camera_point(time_s), *run.push(time_s))
+def _filmed(run: WalkRun) -> FilmedRun:
+    """What there is to draw of a walk."""
+    return FilmedRun(
+        duration_s=float(run.times_s[-1]),
+        start_painter=lambda backends: Pictures(WIDTH, HEIGHT, run.robot, backends),
+        state_at=lambda time_s: [*run.qpos[run.index(time_s)], *run.camera_point(time_s), *run.push(time_s)],
+        captioned=lambda picture, time_s: _captioned(picture, run, time_s),
+    )
 
 
 def _captioned(picture: Frame, run: WalkRun, time_s: float) -> Frame:
