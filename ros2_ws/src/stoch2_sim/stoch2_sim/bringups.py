@@ -100,11 +100,6 @@ def _with_controllers(
     bundle = Path(arguments.bundle or default_bundle(task)).absolute()
     # The nodes check it, too; here it is one line before anything is started.
     load_bundle(bundle, load_task(task))
-    model: dict[str, Scalar] = {
-        "task": task,
-        "bundle_directory": str(bundle),
-        "use_sim_time": arguments.real_time_factor != 1.0,
-    }
     driver = NodeDescription(
         package="stoch2_sim",
         executable=driver_name,
@@ -119,6 +114,17 @@ def _with_controllers(
         },
         ends_run=True,
     )
+    nodes = (driver, *_controllers(task, bundle, arguments))
+    return BringUp(name=name, task=task, arguments=arguments, nodes=with_parameters_file(nodes, arguments.parameters))
+
+
+def _controllers(task: str, bundle: Path, arguments: BringUpArguments) -> tuple[NodeDescription, ...]:
+    """The nodes of a bundle: the policy and, unless switched off, the layer between it and the driver."""
+    model: dict[str, Scalar] = {
+        "task": task,
+        "bundle_directory": str(bundle),
+        "use_sim_time": arguments.real_time_factor != 1.0,
+    }
     layer = NodeDescription(
         package="demo_control",
         executable="demo_layer_node",
@@ -136,8 +142,7 @@ def _with_controllers(
         remappings={} if arguments.use_layer else {"nominal_action": "action"},
         lifecycle=True,
     )
-    nodes = (driver, layer, policy) if arguments.use_layer else (driver, policy)
-    return BringUp(name=name, task=task, arguments=arguments, nodes=with_parameters_file(nodes, arguments.parameters))
+    return (layer, policy) if arguments.use_layer else (policy,)
 
 
 cartpole_swingup = Recipe(

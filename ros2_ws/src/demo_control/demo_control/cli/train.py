@@ -6,13 +6,16 @@ import importlib.util
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from demo_control.cli.output import error_console, fail, one_line_errors
 from demo_control.configuration import parse_assignments
 from demo_control.tasks import load_task
+
+if TYPE_CHECKING:
+    from demo_control.learning.pipeline import Outcome
 
 EXIT_REJECTED = 1
 """Exit code of a run whose model failed the closed-loop check."""
@@ -42,14 +45,13 @@ def command(
     """
     if importlib.util.find_spec("torch") is None:
         fail("training needs PyTorch, which is not installed here: run 'make train-setup'")
-    from demo_control.learning.pipeline import Outcome, train  # noqa: PLC0415 - needs torch
+    from demo_control.learning.pipeline import train  # noqa: PLC0415 - needs torch
     from demo_control.learning.progress import ConsoleReporter  # noqa: PLC0415
     from demo_control.learning.settings import TrainingSettings  # noqa: PLC0415
 
     directory = out or Path("out") / f"train-{task}-{seed}"
     console = error_console()
     reporter = ConsoleReporter(console)
-    outcome: Outcome | None = None
     with one_line_errors():
         loaded = load_task(task)
         chosen = TrainingSettings.for_task(loaded, parse_assignments(settings or []))
@@ -62,30 +64,28 @@ def command(
             raise typer.Exit(EXIT_INTERRUPTED) from None
         finally:
             reporter.close()
-    if stage == "policy":
-        text = f"Policy found: return {outcome.search_return:.1f}. Checkpoints and curves: {directory}"
-        console.print(text, soft_wrap=True, markup=False)
-        return
-    demo, alone = outcome.demo, outcome.policy
-    if demo is None or alone is None:
-        text = f"Bundle and card: {outcome.directory}; its closed loop was not checked."
-        console.print(text, soft_wrap=True, markup=False)
-        return
+    style = None if outcome.accepted else "red"
+    console.print(_ending(outcome, directory, stage), style=style, soft_wrap=True, markup=False)
     if not outcome.accepted:
-        console.print(
-            f"Rejected: {demo.successes} of {demo.episodes} episodes succeed, {outcome.needed} are "
-            f"needed; the bundle was not exported (it lies in {outcome.directory} for inspection). "
-            f"Look at the curves in {directory / 'curves'}; try more rounds "
-            f"(--set collection.rounds=10), longer fits (--set final_fit.steps=10000) or another "
-            f"seed, each with another --out.",
-            style="red",
-            soft_wrap=True,
-            markup=False,
-        )
         raise typer.Exit(EXIT_REJECTED)
-    console.print(
-        f"Accepted: {demo.successes} of {demo.episodes} episodes succeed "
-        f"(policy alone {alone.successes}). Bundle and card: {outcome.directory}",
-        soft_wrap=True,
-        markup=False,
+
+
+def _ending(outcome: Outcome, directory: Path, stage: str) -> str:
+    """How the run ended, for people."""
+    demo, alone = outcome.demo, outcome.policy
+    if stage == "policy":
+        return f"Policy found: return {outcome.search_return:.1f}. Checkpoints and curves: {directory}"
+    if demo is None or alone is None:
+        return f"Bundle and card: {outcome.directory}; its closed loop was not checked."
+    if outcome.accepted:
+        return (
+            f"Accepted: {demo.successes} of {demo.episodes} episodes succeed "
+            f"(policy alone {alone.successes}). Bundle and card: {outcome.directory}"
+        )
+    return (
+        f"Rejected: {demo.successes} of {demo.episodes} episodes succeed, {outcome.needed} are "
+        f"needed; the bundle was not exported (it lies in {outcome.directory} for inspection). "
+        f"Look at the curves in {directory / 'curves'}; try more rounds "
+        f"(--set collection.rounds=10), longer fits (--set final_fit.steps=10000) or another "
+        f"seed, each with another --out."
     )
