@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from demo_control.report.video import VideoError, caption, side_by_side, write_video
+from stoch2_sim.pictures.process import PictureError
 from stoch2_sim.robots.cartpole import video
-from stoch2_sim.robots.cartpole.picture_process import PictureError, Pictures
-from stoch2_sim.robots.cartpole.pictures import BACKENDS
+from stoch2_sim.robots.cartpole.pictures import BACKENDS, Pictures
 from stoch2_sim.robots.cartpole.simulation import to_observation
 
 

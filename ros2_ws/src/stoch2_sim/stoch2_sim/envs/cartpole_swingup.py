@@ -12,7 +12,7 @@ from demo_control.configuration import ConfigurationError, Scalar
 from stoch2_sim.cartpole import task
 from stoch2_sim.pictures.painting import Frame
 from stoch2_sim.robots.cartpole.parameters import CONTROL_PERIOD_S
-from stoch2_sim.robots.cartpole.picture_process import Pictures
+from stoch2_sim.robots.cartpole.pictures import Pictures
 from stoch2_sim.robots.cartpole.plants import make_plants
 from stoch2_sim.robots.cartpole.score import SwingUpScore
 from stoch2_sim.robots.cartpole.simulation import from_observation

@@ -1,21 +1,38 @@
 """Painters of the cart-pole: run as a process, this module draws for who started it.
 
-See :mod:`stoch2_sim.pictures`; :class:`~stoch2_sim.robots.cartpole.picture_process.Pictures` starts it. A state is the
-cart's position in metres and the pole's angle in radians.
+See :mod:`stoch2_sim.pictures`. A state is the cart's position in metres and the pole's angle in radians.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from stoch2_sim.pictures.painting import MUJOCO_BACKENDS, Frame, Painter, serve
+from stoch2_sim.pictures.process import PictureProcess
 from stoch2_sim.simulators.protocol import Array
 
 STATE_SIZE = 2
 BACKENDS = (*MUJOCO_BACKENDS, "pybullet-tiny", "matplotlib")
+
+
+class Pictures(PictureProcess):
+    """Draws cart-poles headless: MuJoCo on EGL or OSMesa, else PyBullet's software renderer, else Matplotlib.
+
+    Args:
+        width: Pixels.
+        height: Pixels.
+        pole_length: Length of the drawn pole as a factor on the nominal one.
+        backends: What to try, in this order.
+
+    Raises:
+        PictureError: None of them works.
+    """
+
+    def __init__(self, width: int, height: int, pole_length: float = 1.0, backends: Sequence[str] = BACKENDS) -> None:
+        super().__init__(__name__, (width, height), {"pole_length": pole_length}, np.zeros(STATE_SIZE), backends)
 
 
 class MujocoPainter:

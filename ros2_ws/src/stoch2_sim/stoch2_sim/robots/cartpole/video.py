@@ -11,8 +11,7 @@ import numpy as np
 from demo_control.report.video import Frame, caption
 from stoch2_sim.pictures.film import AMBER, GREEN, RED, FilmedRun, film
 from stoch2_sim.robots.cartpole.parameters import RAIL_LIMIT_M
-from stoch2_sim.robots.cartpole.picture_process import Pictures
-from stoch2_sim.robots.cartpole.pictures import BACKENDS
+from stoch2_sim.robots.cartpole.pictures import BACKENDS, Pictures
 from stoch2_sim.robots.cartpole.score import is_upright
 from stoch2_sim.robots.cartpole.simulation import from_observation
 from stoch2_sim.simulators.protocol import Array
