@@ -54,6 +54,15 @@ def test_method_needs_neither_ros_nor_torch(package: str) -> None:
         assert not forbidden.search(path.read_text()), path
 
 
+@pytest.mark.parametrize("package", ["demo_control", "stoch2_sim"])
+def test_packages_name_the_messages_they_import(package: str) -> None:
+    folder = ROOT / "ros2_ws" / "src" / package
+    imports = re.compile(r"^\s*(?:import|from) (\w+_(?:msgs|srvs|interfaces)|rclpy)\b", re.MULTILINE)
+    used = {name for path in (folder / package).rglob("*.py") for name in imports.findall(path.read_text())}
+    named = set(re.findall(r"<exec_depend>(\w+)</exec_depend>", (folder / "package.xml").read_text()))
+    assert used <= named
+
+
 def test_only_learning_needs_torch() -> None:
     package = ROOT / "ros2_ws" / "src" / "demo_control" / "demo_control"
     for path in package.rglob("*.py"):
