@@ -113,22 +113,6 @@ def test_the_drivers_own_figures_come_before_the_tasks() -> None:
     assert run.summary()["processor_cores"] == {}
 
 
-def test_joints_and_poses_are_there_for_pictures() -> None:
-    def state(time_s: float, position: list[float]) -> Any:  # noqa: ANN401
-        return SimpleNamespace(header=SimpleNamespace(stamp=stamp(time_s)), name=["hip", "knee"], position=position)
-
-    turn = SimpleNamespace(w=1.0, x=0.0, y=0.0, z=0.5)
-    pose = SimpleNamespace(position=SimpleNamespace(x=1.0, y=2.0, z=3.0), orientation=turn)
-    odometry = SimpleNamespace(header=SimpleNamespace(stamp=stamp(0.5)), pose=SimpleNamespace(pose=pose))
-    states = [state(0.3, [3.0, 4.0]), state(0.1, [1.0, 2.0])]
-    recording = make_recording([truth(0, 0.0, [0.0])], [], [], [], [], states, [odometry])
-
-    assert recording.joint_names == ("hip", "knee")
-    assert recording.joints.values.tolist() == [[1.0, 2.0], [3.0, 4.0]]
-    assert recording.poses.values.tolist() == [[1.0, 2.0, 3.0, 1.0, 0.0, 0.0, 0.5]]
-    assert recording.poses.times_s == pytest.approx([0.5])
-
-
 def test_processor_use_is_measured_in_cores() -> None:
     use, names = ProcessorUse(), {"busy": os.getpid(), "gone": 2**22 + 1}
     use.sample(names)

@@ -11,12 +11,10 @@ from demo_msgs.msg import Action, Observation, PlannerStatus
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from nav_msgs.msg import Odometry
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.task import Future
-from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
 from demo_control.bringup.description import BringUp
@@ -35,8 +33,6 @@ _TOPICS = {
     "nominal_action": Action,
     "planner_status": PlannerStatus,
 }
-_PICTURE_TOPICS = {"joint_states": JointState, "ground_truth_odom": Odometry}
-"""What a picture of the robot needs; not every robot has both."""
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LAYER_TOPICS = ("nominal_action", "planner_status")
 
@@ -58,8 +54,7 @@ class Monitor:
         self._figures: dict[str, object] = {}
         without = () if bringup.arguments.use_layer else _LAYER_TOPICS
         self._needed = [topic for topic in _TOPICS if topic not in without]
-        kinds = {**{topic: _TOPICS[topic] for topic in self._needed}, **_PICTURE_TOPICS}
-        self._recorder = Recorder(self._context, kinds)
+        self._recorder = Recorder(self._context, {topic: _TOPICS[topic] for topic in self._needed})
         self._node.create_subscription(String, "run_result", self._on_result, _LATCHED)
         self.health: dict[str, str] = {}
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
@@ -111,8 +106,6 @@ class Monitor:
             heard("action"),
             heard("applied_action"),
             heard("planner_status"),
-            heard("joint_states"),
-            heard("ground_truth_odom"),
         )
 
     def figures(self) -> Mapping[str, object]:

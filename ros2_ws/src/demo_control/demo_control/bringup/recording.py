@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -85,10 +85,6 @@ class Recording:
         plans: All plans.
         sources: Who made each command, and why it was not corrected; as long as ``commands``.
         command_ages_s: From the observation's stamp to the command being made. Shape=(len(commands),).
-        joints: Positions of the joints, radians or metres.
-        joint_names: Their names, as long as a row of ``joints``.
-        poses: True position (x, y, z) in metres and orientation (w, x, y, z) of the robot's base, world; empty for a
-            robot whose base does not move.
     """
 
     true_observations: Series
@@ -98,9 +94,6 @@ class Recording:
     plans: Plans
     sources: tuple[str, ...]
     command_ages_s: Array
-    joints: Series = field(default_factory=lambda: _measured((), 0, list))
-    joint_names: tuple[str, ...] = ()
-    poses: Series = field(default_factory=lambda: _measured((), 0, list))
 
 
 def make_recording(
@@ -109,8 +102,6 @@ def make_recording(
     commands: Sequence[Any],
     applied_actions: Sequence[Any],
     statuses: Sequence[Any],
-    joint_states: Sequence[Any] = (),
-    odometry: Sequence[Any] = (),
 ) -> Recording:
     """Turn messages into arrays; the order of arrival does not matter.
 
@@ -120,8 +111,6 @@ def make_recording(
         commands: Action messages to the driver.
         applied_actions: Action messages of the driver.
         statuses: PlannerStatus messages.
-        joint_states: JointState messages.
-        odometry: Odometry messages of the true motion.
     """
     # While the plant is held, its first state may be told more than once: the run starts with the last telling.
     truth = list({message.sequence: message for message in sorted(ground_truth, key=_stamp_ns)}.values())
@@ -135,9 +124,6 @@ def make_recording(
         plans=_plans(statuses, start_ns),
         sources=tuple(message.source for message in commands),
         command_ages_s=_floats([(_stamp_ns(m) - _nanoseconds(m.observation_stamp)) / _SECOND_NS for m in commands]),
-        joints=_measured(joint_states, start_ns, lambda message: message.position),
-        joint_names=tuple(joint_states[0].name) if joint_states else (),
-        poses=_measured(odometry, start_ns, _pose),
     )
 
 
@@ -151,22 +137,6 @@ def _series(messages: Sequence[Any], start_ns: int, sequence_field: str) -> Seri
         sequences=np.array([getattr(message, sequence_field) for message in ordered], np.int64),
         values=np.array([message.values for message in ordered], np.float64).reshape(len(ordered), length),
     )
-
-
-def _measured(messages: Sequence[Any], start_ns: int, vector: Callable[[Any], Sequence[float]]) -> Series:
-    """Messages that answer no observation, in the order of their stamps, as vectors."""
-    ordered = sorted(messages, key=_stamp_ns)
-    values = [list(vector(message)) for message in ordered]
-    return Series(
-        times_s=_floats([(_stamp_ns(message) - start_ns) / _SECOND_NS for message in ordered]),
-        sequences=np.arange(len(ordered), dtype=np.int64),
-        values=np.array(values, np.float64).reshape(len(ordered), len(values[0]) if values else 0),
-    )
-
-
-def _pose(message: Any) -> Sequence[float]:  # noqa: ANN401 - nav_msgs/Odometry
-    position, turn = message.pose.pose.position, message.pose.pose.orientation
-    return position.x, position.y, position.z, turn.w, turn.x, turn.y, turn.z
 
 
 def _plans(statuses: Sequence[Any], start_ns: int) -> Plans:
