@@ -1,6 +1,7 @@
 """How the tests share the machine: tests in real time have it for themselves, and come last."""
 
 import fcntl
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from hypothesis import settings
 # The same examples in every run: a test that fails now and then helps nobody.
 settings.register_profile("deterministic", derandomize=True, deadline=None)
 settings.load_profile("deterministic")
+
+# Shells start background jobs with SIGINT ignored, and all that a test starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REAL_TIME_MARKERS = ("ros", "e2e")
 
