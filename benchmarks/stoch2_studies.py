@@ -4,8 +4,9 @@
     .venv/bin/python benchmarks/stoch2_studies.py all
 
 Each cell is one ``democtl evaluate stoch2``, kept in out/stoch2_studies; a study that was interrupted goes on with the
-cells that are missing or belong to another bundle. Tables go to docs/experiments/stoch2_<study>.md, all figures to
-docs/experiments/stoch2_<study>.json, and what was to be shown, measured, to docs/experiments/stoch2_targets.md.
+cells that are missing or belong to another bundle or other settings of the layer. Tables go to
+docs/experiments/stoch2_<study>.md, all figures to docs/experiments/stoch2_<study>.json, and what was to be shown,
+measured, to docs/experiments/stoch2_targets.md.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import typer
 from demo_control.bundle import default_bundle, load_bundle
 from demo_control.configuration import Scalar, parse_assignments
 from demo_control.files import write_text_atomically
+from demo_control.layer import LayerSettings
 from demo_control.parallel_evaluation import EvaluationRequest, evaluate, make_scenario, split_settings
 from demo_control.statistics import ratio_interval, root_mean_square, sign_test
 from demo_control.tasks import load_task
@@ -92,7 +94,8 @@ class Runner:
 
     def run(self, scenario: str, controller: str, simulator: str, settings: Mapping[str, Scalar]) -> Report:
         """The report of one cell."""
-        chosen = make_scenario(load_task(TASK), scenario, settings)
+        task = load_task(TASK)
+        chosen = make_scenario(task, scenario, settings)
         assert chosen is not None
         request = EvaluationRequest(
             TASK, self.bundle, controller, simulator, self.episodes or chosen.num_episodes, self.seed,
@@ -103,6 +106,8 @@ class Runner:
         identity = {
             "digest": load_bundle(self.bundle).sha256, "episodes": request.episodes, "seed": self.seed,
             "settings": {**chosen.settings.as_mapping(), **request.layer},
+            "layer_settings": LayerSettings.for_task(task, request.layer).as_mapping() if controller == "demo" else {},
+            "cost_weights": {term.name: term.weight for term in task.cost_terms} if controller == "demo" else {},
         }  # fmt: skip
         if path.exists():
             known = cast("Report", json.loads(path.read_text(encoding="utf-8")))

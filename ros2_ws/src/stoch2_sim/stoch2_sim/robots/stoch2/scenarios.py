@@ -297,7 +297,7 @@ class RobustScenario(WalkingScenario[RobustSettings]):
         """See :class:`WalkingScenario`; ``strict_success`` asks for way, heading and line, too."""
         figures = {**common_figures(walk), "recovery_cost": recovery_cost(walk, 0, self.num_steps)}
         if walk.fall_tick is None:
-            # The study's: 0.35 m in 500 steps, and the end within 0.35 rad and 0.3 m of heading and line.
+            # Half of the reference's way, 0.35 m in 500 steps; the end within 0.35 rad and 0.3 m of heading and line.
             far_enough = figures["distance_m"] > 0.35 / 500 * self.num_steps
             straight_on = figures["heading_error_rad"] < 0.35 and figures["lateral_drift_m"] < 0.3  # noqa: PLR2004
             figures["strict_success"] = float(far_enough and straight_on)
