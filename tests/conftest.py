@@ -24,10 +24,11 @@ def is_real_time(item: pytest.Item) -> bool:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     # One group is run by one worker of pytest-xdist, so tests in real time never meet each other.
+    has_workers = config.pluginmanager.hasplugin("xdist")
     for item in items:
-        if is_real_time(item):
+        if has_workers and is_real_time(item):
             item.add_marker(pytest.mark.xdist_group("real_time"))
     items.sort(key=is_real_time)
 
