@@ -26,6 +26,7 @@ pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
 from demo_control.cli import train as train_command  # noqa: E402
+from demo_control.learning.export import PARITY_TOLERANCE  # noqa: E402
 from demo_control.learning.pipeline import Outcome, train  # noqa: E402
 from demo_control.learning.settings import TrainingSettings  # noqa: E402
 
@@ -169,7 +170,7 @@ def test_writes_a_valid_bundle_with_card_and_curves(finished: tuple[Path, int]) 
     bundle = load_bundle(directory, sliding_task())
     provenance, metrics = bundle.contract.provenance, bundle.contract.metrics
     assert provenance["command"] == "democtl train sliding --seed 3"
-    assert provenance["parity"] <= 1e-5
+    assert provenance["parity"] <= PARITY_TOLERANCE
     assert metrics["accepted"] is True
     assert metrics["demo"]["episodes"] == 2
     assert bundle.contract.members == 2
