@@ -24,7 +24,7 @@ from demo_control.nodes.diagnostics import Health
 from demo_control.nodes.managed_node import ManagedNode
 from demo_control.nodes.messages import answer, seconds_between, unusable, values_of
 from demo_control.nodes.parameters import Declared
-from demo_control.nodes.quality import CONTROL_PUBLISHER, CONTROL_SUBSCRIBER, RECORDING
+from demo_control.nodes.quality import CONTROL_PUBLISHER, CONTROL_SUBSCRIBER, RECORDING, WITHOUT_EVENTS
 from demo_control.nodes.running import run
 from demo_control.nodes.task_settings import TaskSettings
 from demo_control.tasks import Task, load_task
@@ -77,8 +77,8 @@ class DemoLayerNode(ManagedNode):
         if self._cost_weights is not None:
             self._on_cost_weights(self._cost_weights.value)
         self._bundle_in_use = bundle.sha256
-        self._action = self.create_publisher(Action, "action", CONTROL_PUBLISHER)
-        self._status = self.create_publisher(PlannerStatus, "planner_status", RECORDING)
+        self._action = self.create_publisher(Action, "action", CONTROL_PUBLISHER, event_callbacks=WITHOUT_EVENTS)
+        self._status = self.create_publisher(PlannerStatus, "planner_status", RECORDING, event_callbacks=WITHOUT_EVENTS)
         # Ready callbacks run in the order of creation: the observation is in when its nominal action is answered.
         self._subscriptions_of_control = [
             self.create_subscription(Observation, "observation", self._on_observation, CONTROL_SUBSCRIBER),

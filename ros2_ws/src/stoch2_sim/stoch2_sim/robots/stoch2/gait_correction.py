@@ -52,7 +52,7 @@ class GaitCorrection:
         forward, lateral, turning, x_shift, y_shift, width, lean, crouch = np.moveaxis(corrections, -1, 0)[..., None]
         length = 0.5 * (groups[:, _STEP] + 1.0)
         direction = MAXIMUM_STEER_RAD * groups[:, _STEER]
-        # A positive direction turns the step inward on the right legs and outward on the left: both are minus outward.
+        # A positive direction turns the step inward on every leg: to the left on the right, to the right on the left.
         along = length * np.cos(direction) + forward
         across = -_LEFT_SIGNS * length * np.sin(direction) + lateral + _FRONT_SIGNS * turning
         # No leg can step backward.
