@@ -82,8 +82,8 @@ def _planning(task: Task) -> list[str]:
     problem = task.planning_problem
     return [
         f"Plans decide on corrections c, each held for {task.planning.decision_ticks} control periods and "
-        f"applied to the policy's action by '{task.planning.correct.name[:60]}'. The model is that of the policy with corrections: what it works on, with the "
-        "correction in force before (`…_before`), and c:",
+        f"applied to the policy's action by '{task.planning.correct.name[:60]}'. The model is that of the policy with "
+        "corrections: what it works on, with the correction in force before (`…_before`), and c:",
         _quantities(problem.observation, problem.action),
     ]
 
