@@ -115,7 +115,8 @@ class Runner:
                 typer.echo(f"known: {path.stem}")
                 return known
         typer.echo(f"running: {path.stem}, {request.episodes} episodes")
-        report: Report = {**evaluate(request), **identity}
+        # Results are shared: where the bundle lay on this machine is nobody's business.
+        report: Report = {**evaluate(request), **identity, "bundle": Path(self.bundle).name}
         write_text_atomically(path, json.dumps(report, allow_nan=False) + "\n")
         return report
 

@@ -131,8 +131,10 @@ def test_data_plants_say_when_they_are_pushed_and_let_the_reference_go() -> None
         assert (data.disturbed[:, index] >= pushed).all(), "at least while it is pushed"
         assert data.disturbed[:, index].sum() <= len(episode.pushes) * (6 + 4 + 2)
     assert 0.0 < data.disturbed.mean() < 0.1
-    latencies = {episode.sensing.latency_ms for episode in data.plants.episodes}
-    assert latencies == {0.0, 5.0, 10.0, 15.0, 20.0}
+    latencies = [episode.sensing.latency_ms for episode in data.plants.episodes]
+    assert set(latencies) <= {0.0, 5.0, 10.0, 15.0, 20.0}
+    assert len(set(latencies)) >= 3
+    assert latencies.count(20.0) > len(latencies) / 2, "mostly as late as the layer gets them"
     observations = data.plants.reset(generators(2, 30))
     for _ in range(200):
         observations, _ = data.plants.step(np.tile(np.repeat([-1.0, 0.0, 0.0, 0.0, 0.0], 4), (30, 1)))
