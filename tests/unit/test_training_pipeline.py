@@ -22,6 +22,8 @@ from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.learning.progress import ConsoleReporter
 from demo_control.tasks import Array, CostTerm, Plants, Quantity, Score, Task
 
+from .interruption import Interrupter
+
 pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
@@ -116,28 +118,6 @@ def sliding_task() -> Task:
         planner={"num_samples": 8, "horizon": 5},
         training=TINY,
     )
-
-
-class Interrupter:
-    """Counts what it is told and presses Ctrl-C at one of the calls."""
-
-    def __init__(self, at: int | None = None) -> None:
-        self.calls = 0
-        self._at = at
-
-    def _count(self) -> None:
-        self.calls += 1
-        if self.calls == self._at:
-            raise KeyboardInterrupt
-
-    def start(self, stage: str, total: int) -> None:
-        self._count()
-
-    def advance(self, done: int, text: str) -> None:
-        self._count()
-
-    def finish(self, text: str) -> None:
-        self._count()
 
 
 def run(directory: Path, at: int | None = None, **changed: Scalar) -> tuple[Outcome, int]:

@@ -17,6 +17,8 @@ from demo_control.bundle import load_bundle
 from demo_control.configuration import ConfigurationError
 from demo_control.tasks import Array, Task
 
+from ..interruption import Interrupter
+
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
@@ -27,27 +29,6 @@ from demo_control.learning.pipeline import Outcome, train  # noqa: E402
 from demo_control.learning.settings import TrainingSettings  # noqa: E402
 from demo_control.learning.trials import CurriculumTrials  # noqa: E402
 from demo_control.learning.workers import Workers  # noqa: E402
-
-
-class Interrupter:
-    """Counts what it is told and presses Ctrl-C at one of the calls."""
-
-    def __init__(self, at: int | None = None) -> None:
-        self.calls, self._at = 0, at
-
-    def _count(self) -> None:
-        self.calls += 1
-        if self.calls == self._at:
-            raise KeyboardInterrupt
-
-    def start(self, stage: str, total: int) -> None:
-        self._count()
-
-    def advance(self, done: int, text: str) -> None:
-        self._count()
-
-    def finish(self, text: str) -> None:
-        self._count()
 
 
 def run(task: Task, directory: Path, stage: str = "all", at: int | None = None) -> tuple[Outcome, int]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from demo_control.configuration import Scalar
 from demo_control.tasks import BEFORE, Array, CostTerm, Namespace, Planning, Quantity, Transition
+from stoch2_sim.robots.stoch2.attitude import wrapped
 from stoch2_sim.robots.stoch2.gait_correction import CORRECTION, GaitCorrection
 from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S, GAIT_FREQUENCY_HZ
 
@@ -50,8 +51,7 @@ def _targets(x: Array, x_next: Array, _u: Array) -> Array:
     # A command may ramp within the interval: its mean moved the reference.
     command = {name: (before[name] + after[name]) / 2.0 for name in _STAYING if name.endswith("_command")}
     turn = command["yaw_rate_command"] * DECISION_S
-    yaw_change = after["yaw_error"] - before["yaw_error"] + turn
-    yaw_change = np.arctan2(np.sin(yaw_change), np.cos(yaw_change))
+    yaw_change = wrapped(after["yaw_error"] - before["yaw_error"] + turn)
     forward, lateral = _rotated(after["forward_error"], after["lateral_error"], np.cos(turn), np.sin(turn))
     moved = _rotated(
         command["forward_command"] * DECISION_S, command["lateral_command"] * DECISION_S,
