@@ -148,7 +148,8 @@ def test_no_correction_leaves_the_limits(controls: list[float], answers: list[fl
     task = make_linear_task()
     corrector = Corrector(task, LayerSettings.for_task(task), 10)
     with np.errstate(all="ignore"):
-        corrector.plan = Plan(1, np.array(controls)[:, None], np.array(answers)[: len(controls), None])
+        planned = np.array(controls)[:, None]
+        corrector.plan = Plan(1, planned, np.array(answers)[: len(controls), None], planned)
         correction = corrector.correct(1, np.array([nominal]))
     if correction.source == "demo_layer":
         assert correction.values is not None

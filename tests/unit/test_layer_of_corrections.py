@@ -150,6 +150,34 @@ def test_a_plan_that_is_not_worth_it_leaves_the_policy_alone(task: Task, bundle:
     assert layer.counters.fallbacks["plan_rejected"] == 59
 
 
+@pytest.mark.parametrize(("full_gain", "share"), [(2.5, 0.25), (1.5, 0.5), (1.0, 1.0), (0.2, 1.0)])
+def test_a_plan_of_small_gain_is_followed_in_part(task: Task, bundle: Bundle, full_gain: float, share: float) -> None:
+    """The least gain is half of the plan's, ``full_gain`` so many times the plan's."""
+    usual = DemoLayer(task, bundle, LayerSettings.for_task(task), seed=0)
+    usual.correct(0, np.array([0.0]))
+    gain = usual.plan(0, np.zeros(2)).predicted_gain
+    assert gain > 0.0
+    settings = LayerSettings.for_task(task, {"minimum_gain": 0.5 * gain, "full_gain": full_gain * gain})
+    layer = DemoLayer(task, bundle, settings, seed=0)
+    layer.correct(0, np.array([0.0]))
+    report = layer.plan(0, np.zeros(2))
+    assert report.accepted
+    assert report.followed_share == pytest.approx(share, abs=1e-9)
+    answers = [each.correct(PLANNING_TICKS, np.array([0.0])).values for each in (usual, layer)]
+    assert answers[0] is not None
+    assert answers[1] is not None
+    np.testing.assert_allclose(answers[1], share * answers[0], atol=1e-9)
+
+
+def test_a_plan_followed_in_part_is_predicted_so(task: Task, bundle: Bundle) -> None:
+    """The model is linear here, so that what half a plan does is known exactly: nothing is left for the offset."""
+    settings = LayerSettings.for_task(task, {"offset_gain": 1.0, "minimum_gain": 0.0, "full_gain": 5.0})
+    layer = DemoLayer(task, bundle, settings, seed=0)
+    _, added = simulate(layer, 41)
+    assert np.abs(added).max() > 0.01
+    np.testing.assert_allclose(layer._corrector._adaptation.change_offset, 0.0, atol=1e-6)
+
+
 @pytest.mark.parametrize(("share", "kept"), [(0.0, False), (0.5, True)])
 def test_a_plan_that_is_not_worth_it_is_remembered_in_part(
     task: Task, bundle: Bundle, share: float, kept: bool
@@ -162,7 +190,7 @@ def test_a_plan_that_is_not_worth_it_is_remembered_in_part(
     previous = layer._corrector.previous(15)
     assert (previous is not None) == kept
     if previous is not None:
-        np.testing.assert_array_equal(previous.controls, 0.5 * plan.controls)
+        np.testing.assert_array_equal(previous.controls, 0.5 * plan.mean)
 
 
 def test_the_controller_of_many_robots_does_the_same(task: Task, bundle: Bundle) -> None:

@@ -137,7 +137,7 @@ class Corrector:
         elapsed = round((sequence + self._planning_ticks - plan.first_sequence) / self._decision_ticks)
         if share == 0.0 or not 0 <= elapsed < len(plan.controls):
             return None
-        return Previous(share * plan.controls, elapsed)
+        return Previous(share * plan.mean, elapsed)
 
     def adapted(self, sequence: int, observation: Array) -> tuple[Array, Array]:
         """Factor on the model's predicted changes and what is added to them, with what an observation teaches.
@@ -169,11 +169,14 @@ class Corrector:
         gain = float(nominal.sum() - planned.sum())
         disagreement = float(result.disagreement[index])
         reason = self._rejection(result.controls[index], result.policy_actions[index], planned, gain, disagreement)
-        changes = result.nominal_changes if reason else result.expected_changes
-        self._adaptation.expect(sequence, observation, changes[index])
+        share = 0.0 if reason else self._followed_share(gain)
+        nominal_change, planned_change = result.nominal_changes[index], result.expected_changes[index]
+        self._adaptation.expect(sequence, observation, _between(nominal_change, planned_change, share))
+        mean, policy_actions = result.controls[index], result.policy_actions[index]
+        controls = _between(policy_actions, mean, share)
         # In this order: the control thread may look at any moment, and must find a plan that has begun.
         self._plan_before = self._plan_for(sequence)
-        self.plan = Plan(sequence + self._planning_ticks, result.controls[index], result.policy_actions[index], reason)
+        self.plan = Plan(sequence + self._planning_ticks, mean, policy_actions, controls, reason)
         self.counters.plans += 1
         return PlanReport(
             observation_sequence=sequence,
@@ -189,7 +192,14 @@ class Corrector:
             ensemble_disagreement=disagreement,
             accepted=not reason,
             rejection_reason=reason,
+            followed_share=share,
         )
+
+    def _followed_share(self, gain: float) -> float:
+        """How much of an accepted plan is followed: the less, the nearer its gain is to the least."""
+        minimum, full = self.settings.minimum_gain, self.settings.full_gain
+        # A gain that is no number (the policy diverges on the model) counts as large.
+        return (gain - minimum) / (full - minimum) if gain < full else 1.0
 
     def _rejection(self, controls: Array, policy_actions: Array, costs: Array, gain: float, disagreement: float) -> str:
         """Why a plan must not be used, or ''."""
@@ -206,3 +216,10 @@ class Corrector:
         if not gain >= self.settings.minimum_gain and np.isfinite(gain):
             return "no_gain"
         return ""
+
+
+def _between(start: Array, end: Array, share: float) -> Array:
+    """A share of the way from one to the other; exactly the start for 0 and the end for 1."""
+    if share in {0.0, 1.0}:
+        return end if share else start
+    return np.asarray(start + share * (end - start))

@@ -41,14 +41,16 @@ class Plan:
 
     Attributes:
         first_sequence: Number of the first observation that step 0 answers.
-        controls: μ, in the planning problem's units. Shape=(horizon, control_dim).
+        mean: μ, in the planning problem's units. Shape=(horizon, control_dim).
         policy_actions: The policy's predicted answers. Shape=(horizon, control_dim).
+        controls: What is followed: a share of μ, the rest of the policy's answers. Shape=(horizon, control_dim).
         rejection_reason: '' for an accepted plan.
     """
 
     first_sequence: int
-    controls: Array
+    mean: Array
     policy_actions: Array
+    controls: Array
     rejection_reason: str = ""
 
 
@@ -69,6 +71,7 @@ class PlanReport:
     ensemble_disagreement: float
     accepted: bool
     rejection_reason: str
+    followed_share: float
     plan_time_s: float = 0.0
 
 

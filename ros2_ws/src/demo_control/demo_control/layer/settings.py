@@ -25,6 +25,10 @@ class LayerSettings(PlannerSettings):
         0.0, "A plan is accepted if it is predicted to cost at least this much less than the policy.",
         minimum=-1e9, maximum=1e9, in_flight=True,
     )  # fmt: skip
+    full_gain: float = setting(
+        -1e9, "From this predicted gain on a plan is followed in full; below, by a share that is 0 at minimum_gain.",
+        minimum=-1e9, maximum=1e9, in_flight=True,
+    )  # fmt: skip
     rejected_plan_share: float = setting(
         0.0, "What is left of a plan that was not worth it, where the next search starts; 0 forgets it.",
         minimum=0.0, maximum=1.0, in_flight=True,

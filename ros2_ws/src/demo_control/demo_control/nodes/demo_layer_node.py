@@ -235,6 +235,7 @@ def _status(
     status.ensemble_disagreement = report.ensemble_disagreement
     status.accepted = report.accepted
     status.rejection_reason = report.rejection_reason
+    status.followed_share = report.followed_share
     counters = layer.counters
     status.commands, status.plans = counters.commands, counters.plans
     status.overruns = counters.overruns
