@@ -84,6 +84,31 @@ def test_the_leash_drags_the_reference_along() -> None:
     np.testing.assert_allclose(yaw_error, [0.1], atol=1e-12)
 
 
+def turned_reference(yaw: float, rate: float, ticks: int) -> float:
+    """Heading error after a robot has stood still at a heading for some ticks of a commanded yaw rate."""
+    reference = MovingReference(1, LeashSettings(heading_lag_rad=0.08, heading_leash_rad=0.3))
+    reference.reset(np.zeros((1, 2)), np.zeros(1))
+    reference.errors(np.zeros((1, 2)), np.array([yaw]))
+    for _ in range(ticks):
+        reference.advance(np.array([[0.0, 0.0, rate]]))
+        yaw_error, _ = reference.errors(np.zeros((1, 2)), np.array([yaw]))
+    return float(yaw_error[0])
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_the_reference_waits_for_a_robot_that_does_not_turn(sign: float) -> None:
+    assert turned_reference(0.0, 0.5 * sign, 500) == pytest.approx(-0.08 * sign)
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_a_robot_that_was_pushed_is_to_turn_back(sign: float) -> None:
+    """What no command did is an error up to the leash's end; a command towards the robot makes it smaller."""
+    assert turned_reference(0.2 * sign, 0.0, 500) == pytest.approx(0.2 * sign)
+    assert turned_reference(0.2 * sign, -0.5 * sign, 500) == pytest.approx(0.2 * sign)
+    assert turned_reference(0.5 * sign, 0.0, 1) == pytest.approx(0.3 * sign)
+    assert turned_reference(0.2 * sign, 0.5 * sign, 500) == pytest.approx(-0.08 * sign)
+
+
 def test_errors_are_seen_from_the_reference_and_wrap() -> None:
     reference = MovingReference(1, WITHOUT_LEASH)
     reference.reset(np.array([[1.0, 1.0]]), np.array([3.0]))

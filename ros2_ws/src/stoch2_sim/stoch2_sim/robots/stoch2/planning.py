@@ -182,13 +182,13 @@ def _change(x: Columns, u: Columns, _xp: Namespace) -> Any:  # noqa: ANN401 - se
 
 COST_TERMS = (
     CostTerm("speed", 375.0, _speed, "Squared distance to the moving reference along its heading, m²", "end"),
-    CostTerm("path", 40.0, _path, "Squared distance to the moving reference across its heading, m²"),
-    CostTerm("heading", 5.0, _heading, "Squared heading error, rad²"),
-    CostTerm("turn_rate", 0.75, _turn_rate, "Squared yaw rate error, rad²/s²"),
+    CostTerm("path", 65.0, _path, "Squared distance to the moving reference across its heading, m²"),
+    CostTerm("heading", 20.0, _heading, "Squared heading error, rad²"),
+    CostTerm("turn_rate", 0.5, _turn_rate, "Squared yaw rate error, rad²/s²"),
     CostTerm("side_speed", 3.0, _side_speed, "Squared lateral velocity error, m²/s²"),
-    CostTerm("posture", 15.0, _posture, "Squared roll and pitch relative to the ground, rad²"),
+    CostTerm("posture", 40.0, _posture, "Squared roll and pitch relative to the ground, rad²"),
     CostTerm("rocking", 0.0075, _rocking, "Squared roll and pitch rates, rad²/s²"),
-    CostTerm("fall", 40.0, _fall, "Roll beyond 0.35 rad and pitch beyond 0.42 rad, rad"),
+    CostTerm("fall", 80.0, _fall, "Roll beyond 0.35 rad and pitch beyond 0.42 rad, rad"),
     CostTerm("steps", 0.02, _steps, "Squared corrections of the steps relative to their limits", "stages"),
     # A narrower or lower stance gains a little in calm walking and loses the reserve for a push.
     CostTerm("stance", 0.2, _stance, "Squared corrections of the stance relative to their limits", "stages"),
@@ -200,15 +200,16 @@ PLANNER: dict[str, Scalar] = {
     "num_samples": 768,
     "horizon": 8,
     "mirror_steps": 2,
-    "step_size": 0.6,
+    "step_size": 0.75,
     "noise_standard_deviation": 0.6,
     "noise_smallest_share": 0.1,
     "noise_held_share": 0.5,
     "terminal_weight": 1.0,
     "plan_period_ticks": DECISION_TICKS,
     "maximum_plan_age_ticks": 60,
-    # The gate: calm walking at the policy's own speed is left to the policy.
-    "minimum_gain": 0.3,
+    # The gate: calm walking at the policy's own speed is left to the policy, without a switch that would jerk.
+    "minimum_gain": 0.2,
+    "full_gain": 1.0,
     "rejected_plan_share": 0.5,
     "maximum_disagreement": 10.0,
     "adapt_model": False,

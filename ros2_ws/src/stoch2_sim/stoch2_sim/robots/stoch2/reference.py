@@ -56,10 +56,15 @@ class LeashSettings(Settings):
 
     forward_leash_m: float = setting(0.04, "Along the reference's heading, m", minimum=0.001, maximum=1000.0)
     lateral_leash_m: float = setting(0.2, "Across it, m", minimum=0.001, maximum=1000.0)
-    heading_leash_rad: float = setting(0.08, "Between the headings, rad; π never pulls", minimum=0.01, maximum=3.15)
+    heading_leash_rad: float = setting(0.3, "Between the headings, rad; π never pulls", minimum=0.01, maximum=3.15)
+    heading_lag_rad: float = setting(
+        0.08, "A robot that turns this far behind its command is waited for, rad; π never", minimum=0.01, maximum=3.15
+    )
 
 
-WITHOUT_LEASH = LeashSettings(forward_leash_m=1000.0, lateral_leash_m=1000.0, heading_leash_rad=3.15)
+WITHOUT_LEASH = LeashSettings(
+    forward_leash_m=1000.0, lateral_leash_m=1000.0, heading_leash_rad=3.15, heading_lag_rad=3.15
+)
 """A reference that never waits: what scores measure against."""
 
 
@@ -112,8 +117,10 @@ class MovingReference:
     def __init__(self, num_robots: int, settings: LeashSettings) -> None:
         self._leash = np.array([settings.forward_leash_m, settings.lateral_leash_m])
         self._heading_leash_rad = settings.heading_leash_rad
+        self._heading_lag_rad = settings.heading_lag_rad
         self._position = np.zeros((num_robots, 2))
         self._yaw = np.zeros(num_robots)
+        self._yaw_error = np.zeros(num_robots)
         self._commands = np.zeros((num_robots, COMMAND_DIM))
 
     def reset(self, position: Array, yaw: Array, selected: Mask | None = None) -> None:
@@ -127,6 +134,7 @@ class MovingReference:
         rows = slice(None) if selected is None else selected
         self._position[rows] = position[rows]
         self._yaw[rows] = yaw[rows]
+        self._yaw_error[rows] = 0.0
         self._commands[rows] = 0.0
 
     def advance(self, commands: Array) -> None:
@@ -136,8 +144,12 @@ class MovingReference:
             commands: Forward speed, lateral speed and yaw rate. Shape=(num_robots, 3).
         """
         moved = (0.5 * CONTROL_PERIOD_S) * (self._commands + commands)
-        self._position = self._position + turned(moved[:, :2], self._yaw + 0.5 * moved[:, 2])
-        self._yaw = self._yaw + moved[:, 2]
+        # A turn goes on as far as the lag allows; one that shortens the lag always does.
+        ahead = np.maximum(self._heading_lag_rad + self._yaw_error, 0.0)
+        behind = np.maximum(self._heading_lag_rad - self._yaw_error, 0.0)
+        turn = np.minimum(np.maximum(moved[:, 2], -behind), ahead)
+        self._position = self._position + turned(moved[:, :2], self._yaw + 0.5 * turn)
+        self._yaw = self._yaw + turn
         self._commands = commands
 
     def errors(self, position: Array, yaw: Array) -> tuple[Array, Array]:
@@ -154,6 +166,7 @@ class MovingReference:
         yaw_error = wrapped(yaw - self._yaw)
         held = np.minimum(np.maximum(yaw_error, -self._heading_leash_rad), self._heading_leash_rad)
         self._yaw = self._yaw + (yaw_error - held)
+        self._yaw_error = held
         errors = turned(position - self._position, -self._yaw)
         within = np.minimum(np.maximum(errors, -self._leash), self._leash)
         if (errors != within).any():

@@ -113,7 +113,7 @@ def _data_episode(robot: RobotParameters, generator: np.random.Generator, num_ti
         commands.append(
             CommandChange(
                 tick,
-                forward_m_s=float(generator.uniform(0.0, 0.6)),
+                forward_m_s=0.0 if _happens(generator, 0.15) else float(generator.uniform(0.0, 0.6)),
                 lateral_m_s=float(generator.uniform(-0.1, 0.1)) if _happens(generator, 0.3) else 0.0,
                 yaw_rate_rad_s=float(generator.uniform(-0.5, 0.5)) if _happens(generator, 0.6) else 0.0,
             )
