@@ -52,7 +52,7 @@ class CompiledRollout:
         return len(self.lane_tapes)
 
     def operations(self, horizon: int) -> int:
-        """Floating-point operations of one sample in every lane; activations are not counted."""
+        """Floating-point operations in the layers of one sample in every lane, activations not counted."""
         per_tape = self.program.operations
         return sum(
             int(horizon * (per_tape[control] + per_tape[dynamics]) + (horizon + 1) * per_tape[cost] + per_tape[value])

@@ -129,7 +129,8 @@ class Program:
         constants: One per constant row.
         blocks: First row of each named block.
         num_rows: Rows of a workspace.
-        operations: Floating-point operations per sample and tape, activations not counted. Shape=(num_tapes,).
+        operations: Floating-point operations of one sample in each tape's layers, activations not counted.
+            Shape=(num_tapes,).
     """
 
     code: Integers
@@ -231,7 +232,7 @@ class Assembler:
             start = len(code)
             code.extend(_placed(step, places) for step in tape)
             tapes.append((start, len(code)))
-            operations.append(sum(2 * step.inputs * step.count if step.inputs else step.count for step in tape))
+            operations.append(sum(2 * step.inputs * step.count for step in tape))
         numbers, layers = self._numbers()
         return Program(
             code=np.array(code, np.int32).reshape(-1, 7),

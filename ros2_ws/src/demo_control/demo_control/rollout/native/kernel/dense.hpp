@@ -9,15 +9,21 @@
 
 namespace {
 
-// Outputs per block times vectors of samples: as many independent sums as the registers hold.
-#if defined(__AVX512F__) || defined(__aarch64__)
-constexpr int kBlock = 8;
+// Weights lie in blocks of outputs. Blocks side by side, times outputs of a block, times vectors of samples, are the
+// independent sums that the registers hold.
+#if defined(__AVX512F__)
+constexpr int kBlock = 6;
+constexpr int kVectors = 4;
+#elif defined(__aarch64__)
+constexpr int kBlock = 6;
+constexpr int kVectors = 4;
 #else
 constexpr int kBlock = 6;
-#endif
 constexpr int kVectors = 2;
-// Vectors of outputs that are summed side by side for a few samples, to hide the latency of one sum.
-constexpr int kGroup = 8;
+#endif
+// Vectors of sums for a few samples, to hide the latency of one sum.
+constexpr int kNarrowSums = 8;
+constexpr int kNarrowSamples = 4;
 
 template <Activation activation>
 DEMO_INLINE Vector activated(Vector x) {
@@ -28,129 +34,158 @@ DEMO_INLINE Vector activated(Vector x) {
   return x;
 }
 
-// One block of outputs for 'vectors' vectors of samples.
-template <Activation activation, int block, int vectors>
-void dense_block(const float* x, int64_t stride, const float* weights, int64_t inputs, const float* bias, float* out) {
-  Vector sums[block][vectors];
-#pragma GCC unroll 16
-  for (int i = 0; i < block; ++i) {
-#pragma GCC unroll 16
+// A layer on its way: where samples and results are.
+struct Job {
+  const PackedLayer& layer;
+  const float* x;
+  float* out;
+  int64_t stride;
+
+  Job at(int64_t column) const { return {layer, x + column, out + column, stride}; }
+};
+
+// 'blocks' blocks of outputs from 'output' on, for 'vectors' vectors of samples.
+template <Activation activation, int blocks, int block, int vectors>
+void dense_block(const Job& job, int64_t output) {
+  const int64_t inputs = job.layer.inputs, stride = job.stride;
+  const float* weights = job.layer.wide + output * inputs;
+  const float* bias = job.layer.bias + output;
+  const float* x = job.x;
+  Vector sums[blocks * block][vectors];
+#pragma GCC unroll 32
+  for (int i = 0; i < blocks * block; ++i) {
+#pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) sums[i][v] = all(bias[i]);
   }
 #pragma GCC unroll 1
   for (int64_t k = 0; k < inputs; ++k) {
     Vector samples[vectors];
-#pragma GCC unroll 16
+#pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) samples[v] = load(x + v * kLanes);
-#pragma GCC unroll 16
-    for (int i = 0; i < block; ++i) {
-      const Vector weight = all(weights[i]);
-#pragma GCC unroll 16
+#pragma GCC unroll 32
+    for (int i = 0; i < blocks * block; ++i) {
+      const Vector weight = all(weights[i / block * inputs * block + i % block]);
+#pragma GCC unroll 8
       for (int v = 0; v < vectors; ++v) sums[i][v] += weight * samples[v];
     }
     x += stride;
     weights += block;
   }
-#pragma GCC unroll 16
-  for (int i = 0; i < block; ++i) {
-#pragma GCC unroll 16
+  float* out = job.out + output * stride;
+#pragma GCC unroll 32
+  for (int i = 0; i < blocks * block; ++i) {
+#pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) store(out + i * stride + v * kLanes, activated<activation>(sums[i][v]));
   }
 }
 
-template <Activation activation, int block>
-DEMO_INLINE void dense_rows(const PackedLayer& layer, const float* weights, int64_t output, const float* x, float* out,
-                            int64_t stride, int64_t width) {
-  int64_t column = 0;
-  for (; column + kVectors * kLanes <= width; column += kVectors * kLanes) {
-    dense_block<activation, block, kVectors>(x + column, stride, weights, layer.inputs, layer.bias + output,
-                                             out + output * stride + column);
-  }
-  for (; column < width; column += kLanes) {
-    dense_block<activation, block, 1>(x + column, stride, weights, layer.inputs, layer.bias + output,
-                                      out + output * stride + column);
-  }
-}
-
-template <Activation activation>
-void dense_wide(const PackedLayer& layer, const float* x, float* out, int64_t stride, int64_t width) {
+// All outputs for 'vectors' vectors of samples: the fewer of these, the more blocks at once.
+template <Activation activation, int vectors>
+void dense_columns(const Job& job) {
+  constexpr int blocks = kVectors / vectors;
+  const int64_t outputs = job.layer.outputs;
   int64_t output = 0;
-  for (; output + kBlock <= layer.outputs; output += kBlock) {
-    dense_rows<activation, kBlock>(layer, layer.wide + output * layer.inputs, output, x, out, stride, width);
+  for (; output + blocks * kBlock <= outputs; output += blocks * kBlock) {
+    dense_block<activation, blocks, kBlock, vectors>(job, output);
   }
-  const float* weights = layer.wide + output * layer.inputs;
-  switch (layer.outputs - output) {
+  for (; output + kBlock <= outputs; output += kBlock) dense_block<activation, 1, kBlock, vectors>(job, output);
+  switch (outputs - output) {
 #define DEMO_REST(rest) \
   case rest:            \
-    return dense_rows<activation, rest>(layer, weights, output, x, out, stride, width);
-    DEMO_REST(1) DEMO_REST(2) DEMO_REST(3) DEMO_REST(4) DEMO_REST(5) DEMO_REST(6) DEMO_REST(7)
+    return dense_block<activation, 1, rest, vectors>(job, output);
+    DEMO_REST(1) DEMO_REST(2) DEMO_REST(3) DEMO_REST(4) DEMO_REST(5)
 #undef DEMO_REST
     default:
       return;
   }
 }
 
-// 'group' vectors of outputs of one sample, whose numbers are 'stride' apart.
-template <Activation activation, int group>
-void dense_group(const PackedLayer& layer, int64_t output, const float* x, float* out, int64_t stride) {
-  Vector sums[group];
-  const float* weights = layer.narrow + output * layer.inputs;
-#pragma GCC unroll 16
-  for (int g = 0; g < group; ++g) sums[g] = load(layer.bias + output + g * kLanes);
+template <Activation activation>
+void dense_wide(const Job& job, int64_t width) {
+  int64_t column = 0;
+  for (; column + kVectors * kLanes <= width; column += kVectors * kLanes) {
+    dense_columns<activation, kVectors>(job.at(column));
+  }
+  for (; column + 2 * kLanes <= width; column += 2 * kLanes) dense_columns<activation, 2>(job.at(column));
+  if (column < width) dense_columns<activation, 1>(job.at(column));
+}
+
+// 'vectors' vectors of outputs, of 'samples' samples that lie side by side.
+template <Activation activation, int vectors, int samples>
+void narrow_block(const Job& job, int64_t output) {
+  const int64_t inputs = job.layer.inputs, stride = job.stride;
+  const float* weights = job.layer.narrow + output * inputs;
+  const float* x = job.x;
+  Vector sums[vectors][samples];
+#pragma GCC unroll 8
+  for (int v = 0; v < vectors; ++v) {
+#pragma GCC unroll 4
+    for (int s = 0; s < samples; ++s) sums[v][s] = load(job.layer.bias + output + v * kLanes);
+  }
 #pragma GCC unroll 1
-  for (int64_t k = 0; k < layer.inputs; ++k) {
-    const Vector sample = all(x[k * stride]);
-#pragma GCC unroll 16
-    for (int g = 0; g < group; ++g) sums[g] += load(weights + (g * layer.inputs + k) * kLanes) * sample;
+  for (int64_t k = 0; k < inputs; ++k) {
+#pragma GCC unroll 8
+    for (int v = 0; v < vectors; ++v) {
+      const Vector weight = load(weights + v * inputs * kLanes);
+#pragma GCC unroll 4
+      for (int s = 0; s < samples; ++s) sums[v][s] += weight * all(x[s]);
+    }
+    x += stride;
+    weights += kLanes;
   }
-#pragma GCC unroll 16
-  for (int g = 0; g < group; ++g) {
-    const Vector result = activated<activation>(sums[g]);
-    const int64_t first = output + g * kLanes;
-    for (int64_t lane = 0; lane < kLanes && first + lane < layer.outputs; ++lane) {
-      out[(first + lane) * stride] = result[lane];
+#pragma GCC unroll 8
+  for (int v = 0; v < vectors; ++v) {
+    const int64_t first = output + v * kLanes;
+    float* out = job.out + first * stride;
+    for (int s = 0; s < samples; ++s) {
+      const Vector result = activated<activation>(sums[v][s]);
+      for (int64_t lane = 0; lane < kLanes && first + lane < job.layer.outputs; ++lane) {
+        out[lane * stride + s] = result[lane];
+      }
     }
   }
 }
 
-template <Activation activation>
-void dense_narrow(const PackedLayer& layer, const float* x, float* out, int64_t stride, int64_t samples) {
-  for (int64_t sample = 0; sample < samples; ++sample) {
-    int64_t output = 0;
-    for (; output + (kGroup - 1) * kLanes < layer.outputs; output += kGroup * kLanes) {
-      dense_group<activation, kGroup>(layer, output, x + sample, out + sample, stride);
-    }
-    for (; output + kLanes < layer.outputs; output += 2 * kLanes) {
-      dense_group<activation, 2>(layer, output, x + sample, out + sample, stride);
-    }
-    if (output < layer.outputs) dense_group<activation, 1>(layer, output, x + sample, out + sample, stride);
+template <Activation activation, int samples>
+void narrow_rows(const Job& job) {
+  constexpr int vectors = kNarrowSums / samples;
+  const int64_t outputs = job.layer.outputs;
+  int64_t output = 0;
+  for (; output + (vectors - 1) * kLanes < outputs; output += vectors * kLanes) {
+    narrow_block<activation, vectors, samples>(job, output);
   }
+  for (; output < outputs; output += kLanes) narrow_block<activation, 1, samples>(job, output);
 }
 
 template <Activation activation>
-DEMO_INLINE void dense_as(const PackedLayer& layer, const float* x, float* out, int64_t stride, int64_t width,
-                          int64_t samples) {
-  if (samples <= kLanes / 2) {
-    dense_narrow<activation>(layer, x, out, stride, samples);
-  } else {
-    dense_wide<activation>(layer, x, out, stride, width);
-  }
+void dense_narrow(const Job& job, int64_t samples) {
+  if (samples == 4) return narrow_rows<activation, 4>(job);
+  if (samples >= 2) narrow_rows<activation, 2>(job);
+  if (samples % 2 == 1) narrow_rows<activation, 1>(job.at(samples - 1));
 }
 
 // 'samples' of the 'width' columns count; the others are only there to fill vectors.
-DEMO_INLINE void dense(const PackedLayer& layer, const float* x, float* out, int64_t stride, int64_t width,
-                       int64_t samples) {
-  switch (layer.activation) {
+template <Activation activation>
+void dense_as(const Job& job, int64_t width, int64_t samples) {
+  if (samples <= kNarrowSamples && samples < kLanes) {
+    dense_narrow<activation>(job, samples);
+  } else {
+    dense_wide<activation>(job, width);
+  }
+}
+
+inline void dense(const Job& job, int64_t width, int64_t samples) {
+  switch (job.layer.activation) {
     case Activation::none:
-      return dense_as<Activation::none>(layer, x, out, stride, width, samples);
+      return dense_as<Activation::none>(job, width, samples);
     case Activation::relu:
-      return dense_as<Activation::relu>(layer, x, out, stride, width, samples);
+      return dense_as<Activation::relu>(job, width, samples);
     case Activation::hyperbolic_tangent:
-      return dense_as<Activation::hyperbolic_tangent>(layer, x, out, stride, width, samples);
+      return dense_as<Activation::hyperbolic_tangent>(job, width, samples);
     case Activation::sigmoid:
-      return dense_as<Activation::sigmoid>(layer, x, out, stride, width, samples);
+      return dense_as<Activation::sigmoid>(job, width, samples);
     case Activation::silu:
-      return dense_as<Activation::silu>(layer, x, out, stride, width, samples);
+      return dense_as<Activation::silu>(job, width, samples);
   }
 }
 

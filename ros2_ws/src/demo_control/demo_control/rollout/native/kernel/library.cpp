@@ -125,16 +125,12 @@ class Rollout {
   };
 
   // Results do not depend on it: every sample is on its own. Large tiles share the interpreter's work among more
-  // samples; but what is read again and again should stay in the cache, and no thread should be without a tile.
+  // samples, but no thread should be without a tile.
   Split split_for(int64_t rows, int64_t threads) const {
-    const int64_t lanes = program_.dimensions.lanes, vector = variant_.lanes;
-    const auto tiles_of = [&](int64_t tile) { return (rows + tile - 1) / tile; };
-    const auto fits = [&](int64_t tile) {
-      const int64_t bytes = program_.dimensions.rows * tile * static_cast<int64_t>(sizeof(float));
-      return rows > tile / 2 && lanes * tiles_of(tile) >= threads && bytes <= kCacheBytes;
-    };
-    int64_t tile = rows <= vector ? vector : 2 * vector;
-    if (fits(variant_.largest_tile)) tile = variant_.largest_tile;
+    const auto tiles_of = [rows](int64_t tile) { return (rows + tile - 1) / tile; };
+    const int64_t lanes = program_.dimensions.lanes;
+    int64_t tile = variant_.largest_tile;
+    while (tile > variant_.lanes && (rows <= tile / 2 || lanes * tiles_of(tile) < threads)) tile /= 2;
     return {tile, tiles_of(tile), lanes * tiles_of(tile)};
   }
 
@@ -158,8 +154,6 @@ class Rollout {
     if (spare_.size() < kSpareWorkspaces) spare_.push_back(std::move(workspace));
   }
 
-  // Of the level-1 data cache; what is read again and again should stay there.
-  static constexpr int64_t kCacheBytes = 40 * 1024;
   static constexpr size_t kSpareWorkspaces = 64;
 
   const Variant& variant_;

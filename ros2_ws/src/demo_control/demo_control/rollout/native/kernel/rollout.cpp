@@ -47,7 +47,7 @@ struct Run {
     for (int32_t i = tape.start; i < tape.stop; ++i) {
       const Instruction& step = program.code[i];
       if (step.op == Operator::dense) {
-        dense(program.layers[step.second], row(step.first), row(step.out), place.stride, place.width, tile.count);
+        dense({program.layers[step.second], row(step.first), row(step.out), place.stride}, place.width, tile.count);
       } else {
         elementwise(step, place);
       }
@@ -160,5 +160,5 @@ double multiply_add_rate(int64_t repetitions, double (*now)()) {
 
 extern const Variant DEMO_VARIANT_OF(DEMO_VARIANT);
 const Variant DEMO_VARIANT_OF(DEMO_VARIANT) = {
-    DEMO_TEXT(DEMO_VARIANT), kLanes, 4 * kLanes, packed_size, pack, fill, run, multiply_add_rate,
+    DEMO_TEXT(DEMO_VARIANT), kLanes, kVectors * kLanes, packed_size, pack, fill, run, multiply_add_rate,
 };
