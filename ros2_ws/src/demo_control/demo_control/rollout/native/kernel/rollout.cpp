@@ -2,6 +2,7 @@
 #include "dense.hpp"
 #include "elementwise.hpp"
 #include "program.hpp"
+#include "transpose.hpp"
 #include "vector.hpp"
 
 namespace {
@@ -17,24 +18,17 @@ struct Run {
 
   // (samples, features), C order, into rows of features. Lanes behind the last sample repeat it.
   void read(int64_t first_row, const float* from, int64_t features) const {
+    float* const to = row(first_row);
+    transpose(from, features, to, place.stride, tile.count, features);
+    if (tile.count == place.width) return;
     for (int64_t feature = 0; feature < features; ++feature) {
-      float* to = row(first_row + feature);
-      const float* source = from + feature;
-      if (features == 1) {
-        __builtin_memcpy(to, source, sizeof(float) * static_cast<size_t>(tile.count));
-      } else {
-        for (int64_t sample = 0; sample < tile.count; ++sample) to[sample] = source[sample * features];
-      }
-      for (int64_t sample = tile.count; sample < place.width; ++sample) to[sample] = to[tile.count - 1];
+      float* const lanes = to + feature * place.stride;
+      for (int64_t lane = tile.count; lane < place.width; ++lane) lanes[lane] = lanes[tile.count - 1];
     }
   }
 
   void write(float* to, int64_t first_row, int64_t features) const {
-    for (int64_t feature = 0; feature < features; ++feature) {
-      const float* from = row(first_row + feature);
-      float* target = to + feature;
-      for (int64_t sample = 0; sample < tile.count; ++sample) target[sample * features] = from[sample];
-    }
+    transpose(row(first_row), place.stride, to, features, features, tile.count);
   }
 
   // Number of the tile's first sample at a step of an array (steps, lanes, rows, ...).
