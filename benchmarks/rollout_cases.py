@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -120,8 +121,8 @@ def _random_task(network: Network) -> Task:
         control_period_s=0.02,
         episode_s=1.0,
         cost_terms=(
-            CostTerm("state", 1.0, lambda x, u, xp: sum(x[name] * x[name] for name in names[1:]) + x["x0"] ** 2, "Squares."),
-            CostTerm("effort", 0.1, lambda x, u, xp: sum(u[name] * u[name] for name in actions[1:]) + u["u0"] ** 2, "Squares."),
+            CostTerm("state", 1.0, lambda x, u, xp: _squares(x), "Squares."),
+            CostTerm("effort", 0.1, lambda x, u, xp: _squares(u), "Squares."),
             CostTerm("near", 1.0, lambda x, u, xp: 1.0 - xp.exp(x["x0"] ** 2 * -0.5), "Bounded."),
             CostTerm("upright", 1.0, lambda x, u, xp: 1.0 - xp.cos(x["x1"]), "Periodic."),
         ),
@@ -130,6 +131,11 @@ def _random_task(network: Network) -> Task:
         make_plants=no_plants,
         make_score=no_plants,
     )  # fmt: skip
+
+
+def _squares(columns: Mapping[str, Any]) -> Any:  # noqa: ANN401 - columns of any kind
+    first, *others = columns.values()
+    return sum((column * column for column in others), start=first * first)
 
 
 def _random_bundle(task: Task, network: Network) -> Bundle:
@@ -141,7 +147,7 @@ def _random_bundle(task: Task, network: Network) -> Bundle:
     observation = graph.input("observation", (members, "batch", n))
     action = graph.input("action", (members, "batch", m))
     hidden = graph.node("Concat", observation, action, axis=-1)
-    for index, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for index, (inputs, outputs) in enumerate(pairwise(sizes)):
         last = index == network.layers
         scale = (0.1 if last else 1.0) / np.sqrt(inputs)
         hidden = _layer(graph, hidden, generator.normal(size=(members, inputs, outputs)) * scale, generator)

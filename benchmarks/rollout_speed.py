@@ -49,7 +49,9 @@ def check_same_costs(case: Case, engines: dict[str, RolloutEngine]) -> float:
     return difference
 
 
-def medians_s(case: Case, engines: dict[str, RolloutEngine], rounds: int, clock: Callable[[], float]) -> dict[str, float]:
+def medians_s(
+    case: Case, engines: dict[str, RolloutEngine], rounds: int, clock: Callable[[], float]
+) -> dict[str, float]:
     """Median time of a call of each engine."""
     generator = np.random.default_rng(0)
     times: dict[str, list[float]] = {name: [] for name in engines}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Kernel:
 def make_task(
     observation: int, action: int, costs: Mapping[str, Callable[[Any, Any, Any], Any]], counts: Sequence[str] = ()
 ) -> Task:
-    def none(*_: object) -> Any:
+    def none(*_: object) -> Any:  # noqa: ANN401 - never called
         raise NotImplementedError
 
     counts = [*counts, *["always"] * (len(costs) - len(counts))]
@@ -57,7 +58,7 @@ def make_task(
     )
 
 
-def quadratic(x: Mapping[str, Any], u: Mapping[str, Any], _xp: object) -> Any:
+def quadratic(x: Mapping[str, Any], u: Mapping[str, Any], _xp: object) -> Any:  # noqa: ANN401 - columns of any kind
     return sum((column**2 for column in [*x.values(), *u.values()][1:]), start=x["x0"] ** 2)
 
 
@@ -67,7 +68,7 @@ def network(
     """Layers with random weights; ``members`` None for weights without a member axis."""
     generator = np.random.default_rng(seed)
     lead = () if members is None else (members,)
-    for index, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for index, (inputs, outputs) in enumerate(pairwise(sizes)):
         weights = generator.normal(size=(*lead, inputs, outputs)) / np.sqrt(inputs)
         bias = 0.2 * generator.normal(size=(*lead, *(() if members is None else (1,)), outputs))
         value = graph.node("Add", graph.node("MatMul", value, graph.constant(weights)), graph.constant(bias))
@@ -102,7 +103,9 @@ def network_bundle(
 def small_model(name: str, task: Task, output: str, outputs: int, activation: str, seed: int) -> onnx.ModelProto:
     graph = GraphBuilder(name)
     x = graph.input("observation", ("batch", task.observation_dim))
-    graph.output(output, network(graph, x, [task.observation_dim, 7, outputs], activation, None, seed), ("batch", outputs))
+    graph.output(
+        output, network(graph, x, [task.observation_dim, 7, outputs], activation, None, seed), ("batch", outputs)
+    )
     return graph.build()
 
 

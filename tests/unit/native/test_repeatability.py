@@ -55,9 +55,18 @@ def test_a_sample_does_not_depend_on_the_others(kernel: Kernel, activation: str,
         engine = make_engine(kernel, activation, variant=variant)
         observations, controls, feedback, weights, scale, offset = given()
         whole = parts(engine.roll_out(observations, controls, feedback, weights, scale, offset))
-        some = (observations[:, :rows], controls[:, :, :rows], feedback[:, :, :rows], weights, scale[:rows], offset[:rows])
+        some = (
+            observations[:, :rows],
+            controls[:, :, :rows],
+            feedback[:, :, :rows],
+            weights,
+            scale[:rows],
+            offset[:rows],
+        )
         for one, other in zip(parts(engine.roll_out(*some)), whole, strict=True):
-            np.testing.assert_array_equal(one, other[(slice(None), slice(0, rows))] if other.ndim == 3 else other[:, :, :rows])
+            np.testing.assert_array_equal(
+                one, other[(slice(None), slice(0, rows))] if other.ndim == 3 else other[:, :, :rows]
+            )
 
 
 def test_one_engine_may_be_called_from_several_threads(kernel: Kernel) -> None:

@@ -1,4 +1,4 @@
-"""Rollouts by a kernel of our own, compiled when the package is installed: for graphs of layers and elementwise operations.
+"""Rollouts by a kernel of our own, compiled at installation: for graphs of layers and elementwise operations.
 
 No torch and no rclpy here.
 """

@@ -13,10 +13,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 SOURCES = Path(__file__).parent / "kernel"
 COMPILERS = ("c++", "g++", "clang++")
+EXTENSION = "demo_control.rollout.native._kernel"
+"""Its name for setuptools, although it is no Python module: any interpreter can load it."""
+
 LIBRARY = "_kernel.so"
 """Where :func:`build_in_place` puts it; setup.py's file has the interpreter's suffix."""
 
@@ -39,13 +44,28 @@ class BuildError(RuntimeError):
     """The kernel could not be compiled; the text says why."""
 
 
+def sources() -> list[Path]:
+    """The files that the library is made from, this one included: it holds the compiler's options."""
+    return sorted(path for path in (*SOURCES.iterdir(), Path(__file__)) if path.suffix in {".cpp", ".hpp", ".py"})
+
+
 def sources_hash() -> str:
-    """Hash of the kernel's sources; the library that was made from them answers with the same."""
+    """Hash of the sources; the library that was made from them answers with the same."""
     digest = hashlib.sha256()
-    for path in sorted(SOURCES.iterdir()):
-        if path.suffix in {".cpp", ".hpp"}:
-            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
+    for path in sources():
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:32]
+
+
+def is_current(library: Path) -> bool:
+    """Whether a library was made from these sources on a machine of this kind."""
+    mark = _mark().encode()
+    return library.is_file() and mark in library.read_bytes()
+
+
+def _mark() -> str:
+    """What a library holds so that :func:`is_current` need not load it."""
+    return f"{sources_hash()} {platform.machine()}"
 
 
 def find_compiler() -> list[str]:
@@ -71,7 +91,7 @@ def variants() -> dict[str, tuple[str, ...]]:
 
 
 def build(target: Path) -> None:
-    """Compile the kernel to ``target``; written beside, then renamed.
+    """Compile the kernel to ``target``; written beside, then renamed. Nothing is done where it is current.
 
     Args:
         target: The library's file; its folder is made if missing.
@@ -79,20 +99,12 @@ def build(target: Path) -> None:
     Raises:
         BuildError: No compiler, or one that fails.
     """
+    if is_current(target):
+        return
     compiler = find_compiler()
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        objects, built = [], {}
-        for name, options in variants().items():
-            objects.append(_compile(compiler, "rollout", Path(folder), name, [*options, f"-DDEMO_VARIANT={name}"]))
-            built[name] = options
-        listed = " ".join(f"X({name})" for name in built)
-        objects.append(
-            _compile(
-                compiler, "library", Path(folder), "library",
-                [f"-DDEMO_VARIANTS(X)={listed}", f'-DDEMO_SOURCES="{sources_hash()}"'],
-            )
-        )  # fmt: skip
+        objects = _compile_all(compiler, Path(folder))
         beside = target.with_name(f".{target.name}.{os.getpid()}")
         try:
             _run([*compiler, "-shared", "-pthread", "-o", str(beside), *map(str, objects)])
@@ -108,11 +120,57 @@ def build_in_place() -> Path:
     return target
 
 
-def _compile(compiler: list[str], source: str, folder: Path, name: str, options: list[str]) -> Path:
-    """Compile one source to an object file."""
-    output = folder / f"{name}.o"
-    _run([*compiler, *_FLAGS, *options, "-pthread", "-c", str(SOURCES / f"{source}.cpp"), "-o", str(output)])
-    return output
+def setuptools_arguments(package_folder: str) -> dict[str, Any]:
+    """What setup.py hands to setuptools so that installing compiles the kernel, and goes on where that fails.
+
+    Args:
+        package_folder: Of demo_control, relative to setup.py.
+
+    Returns:
+        The arguments ``ext_modules`` and ``cmdclass``.
+    """
+    from setuptools import Extension  # noqa: PLC0415 - only at installation
+    from setuptools.command.build_ext import build_ext  # noqa: PLC0415
+    from setuptools.errors import CompileError  # noqa: PLC0415
+
+    class BuildKernel(build_ext):  # type: ignore[misc, unused-ignore]
+        """Compiles with :func:`build`: once per instruction set, which setuptools cannot."""
+
+        def build_extension(self, ext: Extension) -> None:
+            target = Path(self.get_ext_fullpath(ext.name))
+            in_place = Path(__file__).parent / target.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                if is_current(in_place) and not target.exists():
+                    shutil.copy2(in_place, target)
+                build(target)
+            except BuildError as error:
+                print(f"The native rollout kernel was not built; ONNX Runtime takes its place. {error}")
+                raise CompileError(str(error)) from error
+
+    folder = Path(package_folder) / "rollout" / "native" / "kernel"
+    kernel = Extension(
+        EXTENSION, [str(folder / path.name) for path in sources() if path.suffix == ".cpp"],
+        depends=[str(folder / path.name) for path in sources() if path.suffix == ".hpp"], optional=True,
+    )  # fmt: skip
+    return {"ext_modules": [kernel], "cmdclass": {"build_ext": BuildKernel}}
+
+
+def _compile_all(compiler: list[str], folder: Path) -> list[Path]:
+    """Compile the kernel once per instruction set, and the library around it; on two cores at once."""
+    names = variants()
+    jobs = {name: ("rollout", [*options, f"-DDEMO_VARIANT={name}"]) for name, options in names.items()}
+    listed = " ".join(f"X({name})" for name in names)
+    jobs["library"] = ("library", [f"-DDEMO_VARIANTS(X)={listed}", f'-DDEMO_SOURCES="{_mark()}"'])
+
+    def compile_one(name: str) -> Path:
+        source, options = jobs[name]
+        output = folder / f"{name}.o"
+        _run([*compiler, *_FLAGS, *options, "-pthread", "-c", str(SOURCES / f"{source}.cpp"), "-o", str(output)])
+        return output
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(compile_one, jobs))
 
 
 def _run(command: list[str]) -> None:

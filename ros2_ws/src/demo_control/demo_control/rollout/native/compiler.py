@@ -6,7 +6,8 @@ in the same order, so that NaN and infinity go the same ways.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import onnx
@@ -14,7 +15,7 @@ import onnx
 from demo_control.onnx_graph import GraphBuilder
 from demo_control.rollout.cost_graph import GraphNamespace, GraphValue
 from demo_control.rollout.engine import RolloutShape
-from demo_control.rollout.native.graph import Graph, read_graph
+from demo_control.rollout.native.graph import Graph, UnsupportedGraphError, read_graph
 from demo_control.rollout.native.lowering import Lowering
 from demo_control.rollout.native.program import Assembler, Operator, Program, Rows
 from demo_control.tasks import Task
@@ -76,6 +77,15 @@ def compile_rollout(
     return _Compiler(task, shape, dynamics, members, policy, value).compile()
 
 
+@contextmanager
+def _named(part: str) -> Iterator[None]:
+    """Say which part it is that the kernel does not know."""
+    try:
+        yield
+    except UnsupportedGraphError as error:
+        raise UnsupportedGraphError(f"{part}: {error}") from None
+
+
 class _Compiler:
     """One compilation; arguments as in :func:`compile_rollout`."""
 
@@ -90,25 +100,32 @@ class _Compiler:
     ) -> None:
         self._task = task
         self._shape = shape
-        self._dynamics = read_graph(dynamics, ["next_observation"])
+        with _named("dynamics"):
+            self._dynamics = read_graph(dynamics, ["next_observation"])
         self._members = members
-        self._policy = None if policy is None or not shape.with_policy else read_graph(policy, ["action"])
-        self._value = None if value is None else read_graph(value, ["value"])
+        with _named("policy"):
+            self._policy = None if policy is None or not shape.with_policy else read_graph(policy, ["action"])
+        with _named("value"):
+            self._value = None if value is None else read_graph(value, ["value"])
         self._predictions = 0 if not shape.with_trajectory else members if shape.average_members else 1
         self._assembler = Assembler()
         self._num_tapes = 0
         n, m, terms = task.observation_dim, task.action_dim, len(task.cost_terms)
         sizes = (n, m, 1, n, n, m, max(1, self._predictions * n), terms, terms, 1)
-        self._rows = {
-            name: self._assembler.block(name, size) for name, size in zip(BLOCKS, sizes, strict=True)
-        }
+        self._rows = {name: self._assembler.block(name, size) for name, size in zip(BLOCKS, sizes, strict=True)}
 
     def compile(self) -> CompiledRollout:
         """Write all tapes."""
         members = range(self._members)
-        control, cost, value = self._control_tape(), self._cost_tape(), self._value_tape()
+        with _named("policy"):
+            control = self._control_tape()
+        with _named("cost terms"):
+            cost = self._cost_tape()
+        with _named("value"):
+            value = self._value_tape()
         groups: list[Sequence[int]] = [list(members)] if self._shape.average_members else [[i] for i in members]
-        lane_tapes = [(control, cost, self._dynamics_tape(group), value) for group in groups]
+        with _named("dynamics"):
+            lane_tapes = [(control, cost, self._dynamics_tape(group), value) for group in groups]
         return CompiledRollout(self._assembler.assemble(), lane_tapes, self._predictions)
 
     def _begin(self) -> int:
@@ -125,9 +142,7 @@ class _Compiler:
             if self._policy is None:
                 action = lowering.apply(Operator.MULTIPLY, control, lowering.number(0.0))
             else:
-                (action,) = lowering.lower(
-                    self._policy, {"observation": rows["observation"]}, ["action"], _BATCH_RANK
-                )
+                (action,) = lowering.lower(self._policy, {"observation": rows["observation"]}, ["action"], _BATCH_RANK)
             action = self._assembler.copy(action, rows["policy_action"])
             followed = lowering.apply(Operator.MULTIPLY, rows["feedback"], action)
             control = lowering.apply(Operator.ADD, control, followed)
@@ -203,5 +218,3 @@ def _cost_graph(task: Task) -> tuple[Graph, list[str], list[str]]:
         outputs.append(f"term/{term.name}")
         builder.output(outputs[-1], term.function(x, u, GraphNamespace()).name, ("rows", 1))
     return read_graph(builder.build(), outputs), inputs, outputs
-
-

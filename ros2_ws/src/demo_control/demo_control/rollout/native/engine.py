@@ -51,6 +51,10 @@ class NativeEngine:
     ) -> None:
         self._kernel = load_kernel() if kernel is None else kernel
         self.variant = self._kernel.variants[0] if variant is None else variant
+        if self.variant not in self._kernel.variants:
+            raise KernelError(
+                f"the kernel has no instruction set '{self.variant}' here, only {', '.join(self._kernel.variants)}"
+            )
         self._task = task
         self._shape = shape
         self._num_members = bundle.contract.members
@@ -86,7 +90,7 @@ class NativeEngine:
             _address(layers), len(layers), _address(numbers), _address(constants),
         )  # fmt: skip
         if not handle:
-            raise KernelError(f"the kernel has no instruction set '{self.variant}' here, or no memory")
+            raise KernelError("no memory for the kernel's program")
         weakref.finalize(self, self._kernel.functions.demo_native_destroy, handle)
         return int(handle)
 

@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 Constant = npt.NDArray[Any]
 
 DENSE = "Dense"
-"""Operator of a fused layer: inputs are (x, weights) or (x, weights, bias), the attribute 'activation' says the rest."""
+"""Operator of a fused layer: inputs are (x, weights) or (x, weights, bias), 'activation' is an attribute."""
 
 _ACTIVATIONS = {"Relu": "relu", "Tanh": "hyperbolic_tangent", "Sigmoid": "sigmoid"}
 
@@ -115,7 +115,9 @@ def _product(node: Node, constants: Mapping[str, Constant]) -> Node:
     if node.operator == "Gemm":
         defaults: dict[str, float] = {"alpha": 1.0, "beta": 1.0, "transA": 0}
         unusual = {
-            name: node.attributes[name] for name in defaults if node.attributes.get(name, defaults[name]) != defaults[name]
+            name: node.attributes[name]
+            for name in defaults
+            if node.attributes.get(name, defaults[name]) != defaults[name]
         }
         if unusual or (len(node.inputs) > 2 and node.inputs[2] not in constants):  # noqa: PLR2004
             raise UnsupportedGraphError(f"operator 'Gemm' with {unusual or 'a bias that is not constant'}")
@@ -143,7 +145,11 @@ def _with_bias(
     (other,) = (name for name in consumers[0].inputs if name != value)
     weights = constants[layer.inputs[1]]
     outputs = weights.shape[-2 if layer.attributes["transposed"] else -1]
-    if other not in constants or constants[other].size == 0 or constants[other].shape[-1:] not in ((), (1,), (outputs,)):
+    if (
+        other not in constants
+        or constants[other].size == 0
+        or constants[other].shape[-1:] not in ((), (1,), (outputs,))
+    ):
         return None
     return replace(layer, inputs=(*layer.inputs, other), outputs=consumers[0].outputs), [consumers[0]]
 

@@ -8,7 +8,6 @@ from functools import lru_cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
-
 from demo_control.rollout.native.build import LIBRARY, sources_hash
 from demo_control.rollout.native.program import Operator
 
@@ -88,7 +87,7 @@ def open_kernel(path: Path) -> Kernel:
         _declare(functions)
     except (OSError, AttributeError) as error:
         raise KernelError(f"{path.name} cannot be loaded: {error}") from None
-    if functions.demo_native_sources().decode() != sources_hash():
+    if functions.demo_native_sources().decode().split()[0] != sources_hash():
         raise KernelError(f"{path.name} was built from other sources; '{BUILD_COMMAND}' builds it anew")
     if functions.demo_native_operators().decode().split() != [operator.name.lower() for operator in Operator]:
         raise KernelError(f"{path.name} knows other operators than program.py")

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -112,8 +113,8 @@ class Layer:
     def key(self) -> bytes:
         """Equal for equal layers."""
         digest = hashlib.sha256(f"{self.weights.shape} {self.activation}".encode())
-        digest.update(np.ascontiguousarray(self.weights))
-        digest.update(np.ascontiguousarray(self.bias))
+        digest.update(self.weights.tobytes())
+        digest.update(self.bias.tobytes())
         return digest.digest()
 
 
@@ -208,9 +209,7 @@ class Assembler:
         start = 0
         for stop, first_step, second_step in _runs(result, first, paired):
             self._tapes[-1].append(
-                Instruction(
-                    operator, result[start], first[start], paired[start], stop - start, first_step, second_step
-                )
+                Instruction(operator, result[start], first[start], paired[start], stop - start, first_step, second_step)
             )
             start = stop
         return result
@@ -226,7 +225,8 @@ class Assembler:
         """Give every row its place."""
         fixed = [*self._blocks.values(), *((row,) for row in self._constants.values())]
         allocator = Allocator(self._sizes, [rows[0] for rows in fixed])
-        code, tapes, operations = [], [], []
+        code: list[tuple[int, ...]] = []
+        tapes, operations = [], []
         for tape in self._tapes:
             places = allocator.place([([*step.read()], (step.out, step.count)) for step in tape])
             start = len(code)
@@ -259,7 +259,7 @@ class Assembler:
 
 
 def _consecutive(rows: Sequence[int]) -> bool:
-    return all(after == before + 1 for before, after in zip(rows, rows[1:], strict=False))
+    return all(after == before + 1 for before, after in pairwise(rows))
 
 
 def _runs(result: Rows, first: Rows, second: Rows) -> list[tuple[int, int, int]]:
