@@ -17,8 +17,8 @@ from demo_control.tasks import Task
 
 Float32s = npt.NDArray[np.float32]
 
-WORK_PER_THREAD_S = 0.002
-"""Another thread is worth its start where it takes over at least that much."""
+WORK_PER_THREAD_S = 0.001
+"""Another thread is worth its start where it takes over at least that much: plans over 2 ms are shared."""
 
 
 class NativeEngine:

@@ -131,7 +131,7 @@ void fill(const Program& program, float* workspace, int64_t stride) {
 }
 
 double multiply_add_rate(int64_t repetitions, double (*now)()) {
-  constexpr int kSums = 16;
+  constexpr int kSums = kLanes == 16 ? 16 : 12;  // as many as stay in registers, and enough to hide the latency
   Vector sums[kSums];
   for (int i = 0; i < kSums; ++i) sums[i] = all(static_cast<float>(i));
   Vector factor = all(0.999f), summand = all(0.001f);
