@@ -9,7 +9,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 from demo_control.rollout.native.build import LIBRARY, sources_hash
-from demo_control.rollout.native.program import Operator
+from demo_control.rollout.native.instructions import Operator
 
 Pointer = ctypes.c_void_p
 
@@ -90,7 +90,7 @@ def open_kernel(path: Path) -> Kernel:
     if functions.demo_native_sources().decode().split()[0] != sources_hash():
         raise KernelError(f"{path.name} was built from other sources; '{BUILD_COMMAND}' builds it anew")
     if functions.demo_native_operators().decode().split() != [operator.name.lower() for operator in Operator]:
-        raise KernelError(f"{path.name} knows other operators than program.py")
+        raise KernelError(f"{path.name} knows other operators than instructions.py")
     variants = tuple(functions.demo_native_variants().decode().split())
     if not variants:
         raise KernelError(f"{path.name} has no instruction set that this processor runs")

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from demo_control.rollout.native.graph import DENSE, Constant, Graph, Node, UnsupportedGraphError
-from demo_control.rollout.native.program import Assembler, Layer, Operator, Rows
+from demo_control.rollout.native.instructions import Operator
+from demo_control.rollout.native.program import Assembler, Layer, Rows
 
 Value = Rows | Constant
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from demo_control.rollout.native.instructions import Instruction, Operator
 from demo_control.rollout.native.layout import Allocator
+from demo_control.rollout.native.scheduling import schedule
 
 Rows = tuple[int, ...]
 """Numbers of virtual rows: the features of one value."""
@@ -23,77 +24,11 @@ Rows = tuple[int, ...]
 Integers = npt.NDArray[np.int32]
 
 
-class Operator(IntEnum):
-    """What an instruction does; names and order are those of kernel/program.hpp."""
-
-    COPY = 0
-    NEGATE = 1
-    ABSOLUTE = 2
-    SQUARE_ROOT = 3
-    EXPONENTIAL = 4
-    SINE = 5
-    COSINE = 6
-    HYPERBOLIC_TANGENT = 7
-    SIGMOID = 8
-    RELU = 9
-    LOGARITHM = 10
-    TANGENT = 11
-    ARC_TANGENT = 12
-    ERROR_FUNCTION = 13
-    EXPONENTIAL_MINUS_ONE = 14
-    LOGARITHM_OF_ONE_PLUS = 15
-    FLOOR = 16
-    CEILING = 17
-    NEAREST = 18
-    ADD = 19
-    SUBTRACT = 20
-    MULTIPLY = 21
-    DIVIDE = 22
-    MAXIMUM = 23
-    MINIMUM = 24
-    POWER = 25
-    DENSE = 26
-
-
 _FIRST_CONSTANT = 1 << 24
 """Virtual rows of constants begin here: they are consecutive where their places are."""
 
 ACTIVATIONS = ("none", "relu", "hyperbolic_tangent", "sigmoid", "silu")
 """What a layer may end with; order as in kernel/program.hpp."""
-
-
-@dataclass(frozen=True)
-class Instruction:
-    """See kernel/program.hpp; rows are virtual.
-
-    Attributes:
-        operator: What to do.
-        out: First of ``count`` rows that are written, one after the other.
-        first: First row read.
-        second: The same of the second operand; for a layer its number, and -1 where there is none.
-        count: How often; for a layer its number of outputs.
-        first_step: 1 where the operand moves on by a row each time, 0 where it stays.
-        second_step: The same of the second operand.
-        inputs: Rows that a layer reads; 0 for all others.
-    """
-
-    operator: Operator
-    out: int
-    first: int
-    second: int
-    count: int
-    first_step: int
-    second_step: int
-    inputs: int = 0
-
-    def read(self) -> list[tuple[int, int]]:
-        """(first row, number of rows) of each operand."""
-        if self.operator is Operator.DENSE:
-            return [(self.first, self.inputs)]
-        spans = [(self.first, 1 + (self.count - 1) * self.first_step)]
-        if self.second >= 0:
-            spans.append((self.second, 1 + (self.count - 1) * self.second_step))
-        return spans
 
 
 @dataclass(frozen=True)
@@ -224,19 +159,21 @@ class Assembler:
     def assemble(self) -> Program:
         """Give every row its place."""
         fixed = [*self._blocks.values(), *((row,) for row in self._constants.values())]
+        fixed_rows = frozenset(row for rows in fixed for row in rows)
+        tapes = [schedule(tape, self._sizes, fixed_rows, lambda size: self._new(size)[0]) for tape in self._tapes]
         allocator = Allocator(self._sizes, [rows[0] for rows in fixed])
         code: list[tuple[int, ...]] = []
-        tapes, operations = [], []
-        for tape in self._tapes:
-            places = allocator.place([([*step.read()], (step.out, step.count)) for step in tape])
+        spans, operations = [], []
+        for tape in tapes:
+            places = allocator.place([(step.read(), step.written()) for step in tape])
             start = len(code)
             code.extend(_placed(step, places) for step in tape)
-            tapes.append((start, len(code)))
+            spans.append((start, len(code)))
             operations.append(sum(2 * step.inputs * step.count for step in tape))
         numbers, layers = self._numbers()
         return Program(
             code=np.array(code, np.int32).reshape(-1, 7),
-            tapes=np.array(tapes, np.int32),
+            tapes=np.array(spans, np.int32),
             layers=np.array(layers, np.int64).reshape(-1, 5),
             numbers=numbers,
             constants=np.array([np.frombuffer(key, np.float32)[0] for key in self._constants], np.float32),

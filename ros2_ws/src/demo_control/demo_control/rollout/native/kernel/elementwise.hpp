@@ -31,6 +31,17 @@ DEMO_INLINE void join_vectors(const Instruction& step, const Place& place, Funct
   }
 }
 
+inline void accumulate(const Instruction& step, const Place& place) {
+  float* out = place.workspace + step.out * place.stride;
+  const float* first = place.workspace + step.first * place.stride;
+  const float* second = place.workspace + step.second * place.stride;
+  for (int64_t i = 0; i < place.width; i += kLanes) {
+    Vector sum = load(first + i);
+    for (int64_t row = 0; row < step.count; ++row) sum = sum + load(second + row * place.stride + i);
+    store(out + i, sum);
+  }
+}
+
 // With a function of the C library, number by number.
 template <class Function>
 DEMO_INLINE void map_numbers(const Instruction& step, const Place& place, Function function) {
@@ -79,6 +90,8 @@ inline void elementwise(const Instruction& step, const Place& place) {
     DEMO_NUMBERS(ceiling, ceilf(x))
     DEMO_NUMBERS(nearest, rintf(x))
     DEMO_NUMBERS(power, powf(x, y))
+    case Operator::accumulate:
+      return accumulate(step, place);
     case Operator::dense:
       return;
   }
