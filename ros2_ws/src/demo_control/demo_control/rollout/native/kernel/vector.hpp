@@ -6,6 +6,9 @@
 
 #include <math.h>
 #include <stdint.h>
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
 
 namespace {
 
@@ -29,9 +32,18 @@ DEMO_INLINE void store(float* to, Vector value) { *reinterpret_cast<Vector*>(to)
 DEMO_INLINE Integers bits(Vector value) { return (Integers)value; }
 DEMO_INLINE Vector floats(Integers value) { return (Vector)value; }
 
-// A comparison with NaN is false, so a NaN passes a limit as it does in ONNX Runtime.
+// A comparison with NaN is false, so a NaN passes a limit as it does in ONNX Runtime. The compilers see no more than a
+// comparison and a choice in that; x86 has it as one instruction, which returns its second operand where either is NaN.
+#if defined(__AVX512F__)
+DEMO_INLINE Vector at_least(Vector x, float limit) { return (Vector)_mm512_max_ps((__m512)all(limit), (__m512)x); }
+DEMO_INLINE Vector at_most(Vector x, float limit) { return (Vector)_mm512_min_ps((__m512)all(limit), (__m512)x); }
+#elif defined(__AVX__)
+DEMO_INLINE Vector at_least(Vector x, float limit) { return (Vector)_mm256_max_ps((__m256)all(limit), (__m256)x); }
+DEMO_INLINE Vector at_most(Vector x, float limit) { return (Vector)_mm256_min_ps((__m256)all(limit), (__m256)x); }
+#else
 DEMO_INLINE Vector at_least(Vector x, float limit) { return x < all(limit) ? all(limit) : x; }
 DEMO_INLINE Vector at_most(Vector x, float limit) { return x > all(limit) ? all(limit) : x; }
+#endif
 
 // NaN if either is NaN.
 DEMO_INLINE Vector maximum(Vector x, Vector y) {
