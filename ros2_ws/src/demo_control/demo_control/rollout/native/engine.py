@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import weakref
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -163,8 +164,10 @@ class NativeEngine:
         )
 
 
-def _address(array: npt.NDArray[np.generic]) -> int:
-    """Where an array's numbers lie."""
+def _address(array: npt.NDArray[Any]) -> int:
+    """Where an array's numbers lie; ``array.ctypes`` takes five times as long, which a short plan would notice."""
+    if array.flags.writeable and array.size:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
     return int(array.ctypes.data)
 
 
