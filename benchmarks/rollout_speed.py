@@ -32,7 +32,7 @@ def engines_of(case: Case, threads: int) -> dict[str, RolloutEngine]:
     """The engines that are compared."""
     return {
         "native": NativeEngine(case.task, case.bundle, case.shape, threads=threads),
-        "onnx": OnnxEngine(case.task, case.bundle, case.shape),
+        "onnx": OnnxEngine(case.task, case.bundle, case.shape, threads),
     }
 
 
@@ -67,7 +67,7 @@ def medians_s(
 def measure(
     cases: Annotated[str, typer.Option(help="Which plans, separated by commas.")] = ",".join([*NETWORKS, *SHIPPED]),
     rounds: Annotated[int, typer.Option(help="Turns of each engine, of three calls each.")] = 20,
-    threads: Annotated[int, typer.Option(help="Threads of the native engine.")] = 1,
+    threads: Annotated[int, typer.Option(help="Threads of each engine at most.")] = 1,
     output: Annotated[Path | None, typer.Option("--json", help="Write the figures there.")] = None,
 ) -> None:
     """Measure and print."""

@@ -69,4 +69,9 @@ def test_variants_never_share_a_function(tmp_path: Path) -> None:
     """Each instruction set's code is its own: a shared inline function would run on processors it is not for."""
     for header in build_module.SOURCES.glob("*.hpp"):
         included = [line for line in header.read_text().splitlines() if line.startswith("#include <")]
-        assert set(included) <= {"#include <immintrin.h>", "#include <math.h>", "#include <stdint.h>", "#include <stddef.h>"}, header
+        assert set(included) <= {
+            "#include <immintrin.h>",
+            "#include <math.h>",
+            "#include <stdint.h>",
+            "#include <stddef.h>",
+        }, header

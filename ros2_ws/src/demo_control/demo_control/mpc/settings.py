@@ -67,6 +67,6 @@ class PlannerSettings(Settings):
         choices=ENGINES,
     )  # fmt: skip
     engine_threads: int = setting(
-        0, "Threads that the compiled kernel shares a long plan among at most; 0 for one per core.",
+        0, "Threads that share a long plan's rollouts at most; 0 for one per core.",
         minimum=0, maximum=64,
     )  # fmt: skip

@@ -42,7 +42,7 @@ def choose_engine(task: Task, bundle: Bundle, engine: str = "auto", threads: int
         task: The planning problem.
         bundle: Policy, dynamics and value.
         engine: One of :data:`ENGINES`.
-        threads: At most that many per call, for engines that share their work out; 0 for one per core.
+        threads: At most that many share a long plan; 0 for one per core.
 
     Raises:
         ConfigurationError: An unknown engine, or 'native' where it cannot be.
@@ -51,7 +51,7 @@ def choose_engine(task: Task, bundle: Bundle, engine: str = "auto", threads: int
         raise ConfigurationError(f"engine = '{engine}': must be one of {', '.join(ENGINES)}")
 
     def make_onnx(shape: RolloutShape) -> RolloutEngine:
-        return OnnxEngine(task, bundle, shape)
+        return OnnxEngine(task, bundle, shape, threads)
 
     def make_native(shape: RolloutShape) -> RolloutEngine:
         return NativeEngine(task, bundle, shape, threads)

@@ -13,8 +13,8 @@ _MEMBER_RANK = 3
 _COLUMN_OPERATORS = frozenset({"Concat", "Split", "Gather"})
 _SAFE_OPERATORS = _COLUMN_OPERATORS | {
     "Abs", "Add", "Atan", "Ceil", "Clip", "Cos", "Div", "Elu", "Erf", "Exp", "Floor", "Identity", "LeakyRelu", "Log",
-    "MatMul", "Max", "Min", "Mul", "Neg", "Pow", "Reciprocal", "Relu", "Round", "Sigmoid", "Sin", "Softplus", "Softsign",
-    "Sqrt", "Sub", "Sum", "Tan", "Tanh",
+    "MatMul", "Max", "Min", "Mul", "Neg", "Pow", "Reciprocal", "Relu", "Round", "Sigmoid", "Sin", "Softplus",
+    "Softsign", "Sqrt", "Sub", "Sum", "Tan", "Tanh",
 }  # fmt: skip
 """What means the same for a matrix as for each of a stack of matrices, along the last axis or for each number."""
 

@@ -16,8 +16,8 @@ from demo_control.onnx_graph import GraphBuilder
 from demo_control.rollout.cost_graph import GraphNamespace, GraphValue
 from demo_control.rollout.engine import RolloutShape
 from demo_control.rollout.native.graph import Graph, UnsupportedGraphError, read_graph
-from demo_control.rollout.native.lowering import Lowering
 from demo_control.rollout.native.instructions import Operator
+from demo_control.rollout.native.lowering import Lowering
 from demo_control.rollout.native.program import Assembler, Program, Rows
 from demo_control.tasks import Task
 

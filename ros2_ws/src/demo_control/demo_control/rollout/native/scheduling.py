@@ -44,9 +44,7 @@ def _rows_written(step: Instruction) -> range:
     return range(first, first + count)
 
 
-def _without_copies(
-    tape: Sequence[Instruction], sizes: Mapping[int, int], fixed: Container[int]
-) -> list[Instruction]:
+def _without_copies(tape: Sequence[Instruction], sizes: Mapping[int, int], fixed: Container[int]) -> list[Instruction]:
     """Write a row of its own directly to the fixed row that it is copied to, if that has no other use."""
     uses = Counter(row for step in tape for row in (*_rows_read(step), *_rows_written(step)))
     makers = {step.out: step for step in tape if step.written()[1] == 1}
