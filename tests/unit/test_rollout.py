@@ -176,3 +176,30 @@ def test_dynamics_that_cannot_be_taken_apart_stay_a_stack(linear_task: Task) -> 
     found = OnnxEngine(linear_task, bundle, shape).roll_out(starts, controls, None, weights, scale * 0 + 1, offset * 0)
     assert found.observations is not None
     np.testing.assert_allclose(found.observations[-1], starts + controls.sum(axis=0), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("average", "policy", "trajectory"), [(True, True, True), (False, False, False), (False, True, True)]
+)
+@pytest.mark.parametrize("shifts", [MEMBER_SHIFTS, (0.01,)])
+def test_a_repeated_step_computes_the_same_as_unrolled_ones(
+    linear_task: Task,
+    average: bool,
+    policy: bool,
+    trajectory: bool,
+    shifts: tuple[float, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dynamics = linear_dynamics_model(shifts)
+    bundle = make_bundle(linear_task, policy=linear_policy(linear_task), dynamics=dynamics)
+    shape = RolloutShape(HORIZON, average, policy, trajectory)
+    starts, controls, feedback, *others = inputs(1 if average else len(shifts))
+    given = (starts, controls, feedback if policy else None, *others)
+    unrolled = OnnxEngine(linear_task, bundle, shape).roll_out(*given)
+    monkeypatch.setattr("demo_control.rollout.composition.LONGEST_UNROLLED", 1)
+    repeated = OnnxEngine(linear_task, bundle, shape).roll_out(*given)
+    for name in ("term_costs", "controls", "policy_actions", "observations", "predictions"):
+        expected, found = getattr(unrolled, name), getattr(repeated, name)
+        assert (expected is None) == (found is None)
+        if expected is not None:
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

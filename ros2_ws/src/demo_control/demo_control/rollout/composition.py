@@ -26,6 +26,10 @@ ROLLOUT_OUTPUTS = {
 """Names of a rollout graph's outputs, by what they depend on."""
 
 
+LONGEST_UNROLLED = 64
+"""Steps up to which the graph holds each by itself, which is a little faster; longer horizons repeat one step."""
+
+
 def compose_rollout(
     task: Task,
     shape: RolloutShape,
@@ -74,37 +78,89 @@ class _Composer:
         self._value = value
         self._lanes = 1 if shape.average_members else members
         self._graph = GraphBuilder("rollout")
+        self._change = ("", "")
 
     def compose(self) -> onnx.ModelProto:
-        """Unroll, add the costs, name the outputs."""
+        """All steps, their costs, and the outputs' names."""
         graph, shape, lanes = self._graph, self._shape, self._lanes
         n, m, horizon = self._task.observation_dim, self._task.action_dim, shape.horizon
-        state = self._part(graph.input("observation", [lanes, "rows", n]))
-        controls = self._steps(graph.input("controls", [horizon, lanes, "rows", m]), m)
-        feedback = self._steps(graph.input("feedback", [horizon, lanes, "rows", 1]), 1) if shape.with_policy else None
+        start = self._part(graph.input("observation", [lanes, "rows", n]))
+        controls = graph.input("controls", [horizon, lanes, "rows", m])
+        feedback = graph.input("feedback", [horizon, lanes, "rows", 1]) if shape.with_policy else None
         step_weights = graph.input("step_weights", [1, horizon + 1])
-        change_scale = graph.input("change_scale", ["rows", n])
-        change_offset = graph.input("change_offset", ["rows", n])
-        states, applied, policy_actions, predictions = [state], [], [], []
-        for step, control in enumerate(controls):
-            if feedback is not None:
-                action = self._policy_action(state, control)
-                policy_actions.append(action)
-                control = graph.node("Add", control, graph.node("Mul", feedback[step], action))  # noqa: PLW2901
-            control = self._clip(control)  # noqa: PLW2901
-            prediction, state = self._next(state, control, change_scale, change_offset)
-            applied.append(control)
-            predictions.append(prediction)
-            states.append(state)
-        graph.output("term_costs", self._term_costs(states, applied, step_weights), [lanes, "rows", "terms"])
-        graph.output("applied_controls", self._stack(applied, lanes, m), [horizon, lanes, "rows", m])
+        self._change = (graph.input("change_scale", ["rows", n]), graph.input("change_offset", ["rows", n]))
+        make = self._unrolled if horizon <= LONGEST_UNROLLED else self._scanned
+        states, steps = make(start, controls, feedback)
+        costs = self._term_costs(states, steps["applied_controls"], step_weights)
+        graph.output("term_costs", costs, [lanes, "rows", "terms"])
+        graph.output("applied_controls", steps["applied_controls"], [horizon, lanes, "rows", m])
         if shape.with_policy:
-            graph.output("policy_actions", self._stack(policy_actions, lanes, m), [horizon, lanes, "rows", m])
+            graph.output("policy_actions", steps["policy_actions"], [horizon, lanes, "rows", m])
         if shape.with_trajectory:
-            graph.output("observations", self._stack(states, lanes, n), [horizon + 1, lanes, "rows", n])
-            predicted = self._stack(predictions, self._members, n)
-            graph.output("predictions", predicted, [horizon, self._members, "rows", n])
+            graph.output("observations", states, [horizon + 1, lanes, "rows", n])
+            graph.output("predictions", steps["predictions"], [horizon, self._members, "rows", n])
         return graph.build()
+
+    def _unrolled(self, start: str, controls: str, feedback: str | None) -> tuple[str, dict[str, str]]:
+        """All steps one after the other: (states, results of the steps by output), each (steps, lanes, rows, k)."""
+        m = self._task.action_dim
+        each_control = self._steps(controls, m)
+        each_feedback = [None] * len(each_control) if feedback is None else self._steps(feedback, 1)
+        states = [start]
+        results: dict[str, list[str]] = {}
+        for control, follow in zip(each_control, each_feedback, strict=True):
+            following, step = self._step(states[-1], control, follow)
+            states.append(following)
+            for name, value in step.items():
+                results.setdefault(name, []).append(value)
+        stacked = {name: self._stack(parts, *self._extent(name)) for name, parts in results.items()}
+        return self._stack(states, self._lanes, self._task.observation_dim), stacked
+
+    def _scanned(self, start: str, controls: str, feedback: str | None) -> tuple[str, dict[str, str]]:
+        """The same with one step in the graph, which is repeated: its size does not grow with the horizon."""
+        outer, self._graph = self._graph, GraphBuilder("step", prefix="step/")
+        rank = [self._lanes, "rows"] if self._lanes > 1 else ["rows"]
+        n, m = self._task.observation_dim, self._task.action_dim
+        state = self._graph.input("step/state", [*rank, n])
+        inputs = [self._part(self._graph.input("step/control", [self._lanes, "rows", m]))]
+        if feedback is not None:
+            inputs.append(self._part(self._graph.input("step/feedback", [self._lanes, "rows", 1])))
+        following, step = self._step(state, inputs[0], inputs[1] if feedback is not None else None)
+        self._graph.output("step/following", following, [*rank, n])
+        # A second output with the same value: what is carried on is not collected.
+        for name, value in {"states": following, **step}.items():
+            self._graph.output(f"step/{name}", value, [None] * self._rank_of(name))
+        body, self._graph = self._graph.graph(), outer
+        scanned = [controls] if feedback is None else [controls, feedback]
+        collected = outer.split_node("Scan", [start, *scanned], 2 + len(step), body=body, num_scan_inputs=len(scanned))
+        states, *results = [
+            outer.reshape(value, (self._shape.horizon, lanes, -1, columns))
+            for value, (lanes, columns) in zip(collected[1:], map(self._extent, ["states", *step]), strict=True)
+        ]
+        first = outer.reshape(start, (1, self._lanes, -1, n))
+        return outer.node("Concat", first, states, axis=0), dict(zip(step, results, strict=True))
+
+    def _rank_of(self, name: str) -> int:
+        """Axes of one step's value: those of a part, or with one for the members."""
+        return 2 if self._extent(name)[0] == 1 else 3
+
+    def _extent(self, name: str) -> tuple[int, int]:
+        """(lanes or members, columns) of one step's value."""
+        lanes = self._members if name == "predictions" else self._lanes
+        return lanes, self._task.observation_dim if name in ("states", "predictions") else self._task.action_dim
+
+    def _step(self, state: str, control: str, feedback: str | None) -> tuple[str, dict[str, str]]:
+        """One step on parts: (next state, results by output's name)."""
+        graph = self._graph
+        results = {}
+        if feedback is not None:
+            results["policy_actions"] = action = self._policy_action(state, control)
+            control = graph.node("Add", control, graph.node("Mul", feedback, action))
+        results["applied_controls"] = control = self._clip(control)
+        prediction, following = self._next(state, control)
+        if self._shape.with_trajectory:
+            results["predictions"] = prediction
+        return following, results
 
     def _part(self, stacked: str) -> str:
         """A part of (lanes, rows, k)."""
@@ -138,9 +194,9 @@ class _Composer:
         (action,) = graph.inline(self._policy, "policy", {"observation": flat}, ["action"])
         return graph.reshape(action, (self._lanes, -1, self._task.action_dim)) if self._lanes > 1 else action
 
-    def _next(self, state: str, control: str, change_scale: str, change_offset: str) -> tuple[str, str]:
+    def _next(self, state: str, control: str) -> tuple[str, str]:
         """(every member's prediction, next state)."""
-        graph, wanted = self._graph, ["next_observation"]
+        graph, wanted, (change_scale, change_offset) = self._graph, ["next_observation"], self._change
         several = self._members > 1
         if several and self._shape.average_members:
             state, control = self._for_each_member(state), self._for_each_member(control)
@@ -164,14 +220,15 @@ class _Composer:
         stacked = self._graph.node("Unsqueeze", value, self._first_axis())
         return self._graph.node("Concat", *([stacked] * self._members), axis=0)
 
-    def _term_costs(self, states: Sequence[str], controls: Sequence[str], step_weights: str) -> str:
+    def _term_costs(self, states: str, controls: str, step_weights: str) -> str:
         """Sum of step weight × cost term. (lanes, rows, terms)."""
         graph, task = self._graph, self._task
         steps, terms = self._shape.horizon + 1, len(task.cost_terms)
+        last = graph.constant([-1], np.int64)
         # Behind the last state no action follows: its action cost counts as that of a zero action.
-        no_control = graph.node("Mul", controls[-1], graph.constant(0.0))
+        no_control = graph.node("Mul", graph.node("Gather", controls, last, axis=0), graph.constant(0.0))
         x = self._columns(states, [q.name for q in task.observation])
-        u = self._columns([*controls, no_control], [q.name for q in task.action])
+        u = self._columns(graph.node("Concat", controls, no_control, axis=0), [q.name for q in task.action])
         namespace = GraphNamespace()
         costs = graph.node("Concat", *(term.function(x, u, namespace).name for term in task.cost_terms), axis=0)
         costs = graph.reshape(costs, (terms, steps, -1))
@@ -182,15 +239,14 @@ class _Composer:
         total = graph.node("Transpose", total, perm=[1, 2, 0])
         if self._value is None:
             return total
-        last = graph.reshape(states[-1], (-1, task.observation_dim))
-        (value,) = graph.inline(self._value, "value", {"observation": last}, ["value"])
+        final = graph.reshape(graph.node("Gather", states, last, axis=0), (-1, task.observation_dim))
+        (value,) = graph.inline(self._value, "value", {"observation": final}, ["value"])
         cost = graph.node("Neg", graph.reshape(value, (self._lanes, -1, 1)))
         return graph.node("Concat", total, cost, axis=2)
 
-    def _columns(self, steps: Sequence[str], names: Sequence[str]) -> Mapping[str, GraphValue]:
-        """The columns of all steps' parts by name, each (1, steps · lanes · rows)."""
+    def _columns(self, stacked: str, names: Sequence[str]) -> Mapping[str, GraphValue]:
+        """The columns of (steps, lanes, rows, k) by name, each (1, steps · lanes · rows)."""
         graph = self._graph
-        joined = graph.reshape(graph.node("Concat", *steps, axis=0), (-1, len(names)))
-        joined = graph.node("Transpose", joined, perm=[1, 0])
-        parts = graph.split_node("Split", [joined], len(names), axis=0) if len(names) > 1 else [joined]
+        turned = graph.node("Transpose", graph.reshape(stacked, (-1, len(names))), perm=[1, 0])
+        parts = graph.split_node("Split", [turned], len(names), axis=0) if len(names) > 1 else [turned]
         return {name: GraphValue(graph, part) for name, part in zip(names, parts, strict=True)}
