@@ -27,7 +27,8 @@ ROLLOUT_OUTPUTS = {
 
 
 LONGEST_UNROLLED = 64
-"""Steps up to which the graph holds each by itself, which is a little faster; longer horizons repeat one step."""
+"""Steps up to which the graph holds each by itself: up to 7 % faster for a few rows. Longer horizons repeat one step
+(Scan), which is as fast for many rows and ready within milliseconds whatever their number."""
 
 
 def compose_rollout(
