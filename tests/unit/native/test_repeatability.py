@@ -69,6 +69,19 @@ def test_a_sample_does_not_depend_on_the_others(kernel: Kernel, activation: str,
             )
 
 
+@pytest.mark.parametrize("far", [1e5, 1e30, np.inf, np.nan])
+def test_a_sample_does_not_depend_on_one_that_is_far_off(kernel: Kernel, far: float) -> None:
+    """Angles too large for our own sine go another way, and numbers that are not finite stay where they are."""
+    for variant in kernel.variants:
+        engine = make_engine(kernel, variant=variant)
+        observations, *others = given(20)
+        expected = parts(engine.roll_out(observations, *others))
+        observations[:, 3] = far
+        for one, other in zip(parts(engine.roll_out(observations, *others)), expected, strict=True):
+            axis = 1 if one.ndim == 3 else 2
+            np.testing.assert_array_equal(np.delete(one, 3, axis), np.delete(other, 3, axis))
+
+
 def test_one_engine_may_be_called_from_several_threads(kernel: Kernel) -> None:
     engine = make_engine(kernel)
     expected = parts(engine.roll_out(*given()))

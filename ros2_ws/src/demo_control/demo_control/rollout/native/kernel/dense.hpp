@@ -21,9 +21,9 @@ constexpr int kVectors = 4;
 constexpr int kBlock = 6;
 constexpr int kVectors = 2;
 #endif
-// Vectors of sums for a few samples, to hide the latency of one sum.
-constexpr int kNarrowSums = 8;
-constexpr int kNarrowSamples = 4;
+// Vectors of sums for a few samples: enough to hide the latency of one, and as many as use each weight often.
+constexpr int narrow_vectors(int samples) { return (kLanes == 16 && samples > 2 ? 16 : 8) / samples; }
+constexpr int64_t kLargestMixed = 128 * 128;
 
 template <Activation activation>
 DEMO_INLINE Vector activated(Vector x) {
@@ -110,16 +110,17 @@ void dense_wide(const Job& job, int64_t width) {
   if (column < width) dense_columns<activation, 1>(job.at(column));
 }
 
-// 'vectors' vectors of outputs, of 'samples' samples that lie side by side.
+// 'vectors' vectors of outputs, of 'samples' samples that lie side by side. Not inlined: in one large function the
+// compiler runs out of registers for the sums.
 template <Activation activation, int vectors, int samples>
-void narrow_block(const Job& job, int64_t output) {
+__attribute__((noinline)) void narrow_block(const Job& job, int64_t output) {
   const int64_t inputs = job.layer.inputs, stride = job.stride;
   const float* weights = job.layer.narrow + output * inputs;
   const float* x = job.x;
   Vector sums[vectors][samples];
 #pragma GCC unroll 8
   for (int v = 0; v < vectors; ++v) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int s = 0; s < samples; ++s) sums[v][s] = load(job.layer.bias + output + v * kLanes);
   }
 #pragma GCC unroll 1
@@ -127,7 +128,7 @@ void narrow_block(const Job& job, int64_t output) {
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) {
       const Vector weight = load(weights + v * inputs * kLanes);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int s = 0; s < samples; ++s) sums[v][s] += weight * all(x[s]);
     }
     x += stride;
@@ -146,29 +147,36 @@ void narrow_block(const Job& job, int64_t output) {
   }
 }
 
-template <Activation activation, int samples>
-void narrow_rows(const Job& job) {
-  constexpr int vectors = kNarrowSums / samples;
+// As many vectors of outputs side by side as fit, then half as many, and so on.
+template <Activation activation, int vectors, int samples>
+void narrow_rows(const Job& job, int64_t output = 0) {
   const int64_t outputs = job.layer.outputs;
-  int64_t output = 0;
   for (; output + (vectors - 1) * kLanes < outputs; output += vectors * kLanes) {
     narrow_block<activation, vectors, samples>(job, output);
   }
-  for (; output < outputs; output += kLanes) narrow_block<activation, 1, samples>(job, output);
+  if constexpr (vectors > 1) {
+    if (output < outputs) narrow_rows<activation, vectors / 2, samples>(job, output);
+  }
 }
 
 template <Activation activation>
 void dense_narrow(const Job& job, int64_t samples) {
-  if (samples == 4) return narrow_rows<activation, 4>(job);
-  if (samples >= 2) narrow_rows<activation, 2>(job);
-  if (samples % 2 == 1) narrow_rows<activation, 1>(job.at(samples - 1));
+  int64_t sample = 0;
+  for (; sample + 8 <= samples; sample += 8) narrow_rows<activation, narrow_vectors(8), 8>(job.at(sample));
+  for (; sample + 4 <= samples; sample += 4) narrow_rows<activation, narrow_vectors(4), 4>(job.at(sample));
+  for (; sample + 2 <= samples; sample += 2) narrow_rows<activation, narrow_vectors(2), 2>(job.at(sample));
+  if (sample < samples) narrow_rows<activation, narrow_vectors(1), 1>(job.at(sample));
 }
 
 // 'samples' of the 'width' columns count; the others are only there to fill vectors.
 template <Activation activation>
 void dense_as(const Job& job, int64_t width, int64_t samples) {
-  if (samples <= kNarrowSamples && samples < kLanes) {
-    dense_narrow<activation>(job, samples);
+  const int64_t rest = samples % kLanes;
+  // Both ways in one tile read two copies of the weights, which large layers have no room for in the cache.
+  const bool may_mix = samples == rest || job.layer.inputs * job.layer.outputs <= kLargestMixed;
+  if (rest > 0 && rest <= kLanes / 2 && may_mix) {
+    dense_wide<activation>(job, samples - rest);
+    dense_narrow<activation>(job.at(samples - rest), rest);
   } else {
     dense_wide<activation>(job, width);
   }

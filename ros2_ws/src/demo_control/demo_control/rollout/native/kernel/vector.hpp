@@ -112,18 +112,9 @@ DEMO_INLINE Vector hyperbolic_tangent(Vector x) {
   return limited * p / q;
 }
 
-template <class Function>
-DEMO_INLINE Vector each(Vector x, Function function) {
-  for (int lane = 0; lane < kLanes; ++lane) x[lane] = function(x[lane]);
-  return x;
-}
-
-// sin(x + quarters * pi / 2). Angles that the three-part reduction cannot hold exactly go to the C library.
+// sin(x + quarters * pi / 2). Angles that the three-part reduction cannot hold exactly go to the C library, lane by lane:
+// a sample's result must not depend on its neighbours'.
 DEMO_INLINE Vector sine(Vector x, int quarters) {
-  const Integers large = absolute(x) > all(8192.0f);
-  for (int lane = 0; lane < kLanes; ++lane) {
-    if (large[lane]) return each(x, [quarters](float angle) { return quarters ? cosf(angle) : sinf(angle); });
-  }
   const Vector shifted = x * 0.636619772f + kRounding;
   const Vector whole = shifted - kRounding;
   const Integers quadrant = bits(shifted) - bits(all(kRounding)) + quarters;
@@ -140,7 +131,12 @@ DEMO_INLINE Vector sine(Vector x, int quarters) {
   even = even * t + 4.16666456e-02f;
   even = even * t * t - t * 0.5f + 1.0f;
   const Vector value = (quadrant & 1) != 0 ? even : odd;
-  return floats(bits(value) ^ ((quadrant & 2) << 30));
+  Vector result = floats(bits(value) ^ ((quadrant & 2) << 30));
+  const Integers large = absolute(x) > all(8192.0f);
+  for (int lane = 0; lane < kLanes; ++lane) {
+    if (large[lane]) result[lane] = quarters ? cosf(x[lane]) : sinf(x[lane]);
+  }
+  return result;
 }
 
 }  // namespace
