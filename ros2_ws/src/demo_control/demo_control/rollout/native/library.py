@@ -51,11 +51,10 @@ class Kernel:
 
 
 def candidates() -> list[Path]:
-    """Where the library may be: what the set-up built, then what was built in place."""
+    """Where the library may be: what the set-up built, then what was built in place (:data:`LIBRARY`)."""
     folder = Path(__file__).parent
-    return [path for suffix in (*EXTENSION_SUFFIXES, ".so") if (path := folder / f"_kernel{suffix}").is_file()] or [
-        folder / LIBRARY
-    ]
+    found = [path for suffix in EXTENSION_SUFFIXES if (path := folder / f"_kernel{suffix}").is_file()]
+    return found or [folder / LIBRARY]
 
 
 @lru_cache(maxsize=1)
