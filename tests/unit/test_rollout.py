@@ -147,3 +147,59 @@ def test_the_cart_poles_costs_are_the_same_in_both(linear_task: Task) -> None:
     feeds = {"x": states.astype(np.float32), "u": actions.astype(np.float32)}
     found = make_session(graph.build()).run(["costs"], feeds)[0]
     np.testing.assert_allclose(found, task.stage_costs(states, actions), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_threads_share_the_rows(
+    linear_task: Task, linear_bundle: Bundle, average: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("demo_control.rollout.onnx_engine.WORK_PER_THREAD", 1)
+    shape = RolloutShape(HORIZON, average_members=average, with_policy=True, with_trajectory=True)
+    alone, shared = (OnnxEngine(linear_task, linear_bundle, shape, threads) for threads in (1, 3))
+    assert shared.threads_for(ROWS) == 3
+    given = inputs(1 if average else alone.num_members)
+    expected, found = alone.roll_out(*given), shared.roll_out(*given)
+    for name in ("term_costs", "controls", "policy_actions", "observations", "predictions"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-5, atol=1e-6)
+
+
+def test_dynamics_that_cannot_be_taken_apart_stay_a_stack(linear_task: Task) -> None:
+    """A transition that reshapes knows how many axes there are."""
+    graph = GraphBuilder("dynamics")
+    x, u = graph.input("observation", (1, "batch", 2)), graph.input("action", (1, "batch", 1))
+    following = graph.reshape(graph.reshape(x, (1, -1, 2, 1)), (1, -1, 2))
+    graph.output("next_observation", graph.node("Add", following, u), (1, "batch", 2))
+    graph.output("log_variance", graph.node("Mul", following, u), (1, "batch", 2))
+    bundle = make_bundle(linear_task, policy=linear_policy(linear_task), dynamics=graph.build())
+    shape = RolloutShape(HORIZON, average_members=False, with_policy=False, with_trajectory=True)
+    starts, controls, _, weights, scale, offset = inputs(1)
+    found = OnnxEngine(linear_task, bundle, shape).roll_out(starts, controls, None, weights, scale * 0 + 1, offset * 0)
+    assert found.observations is not None
+    np.testing.assert_allclose(found.observations[-1], starts + controls.sum(axis=0), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("average", "policy", "trajectory"), [(True, True, True), (False, False, False), (False, True, True)]
+)
+@pytest.mark.parametrize("shifts", [MEMBER_SHIFTS, (0.01,)])
+def test_a_repeated_step_computes_the_same_as_unrolled_ones(
+    linear_task: Task,
+    average: bool,
+    policy: bool,
+    trajectory: bool,
+    shifts: tuple[float, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dynamics = linear_dynamics_model(shifts)
+    bundle = make_bundle(linear_task, policy=linear_policy(linear_task), dynamics=dynamics)
+    shape = RolloutShape(HORIZON, average, policy, trajectory)
+    starts, controls, feedback, *others = inputs(1 if average else len(shifts))
+    given = (starts, controls, feedback if policy else None, *others)
+    unrolled = OnnxEngine(linear_task, bundle, shape).roll_out(*given)
+    monkeypatch.setattr("demo_control.rollout.composition.LONGEST_UNROLLED", 1)
+    repeated = OnnxEngine(linear_task, bundle, shape).roll_out(*given)
+    for name in ("term_costs", "controls", "policy_actions", "observations", "predictions"):
+        expected, found = getattr(unrolled, name), getattr(repeated, name)
+        assert (expected is None) == (found is None)
+        if expected is not None:
+            np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

@@ -26,6 +26,7 @@ PIP_INSTALL = (*PIP, "install", "--only-binary", ":all:", "--no-binary", "empy")
 DOWNLOAD_PROGRESS = ("--progress-bar", "raw")
 RUNNING_EXTRAS = ("ros", "ros-build", "pybullet")
 MESSAGES = Path("ros2_ws", "src", "demo_msgs")
+KERNEL = Path("ros2_ws", "src", "demo_control", "demo_control", "rollout", "native")
 # What follows in pyproject.toml configures linters and tests and changes nothing that is installed.
 TOOLS_ONLY = "\n[tool.ruff]"
 CHECK = """
@@ -101,7 +102,7 @@ class Recipe:
         return Stage(
             name=name,
             title=title,
-            inputs=lambda: [*self._base_inputs(), *extras],
+            inputs=lambda: [*self._base_inputs(), *extras, *(self._kernel_inputs() if name == "running" else ())],
             run=lambda: self._install(name, extras),
             outputs=lambda: self._site_packages().glob("demo_stack-*.dist-info"),
             needed_gb=needed_gb,
@@ -151,6 +152,11 @@ class Recipe:
         project = (self._root / "pyproject.toml").read_text(encoding="utf-8")
         configuration = self._prefix / "pyvenv.cfg"
         return [project.split(TOOLS_ONLY)[0], configuration.read_text(encoding="utf-8")]
+
+    def _kernel_inputs(self) -> list[str]:
+        """What installing compiles; see setup.py."""
+        folder = self._root / KERNEL
+        return file_inputs([*folder.glob("build.py"), *folder.glob("kernel/*.?pp"), *self._root.glob("setup.py")])
 
     def _message_inputs(self) -> list[str]:
         files = [path for path in (self._root / MESSAGES).rglob("*") if path.is_file()]

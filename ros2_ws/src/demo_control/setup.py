@@ -1,16 +1,20 @@
 """Builds demo_control as a ROS 2 package (ament_python); pip uses the pyproject.toml at the top."""
 
+import runpy
 from glob import glob
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
 PACKAGE = "demo_control"
+KERNEL = runpy.run_path(str(Path(__file__).parent / PACKAGE / "rollout" / "native" / "build.py"))
 
 setup(
     name=PACKAGE,
     version="0.1.0",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={PACKAGE: ["py.typed", "**/*.yaml", "models/**/*"]},
+    package_data={PACKAGE: ["py.typed", "**/*.yaml", "**/*.cpp", "**/*.hpp", "models/**/*"]},
+    **KERNEL["setuptools_arguments"](PACKAGE),
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

@@ -15,7 +15,8 @@ OPSET = 17
 IR_VERSION = 9
 """Old enough for every ONNX Runtime since 1.16, which is what a robot may have."""
 
-Dimension = int | str
+Dimension = int | str | None
+"""A size, the name of a free one, or None for a free one without name."""
 
 
 class GraphBuilder:
@@ -23,10 +24,12 @@ class GraphBuilder:
 
     Args:
         name: The graph's name.
+        prefix: Begins the names of all its values: a sub-graph's must differ from those of the graph around it.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, prefix: str = "") -> None:
         self._name = name
+        self._prefix = prefix
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, onnx.TensorProto] = {}
         self._constants: dict[tuple[bytes, str, tuple[int, ...]], str] = {}
@@ -34,13 +37,13 @@ class GraphBuilder:
         self._outputs: list[onnx.ValueInfoProto] = []
 
     def input(self, name: str, shape: Sequence[Dimension]) -> str:
-        """Declare a graph input; text dimensions are free."""
+        """Declare a graph input."""
         self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
         return name
 
     def output(self, name: str, value: str, shape: Sequence[Dimension]) -> None:
         """Declare that ``value`` leaves the graph under ``name``."""
-        self._nodes.append(helper.make_node("Identity", [value], [name], name=f"out_{name}"))
+        self._nodes.append(helper.make_node("Identity", [value], [name], name=f"{self._prefix}out_{name}"))
         self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
     def constant(self, array: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> str:
@@ -49,7 +52,7 @@ class GraphBuilder:
         values = np.array(array, dtype=dtype, order="C")
         key = (values.tobytes(), values.dtype.str, values.shape)
         if key not in self._constants:
-            name = f"const_{len(self._constants)}"
+            name = f"{self._prefix}const_{len(self._constants)}"
             self._initializers[name] = numpy_helper.from_array(values, name)
             self._constants[key] = name
         return self._constants[key]
@@ -67,8 +70,9 @@ class GraphBuilder:
     ) -> list[str]:
         """Add an operator with several outputs; returns their names."""
         index = len(self._nodes)
-        outputs = [f"v{index}_{i}" for i in range(num_outputs)]
-        self._nodes.append(helper.make_node(op, list(inputs), outputs, name=f"n{index}", **attributes))
+        outputs = [f"{self._prefix}v{index}_{i}" for i in range(num_outputs)]
+        name = f"{self._prefix}n{index}"
+        self._nodes.append(helper.make_node(op, list(inputs), outputs, name=name, **attributes))
         return outputs
 
     def reshape(self, value: str, shape: Sequence[int]) -> str:
@@ -105,7 +109,7 @@ class GraphBuilder:
         for node in reversed(needed):
             renamed = onnx.NodeProto()
             renamed.CopyFrom(node)
-            renamed.name = f"n{len(self._nodes)}"
+            renamed.name = f"{self._prefix}n{len(self._nodes)}"
             for i, name in enumerate(node.input):
                 renamed.input[i] = names[name] if name else ""
             for i, name in enumerate(node.output):
@@ -123,13 +127,16 @@ class GraphBuilder:
             self._initializers[name] = copied
         return name
 
-    def build(self) -> onnx.ModelProto:
-        """The checked model."""
-        graph = helper.make_graph(
+    def graph(self) -> onnx.GraphProto:
+        """The graph by itself, for a node that contains one; it may use values of the graph around it."""
+        return helper.make_graph(
             self._nodes, self._name, self._inputs, self._outputs, list(self._initializers.values())
         )
+
+    def build(self) -> onnx.ModelProto:
+        """The checked model."""
         model = helper.make_model(
-            graph,
+            self.graph(),
             opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=IR_VERSION,
             producer_name="demo_control",

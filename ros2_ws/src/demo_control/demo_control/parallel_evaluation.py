@@ -228,7 +228,8 @@ def _controller(request: EvaluationRequest, task: Task, scenario: Scenario | Non
     """The controller of ``count`` plants."""
     if scenario is not None and request.controller == CONSTANT:
         return ConstantController(scenario.constant_action)
-    settings = LayerSettings.for_task(task, request.layer)
+    # The processes share the cores already. Threads do not change results.
+    settings = LayerSettings.for_task(task, {"engine_threads": 1, **request.layer})
     return make_controller(request.controller, task, load_bundle(request.bundle, task), settings, count)
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from demo_control.bundle import load_bundle
 from demo_control.cli.output import error_console, one_line_errors, write_json
+from demo_control.rollout import choose_engine
 from demo_control.tasks import load_task, task_names
 
 app = typer.Typer(help="Look at model bundles and validate them.", no_args_is_help=True)
@@ -26,13 +27,16 @@ def check(
     directory: Annotated[Path, typer.Argument(help="Bundle directory.")],
     json_file: Annotated[str, typer.Option("--json", help="Write the result to FILE, '-' for standard output.")] = "",
 ) -> None:
-    """Validate a bundle: files, hashes, contract, names, dimensions, finite weights, and one run of each graph."""
+    """Validate a bundle: files, hashes, contract, names, dimensions, finite weights, one run of each graph, engine."""
     with one_line_errors():
         bundle = load_bundle(directory)
         contract = bundle.contract
         installed = contract.task in task_names()
+        rollouts = ""
         if installed:
-            contract.check_task(load_task(contract.task))
+            task = load_task(contract.task)
+            contract.check_task(task)
+            rollouts = str(choose_engine(task.planning_problem, bundle))
         report: dict[str, object] = {
             "ok": True,
             "directory": str(directory),
@@ -40,6 +44,7 @@ def check(
             "task_installed": installed,
             "sha256": bundle.sha256,
             "members": contract.members,
+            "rollouts": rollouts,
             "files": dict(contract.files),
             "metrics": dict(contract.metrics),
         }
@@ -53,5 +58,7 @@ def check(
     table.add_row("action", ", ".join(escape(f"{q.name} [{q.unit}]") for q in contract.action))
     table.add_row("control period", f"{contract.control_period_s:g} s")
     table.add_row("ensemble members", str(contract.members))
+    if rollouts:
+        table.add_row("rollouts here", escape(rollouts))
     table.add_row("SHA-256", bundle.sha256)
     error_console().print(table)

@@ -15,7 +15,7 @@ from demo_control.layer.corrector import Corrector
 from demo_control.layer.records import Correction, Counters, PlanReport
 from demo_control.layer.settings import LayerSettings
 from demo_control.mpc import Planner, PlannerSettings, Situations
-from demo_control.rollout import OnnxEngine
+from demo_control.rollout import choose_engine
 from demo_control.tasks import Array, Task
 
 
@@ -57,6 +57,11 @@ class DemoLayer:
         """Weights of the cost terms by name."""
         names = [term.name for term in self._task.cost_terms]
         return dict(zip(names, self._planner.cost_weights.tolist(), strict=True))
+
+    @property
+    def engine(self) -> str:
+        """Which engine makes the rollouts, and why; for logs."""
+        return self._planner.engine
 
     def update_cost_weights(self, weights: Mapping[str, float]) -> None:
         """Change the weights of some cost terms, between two plans.
@@ -173,7 +178,8 @@ def make_planner(task: Task, bundle: Bundle, settings: PlannerSettings) -> Plann
     """
     bundle.contract.check_task(task)
     problem = task.planning_problem
-    planner = Planner(problem, settings, lambda shape: OnnxEngine(problem, bundle, shape))
+    choice = choose_engine(problem, bundle, settings.engine, settings.engine_threads)
+    planner = Planner(problem, settings, choice.make, str(choice))
     middle = np.array([(q.minimum + q.maximum) / 2.0 for q in problem.observation])
     pending = np.tile((problem.action_minimum + problem.action_maximum) / 2.0, (planner.pending_ticks, 1))
     # The first call allocates; it must not happen while a robot waits.

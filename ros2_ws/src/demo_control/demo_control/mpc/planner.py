@@ -99,14 +99,16 @@ class Planner:
         task: The planning problem: limits, ranges and cost terms.
         settings: How to plan.
         make_engine: Builds the rollout engines.
+        engine: What they are, for logs.
 
     Raises:
         ConfigurationError: The number of samples is no multiple of the ensemble's members, or a delay of commands
             that the planning problem cannot take into account.
     """
 
-    def __init__(self, task: Task, settings: PlannerSettings, make_engine: EngineFactory) -> None:
+    def __init__(self, task: Task, settings: PlannerSettings, make_engine: EngineFactory, engine: str = "") -> None:
         self._task = task
+        self.engine = engine
         if settings.command_delay_ticks and not task.unmodelled_ticks:
             raise ConfigurationError(
                 f"command_delay_ticks = {settings.command_delay_ticks}: must be 0 for '{task.name}', whose model spans "

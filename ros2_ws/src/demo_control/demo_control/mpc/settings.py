@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from demo_control.configuration import Settings, setting
 from demo_control.mpc.shift_models import SHIFT_MODELS
 from demo_control.mpc.utilities import ELITE_WEIGHTINGS, TEMPERATURE_SCALES, UTILITIES
+from demo_control.rollout.selection import ENGINES
 
 
 @dataclass(frozen=True)
@@ -60,4 +61,12 @@ class PlannerSettings(Settings):
     command_delay_ticks: int = setting(
         0, "Control periods from a command's observation to its effect, beyond the usual none.",
         minimum=0, maximum=50,
+    )  # fmt: skip
+    engine: str = setting(
+        "auto", "Who makes the rollouts: the compiled kernel, ONNX Runtime, or the kernel where it can.",
+        choices=ENGINES,
+    )  # fmt: skip
+    engine_threads: int = setting(
+        0, "Threads that share a long plan's rollouts at most; 0 for one per core.",
+        minimum=0, maximum=64,
     )  # fmt: skip

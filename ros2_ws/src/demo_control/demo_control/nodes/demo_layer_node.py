@@ -74,6 +74,7 @@ class DemoLayerNode(ManagedNode):
         self._task, bundle = self._settings.value.load()
         settings, seed = self._layer_settings.value, self._settings.value.seed
         self._layer = DemoLayer(self._task, bundle, settings, seed)
+        self.get_logger().info(f"rollouts by {self._layer.engine}")
         if self._cost_weights is not None:
             self._on_cost_weights(self._cost_weights.value)
         self._bundle_in_use = bundle.sha256

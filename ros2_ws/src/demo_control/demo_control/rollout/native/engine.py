@@ -1,0 +1,183 @@
+"""Rollouts by the compiled kernel."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import weakref
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from demo_control.bundle import Bundle
+from demo_control.rollout.engine import Floats, Rollouts, RolloutShape
+from demo_control.rollout.native.compiler import BLOCKS, CompiledRollout, compile_rollout
+from demo_control.rollout.native.library import Arrays, Kernel, KernelError, load_kernel
+from demo_control.tasks import Task
+
+Float32s = npt.NDArray[np.float32]
+
+WORK_PER_THREAD_S = 0.001
+"""Another thread is worth its start where it takes over at least that much: plans over 2 ms are shared."""
+
+
+class NativeEngine:
+    """A :class:`RolloutEngine` that runs the kernel and releases the GIL meanwhile.
+
+    A sample's results depend neither on the other samples of a call nor on the number of threads.
+
+    Args:
+        task: The planning problem: names, limits and cost terms.
+        bundle: Policy, dynamics and value.
+        shape: What kind of rollouts to make.
+        threads: At most that many threads per call; 0 for one per core that this process may use. Either way a call
+            takes no more than its work is worth; see :data:`WORK_PER_THREAD_S`.
+        kernel: The compiled kernel; by default that of this installation.
+        variant: Instruction set; by default the best.
+
+    Raises:
+        KernelError: There is no kernel here.
+        UnsupportedGraphError: The kernel does not know something in the bundle's graphs or the cost terms.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        bundle: Bundle,
+        shape: RolloutShape,
+        threads: int = 0,
+        kernel: Kernel | None = None,
+        variant: str | None = None,
+    ) -> None:
+        self._kernel = load_kernel() if kernel is None else kernel
+        self.variant = self._kernel.variants[0] if variant is None else variant
+        if self.variant not in self._kernel.variants:
+            raise KernelError(
+                f"the kernel has no instruction set '{self.variant}' here, only {', '.join(self._kernel.variants)}"
+            )
+        self._task = task
+        self._shape = shape
+        self._num_members = bundle.contract.members
+        self._num_terms = len(task.cost_terms) + (bundle.value is not None)
+        self._threads = threads or len(os.sched_getaffinity(0))
+        policy = bundle.policy if bundle.contract.planning is None else None
+        compiled = compile_rollout(task, shape, bundle.dynamics, self._num_members, policy, bundle.value)
+        self._num_lanes = compiled.num_lanes
+        self._counts = task.cost_counts(shape.horizon + 1)
+        self.operations = compiled.operations(shape.horizon)
+        rate = self._kernel.multiply_add_rate(self.variant, 20_000)
+        self._seconds_per_row = self.operations / rate
+        self._handle = self._create(compiled)
+
+    def _create(self, compiled: CompiledRollout) -> int:
+        """Hand the program over to the kernel, which copies it."""
+        program, shape, task = compiled.program, self._shape, self._task
+        num_terms, num_constants = len(task.cost_terms), len(program.constants)
+        dimensions = np.array(
+            [
+                self._num_lanes, shape.horizon, task.observation_dim, task.action_dim, num_terms, compiled.predictions,
+                shape.with_policy, shape.with_trajectory, self._num_terms > num_terms, program.num_rows, num_constants,
+            ],
+            np.int32,
+        )  # fmt: skip
+        blocks = program.blocks
+        rows = np.array([*(blocks[name] for name in BLOCKS), blocks["value"] + 1], np.int32)
+        lanes = np.ascontiguousarray(program.tapes[np.array(compiled.lane_tapes)], np.int32)
+        arrays = (program.code, program.layers, program.numbers, program.constants)
+        code, layers, numbers, constants = (np.ascontiguousarray(array) for array in arrays)
+        handle = self._kernel.functions.demo_native_create(
+            self.variant.encode(), _address(dimensions), _address(rows), _address(lanes), _address(code), len(code),
+            _address(layers), len(layers), _address(numbers), _address(constants),
+        )  # fmt: skip
+        if not handle:
+            raise KernelError("no memory for the kernel's program")
+        weakref.finalize(self, self._kernel.functions.demo_native_destroy, handle)
+        return int(handle)
+
+    @property
+    def shape(self) -> RolloutShape:
+        """What kind of rollouts this engine makes."""
+        return self._shape
+
+    @property
+    def num_members(self) -> int:
+        """Ensemble members of the model."""
+        return self._num_members
+
+    @property
+    def num_terms(self) -> int:
+        """Number of cost terms, a value function's included."""
+        return self._num_terms
+
+    def threads_for(self, rows: int) -> int:
+        """How many threads a call with that many rows takes."""
+        return max(1, min(self._threads, int(rows * self._seconds_per_row / WORK_PER_THREAD_S)))
+
+    def roll_out(
+        self,
+        observations: Floats,
+        controls: Floats,
+        feedback: Floats | None,
+        step_weights: Floats,
+        change_scale: Floats,
+        change_offset: Floats,
+    ) -> Rollouts:
+        """See :class:`RolloutEngine`.
+
+        Raises:
+            ValueError: An array of another shape than the engine's.
+            MemoryError: No memory for the workspace.
+        """
+        shape, task, lanes, rows = self._shape, self._task, self._num_lanes, np.shape(observations)[1]
+        n, m, horizon = task.observation_dim, task.action_dim, shape.horizon
+        if (feedback is not None) != shape.with_policy:
+            raise ValueError(f"feedback: {'missing' if shape.with_policy else 'given'}, but with_policy is not")
+        term_weights = self._counts * np.asarray(step_weights)[:, None]
+        taken = {
+            "observations": _checked("observations", observations, (lanes, rows, n)),
+            "controls": _checked("controls", controls, (horizon, lanes, rows, m)),
+            "step_weights": _checked("step_weights", term_weights, self._counts.shape),
+            "change_scale": _checked("change_scale", change_scale, (rows, n)),
+            "change_offset": _checked("change_offset", change_offset, (rows, n)),
+        }
+        if feedback is not None:
+            taken["feedback"] = _checked("feedback", feedback, (horizon, lanes, rows, 1))
+        made = {
+            "term_costs": np.empty((lanes, rows, self._num_terms), np.float32),
+            "applied": np.empty((horizon, lanes, rows, m), np.float32),
+        }
+        if shape.with_policy:
+            made["policy_actions"] = np.empty((horizon, lanes, rows, m), np.float32)
+        if shape.with_trajectory:
+            made["trajectory"] = np.empty((horizon + 1, lanes, rows, n), np.float32)
+            made["predictions"] = np.empty((horizon, self._num_members, rows, n), np.float32)
+        arrays = Arrays(**{name: _address(array) for name, array in {**taken, **made}.items()})
+        if self._kernel.functions.demo_native_run(self._handle, ctypes.byref(arrays), rows, self.threads_for(rows)):
+            raise MemoryError("native rollout: no memory for the workspace")
+        return Rollouts(
+            term_costs=made["term_costs"],
+            controls=made["applied"],
+            policy_actions=made.get("policy_actions"),
+            observations=made.get("trajectory"),
+            predictions=made.get("predictions"),
+        )
+
+
+def _address(array: Any) -> int:  # noqa: ANN401 - NumPy's arrays are not typed as the buffers that they are
+    """Where an array's numbers lie; ``array.ctypes`` takes four times as long, which a short plan would notice."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+    except (TypeError, ValueError):  # read-only, or empty
+        return int(array.ctypes.data)
+
+
+def _checked(name: str, array: Floats, shape: tuple[int, ...]) -> Float32s:
+    """The array as float32 in C order.
+
+    Raises:
+        ValueError: It has another shape.
+    """
+    if np.shape(array) != shape:
+        raise ValueError(f"{name}: shape {np.shape(array)}, expected {shape}")
+    return np.ascontiguousarray(array, np.float32)

@@ -1,0 +1,161 @@
+// The kernel: one tile of samples through all steps of the horizon. Compiled once per instruction set.
+#include "dense.hpp"
+#include "elementwise.hpp"
+#include "program.hpp"
+#include "transpose.hpp"
+#include "vector.hpp"
+
+namespace {
+
+// Samples per tile: several vectors in every instruction set, since the interpreter's work is shared among them.
+constexpr int64_t kLargestTile = 64;
+
+// One tile on its way.
+struct Run {
+  const Program& program;
+  const Arrays& arrays;
+  const Tile& tile;
+  Place place;
+
+  float* row(int64_t number) const { return place.workspace + number * place.stride; }
+
+  // (samples, features), C order, into rows of features. Lanes behind the last sample repeat it.
+  void read(int64_t first_row, const float* from, int64_t features) const {
+    float* const to = row(first_row);
+    transpose(from, features, to, place.stride, tile.count, features);
+    if (tile.count == place.width) return;
+    for (int64_t feature = 0; feature < features; ++feature) {
+      float* const lanes = to + feature * place.stride;
+      for (int64_t lane = tile.count; lane < place.width; ++lane) lanes[lane] = lanes[tile.count - 1];
+    }
+  }
+
+  void write(float* to, int64_t first_row, int64_t features) const {
+    transpose(row(first_row), place.stride, to, features, features, tile.count);
+  }
+
+  // Number of the tile's first sample at a step of an array (steps, lanes, rows, ...).
+  int64_t sample_at(int64_t step, int64_t lane, int64_t lanes) const {
+    return (step * lanes + lane) * tile.rows + tile.first;
+  }
+  int64_t sample_at(int64_t step) const { return sample_at(step, tile.lane, program.dimensions.lanes); }
+
+  void play(const Tape& tape) const {
+    for (int32_t i = tape.start; i < tape.stop; ++i) {
+      const Instruction& step = program.code[i];
+      if (step.op == Operator::dense) {
+        dense({program.layers[step.second], row(step.first), row(step.out), place.stride}, place.width, tile.count);
+      } else {
+        elementwise(step, place);
+      }
+    }
+  }
+
+  // Cost terms of the state and the control, times the step's weights, onto the totals.
+  void add_costs(int64_t step) const {
+    const int64_t terms = program.dimensions.terms;
+    play(program.lanes[tile.lane].cost);
+    for (int64_t term = 0; term < terms; ++term) {
+      const Vector weight = all(arrays.step_weights[step * terms + term]);
+      float* total = row(program.rows.totals + term);
+      const float* cost = row(program.rows.terms + term);
+      for (int64_t i = 0; i < place.width; i += kLanes) store(total + i, load(total + i) + weight * load(cost + i));
+    }
+  }
+
+  void start() const {
+    const Dimensions& size = program.dimensions;
+    read(program.rows.observation, arrays.observations + sample_at(0) * size.observation, size.observation);
+    read(program.rows.change_scale, arrays.change_scale + tile.first * size.observation, size.observation);
+    read(program.rows.change_offset, arrays.change_offset + tile.first * size.observation, size.observation);
+    for (int64_t term = 0; term < size.terms; ++term) {
+      float* total = row(program.rows.totals + term);
+      for (int64_t i = 0; i < place.width; i += kLanes) store(total + i, all(0.0f));
+    }
+  }
+
+  void step(int64_t number) const {
+    const Dimensions& size = program.dimensions;
+    const LaneTapes& tapes = program.lanes[tile.lane];
+    const int64_t sample = sample_at(number);
+    read(program.rows.control, arrays.controls + sample * size.action, size.action);
+    if (size.with_policy) read(program.rows.feedback, arrays.feedback + sample, 1);
+    play(tapes.control);
+    write(arrays.applied + sample * size.action, program.rows.control, size.action);
+    if (size.with_policy) write(arrays.policy_actions + sample * size.action, program.rows.policy_action, size.action);
+    if (size.with_trajectory) write_observation(number);
+    add_costs(number);
+    play(tapes.dynamics);
+    if (!size.with_trajectory) return;
+    const int64_t members = size.lanes * size.predictions;
+    for (int64_t i = 0; i < size.predictions; ++i) {
+      const int64_t member = tile.lane * size.predictions + i;
+      write(arrays.predictions + sample_at(number, member, members) * size.observation,
+            program.rows.predictions + i * size.observation, size.observation);
+    }
+  }
+
+  void write_observation(int64_t number) const {
+    const int64_t features = program.dimensions.observation;
+    write(arrays.trajectory + sample_at(number) * features, program.rows.observation, features);
+  }
+
+  void finish() const {
+    const Dimensions& size = program.dimensions;
+    if (size.with_trajectory) write_observation(size.horizon);
+    // No action follows the last state; a NaN stays one, as in the composed ONNX graph.
+    for (int64_t i = 0; i < size.action; ++i) {
+      float* control = row(program.rows.control + i);
+      for (int64_t j = 0; j < place.width; j += kLanes) store(control + j, load(control + j) * 0.0f);
+    }
+    add_costs(size.horizon);
+    const int64_t reported = size.terms + (size.with_value ? 1 : 0);
+    if (size.with_value) play(program.lanes[tile.lane].value);
+    // The value's row follows the totals.
+    write(arrays.term_costs + sample_at(0) * reported, program.rows.totals, reported);
+  }
+};
+
+void run(const Program& program, const Arrays& arrays, const Tile& tile, float* workspace, int64_t stride) {
+  const Place place{workspace, stride, rounded_up(tile.count, kLanes)};
+  const Run whole{program, arrays, tile, place};
+  whole.start();
+  for (int64_t step = 0; step < program.dimensions.horizon; ++step) whole.step(step);
+  whole.finish();
+}
+
+void fill(const Program& program, float* workspace, int64_t stride) {
+  // Nothing that a tape reads is ever uninitialised, not even in lanes that do not count.
+  for (int64_t i = 0; i < program.dimensions.rows * stride; ++i) workspace[i] = 0.0f;
+  for (int64_t constant = 0; constant < program.dimensions.constants; ++constant) {
+    float* to = workspace + (program.rows.constants + constant) * stride;
+    for (int64_t i = 0; i < stride; ++i) to[i] = program.constants[constant];
+  }
+}
+
+double multiply_add_rate(int64_t repetitions, double (*now)()) {
+  constexpr int kSums = kLanes == 16 ? 16 : 12;  // as many as stay in registers, and enough to hide the latency
+  Vector sums[kSums];
+  for (int i = 0; i < kSums; ++i) sums[i] = all(static_cast<float>(i));
+  Vector factor = all(0.999f), summand = all(0.001f);
+  asm volatile("" : "+m"(factor), "+m"(summand));  // not known to the compiler
+  const double started = now();
+  for (int64_t i = 0; i < repetitions; ++i) {
+#pragma GCC unroll 16
+    for (int sum = 0; sum < kSums; ++sum) sums[sum] = sums[sum] * factor + summand;
+  }
+  asm volatile("" ::"m"(sums) : "memory");
+  return 2.0 * kSums * kLanes * static_cast<double>(repetitions) / (now() - started);
+}
+
+}  // namespace
+
+#define DEMO_JOINED(first, second) first##second
+#define DEMO_VARIANT_OF(name) DEMO_JOINED(demo_variant_, name)
+#define DEMO_TEXT_OF(name) #name
+#define DEMO_TEXT(name) DEMO_TEXT_OF(name)
+
+extern const Variant DEMO_VARIANT_OF(DEMO_VARIANT);
+const Variant DEMO_VARIANT_OF(DEMO_VARIANT) = {
+    DEMO_TEXT(DEMO_VARIANT), kLanes, kLargestTile, packed_size, pack, fill, run, multiply_add_rate,
+};
