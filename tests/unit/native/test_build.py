@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -46,7 +47,10 @@ def test_a_current_library_is_left_alone(kernel: Kernel, monkeypatch: pytest.Mon
 def test_installing_goes_on_without_compiler(tmp_path: Path) -> None:
     """setup.py's extension is optional."""
     script = tmp_path / "setup.py"
-    package = Path(build_module.__file__)
+    # Sources alone: a library that lies beside them, up to date, would be taken.
+    sources = Path(build_module.__file__).parent
+    package = tmp_path / "native" / "build.py"
+    shutil.copytree(sources, package.parent, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
     script.write_text(
         "import runpy\nfrom setuptools import setup\n"
         f"kernel = runpy.run_path({str(package)!r})\n"
