@@ -189,7 +189,7 @@ def test_a_bundle_swap_under_load_misses_no_command(
 def test_a_slow_plan_delays_no_command_and_is_counted_as_overrun(
     peer: Peer, start: StartNode, bundle_directory: Path
 ) -> None:
-    robot, _ = start_robot(peer, start, bundle_directory, num_samples=20000, horizon=30)
+    robot, _ = start_robot(peer, start, bundle_directory, num_samples=60000, horizon=30)
     robot.ask()
     peer.wait_until(lambda: robot.tick() or (robot.statuses and robot.statuses[-1].overruns), "overruns")
     slow = robot.statuses[-1]

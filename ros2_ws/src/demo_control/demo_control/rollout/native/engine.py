@@ -92,7 +92,8 @@ class NativeEngine:
         )  # fmt: skip
         if not handle:
             raise KernelError("no memory for the kernel's program")
-        weakref.finalize(self, self._kernel.functions.demo_native_destroy, handle)
+        # Not when the interpreter ends: a thread that is still planning then would run on freed memory.
+        weakref.finalize(self, self._kernel.functions.demo_native_destroy, handle).atexit = False
         return int(handle)
 
     @property
