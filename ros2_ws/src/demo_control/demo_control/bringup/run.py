@@ -24,6 +24,7 @@ _SPIN_S = 0.02
 _START_TIMEOUT_S = 60.0
 _STALL_TIMEOUT_S = 15.0
 _NOTE_PERIOD_S = 0.5
+_LAST_WORDS_S = 2.0
 _OWN_NAME = "democtl"
 _INTERRUPTED = "interrupted"
 
@@ -157,7 +158,11 @@ class Run:
     def _check(self, name: str, step: str, success: bool) -> None:
         """Fail with the node's own words."""
         if not success:
-            lines = "\n".join(self.supervisor.process(name).last_lines())
+            process = self.supervisor.process(name)
+            # Its answer may have overtaken its reason, which comes through a pipe: that is complete once it has ended.
+            process.send(signal.SIGINT)
+            process.wait(_LAST_WORDS_S)
+            lines = "\n".join(process.last_lines())
             raise BringUpError(f"{name} did not {step}; it said last:\n{lines}")
 
     def _complaints(self) -> str:
