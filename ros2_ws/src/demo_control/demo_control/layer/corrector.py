@@ -168,11 +168,11 @@ class Corrector:
         nominal, planned = result.nominal_costs[index], result.plan_costs[index]
         gain = float(nominal.sum() - planned.sum())
         disagreement = float(result.disagreement[index])
-        reason = self._rejection(result.controls[index], result.policy_actions[index], planned, gain, disagreement)
+        mean, policy_actions = result.controls[index], result.policy_actions[index]
+        reason = self._rejection(mean, policy_actions, planned, gain, disagreement)
         share = 0.0 if reason else self._followed_share(gain)
         nominal_change, planned_change = result.nominal_changes[index], result.expected_changes[index]
         self._adaptation.expect(sequence, observation, _between(nominal_change, planned_change, share))
-        mean, policy_actions = result.controls[index], result.policy_actions[index]
         controls = _between(policy_actions, mean, share)
         # In this order: the control thread may look at any moment, and must find a plan that has begun.
         self._plan_before = self._plan_for(sequence)

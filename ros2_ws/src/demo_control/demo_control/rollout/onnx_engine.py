@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +10,7 @@ import onnx
 
 from demo_control.bundle import Bundle
 from demo_control.onnx_graph import make_session
+from demo_control.rollout.bundle_engine import BundleEngine
 from demo_control.rollout.composition import ROLLOUT_OUTPUTS, compose_rollout
 from demo_control.rollout.engine import Floats, Rollouts, RolloutShape
 from demo_control.tasks import Task
@@ -24,7 +24,7 @@ _ROW_AXES = {"observation": 1, "controls": 2, "feedback": 2, "change_scale": 0, 
 _RESULT_AXES = {"term_costs": 1}  # 2 for all others
 
 
-class OnnxEngine:
+class OnnxEngine(BundleEngine):
     """A :class:`RolloutEngine` that runs one composed graph per call and releases the GIL meanwhile.
 
     Long plans are shared among threads by rows, one call of the graph each: ONNX Runtime's own threads meet at every
@@ -38,36 +38,16 @@ class OnnxEngine:
     """
 
     def __init__(self, task: Task, bundle: Bundle, shape: RolloutShape, threads: int = 1) -> None:
-        self._shape = shape
-        self._threads = threads or len(os.sched_getaffinity(0))
+        super().__init__(task, bundle, shape, threads)
         self._pool: ThreadPoolExecutor | None = None
         self._operations_per_row = 2 * shape.horizon * _num_weights(bundle.dynamics)
-        self._num_members = bundle.contract.members
-        self._num_terms = len(task.cost_terms) + (bundle.value is not None)
-        # A correction's nominal value is zero: the policy itself is inside the model.
-        policy = bundle.policy if bundle.contract.planning is None else None
-        model = compose_rollout(task, shape, bundle.dynamics, bundle.contract.members, policy, bundle.value)
+        model = compose_rollout(task, shape, bundle.dynamics, self._num_members, self._policy, bundle.value)
         self._session = make_session(model)
         self._outputs = [
             *ROLLOUT_OUTPUTS["always"],
             *(ROLLOUT_OUTPUTS["with_policy"] if shape.with_policy else ()),
             *(ROLLOUT_OUTPUTS["with_trajectory"] if shape.with_trajectory else ()),
         ]
-
-    @property
-    def shape(self) -> RolloutShape:
-        """What kind of rollouts this engine makes."""
-        return self._shape
-
-    @property
-    def num_members(self) -> int:
-        """Ensemble members of the model."""
-        return self._num_members
-
-    @property
-    def num_terms(self) -> int:
-        """Number of cost terms, a value function's included."""
-        return self._num_terms
 
     def threads_for(self, rows: int) -> int:
         """How many threads a call with that many rows takes."""

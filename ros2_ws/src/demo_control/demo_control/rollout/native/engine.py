@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import weakref
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demo_control.bundle import Bundle
+from demo_control.rollout.bundle_engine import BundleEngine
 from demo_control.rollout.engine import Floats, Rollouts, RolloutShape
 from demo_control.rollout.native.compiler import BLOCKS, CompiledRollout, compile_rollout
 from demo_control.rollout.native.library import Arrays, Kernel, KernelError, load_kernel
@@ -22,7 +22,7 @@ WORK_PER_THREAD_S = 0.001
 """Another thread is worth its start where it takes over at least that much: plans over 2 ms are shared."""
 
 
-class NativeEngine:
+class NativeEngine(BundleEngine):
     """A :class:`RolloutEngine` that runs the kernel and releases the GIL meanwhile.
 
     A sample's results depend neither on the other samples of a call nor on the number of threads.
@@ -50,6 +50,7 @@ class NativeEngine:
         kernel: Kernel | None = None,
         variant: str | None = None,
     ) -> None:
+        super().__init__(task, bundle, shape, threads)
         self._kernel = load_kernel() if kernel is None else kernel
         self.variant = self._kernel.variants[0] if variant is None else variant
         if self.variant not in self._kernel.variants:
@@ -57,12 +58,7 @@ class NativeEngine:
                 f"the kernel has no instruction set '{self.variant}' here, only {', '.join(self._kernel.variants)}"
             )
         self._task = task
-        self._shape = shape
-        self._num_members = bundle.contract.members
-        self._num_terms = len(task.cost_terms) + (bundle.value is not None)
-        self._threads = threads or len(os.sched_getaffinity(0))
-        policy = bundle.policy if bundle.contract.planning is None else None
-        compiled = compile_rollout(task, shape, bundle.dynamics, self._num_members, policy, bundle.value)
+        compiled = compile_rollout(task, shape, bundle.dynamics, self._num_members, self._policy, bundle.value)
         self._num_lanes = compiled.num_lanes
         self._counts = task.cost_counts(shape.horizon + 1)
         self.operations = compiled.operations(shape.horizon)
@@ -95,21 +91,6 @@ class NativeEngine:
         # Not when the interpreter ends: a thread that is still planning then would run on freed memory.
         weakref.finalize(self, self._kernel.functions.demo_native_destroy, handle).atexit = False
         return int(handle)
-
-    @property
-    def shape(self) -> RolloutShape:
-        """What kind of rollouts this engine makes."""
-        return self._shape
-
-    @property
-    def num_members(self) -> int:
-        """Ensemble members of the model."""
-        return self._num_members
-
-    @property
-    def num_terms(self) -> int:
-        """Number of cost terms, a value function's included."""
-        return self._num_terms
 
     def threads_for(self, rows: int) -> int:
         """How many threads a call with that many rows takes."""
