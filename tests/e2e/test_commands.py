@@ -123,13 +123,16 @@ def _wait_until(condition: Callable[[], bool], what: str) -> None:
 
 def _children(process_id: int) -> list[int]:
     threads = Path(f"/proc/{process_id}/task").glob("*/children")
-    return [int(child) for thread in threads for child in thread.read_text().split()]
+    try:
+        return [int(child) for thread in threads for child in thread.read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile
+        return []
 
 
 def _alive(process_id: int) -> bool:
     try:
         state = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it ended between opening and reading
         return False
     return state != "Z"
 

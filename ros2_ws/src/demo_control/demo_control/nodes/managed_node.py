@@ -90,9 +90,12 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc] # rclpy has no types
         return self._attempt("recover", self._release)
 
     def destroy_node(self) -> None:
-        """End threads before the topics they publish on go away."""
+        """End threads before the topics they publish on go away, and leave ROS."""
         self._release()
         super().destroy_node()
+        # rclpy 7.1 forgets its state machine, which keeps the node in ROS: Fast DDS would then be taken apart while
+        # the process exits, beneath its own threads, and now and then crash or hang.
+        self._state_machine.destroy_when_not_in_use()
 
     def _release(self) -> None:
         """Deactivate and clean up what there is."""
