@@ -77,8 +77,9 @@ struct Arrays {
   float* predictions;
 };
 
-// A layer as one instruction set wants it. 'wide': blocks of outputs, (block, inputs, outputs of block), for vectors
-// of samples. 'narrow': (block, inputs, lanes), zeros behind the last output, for vectors of outputs.
+// A layer as one instruction set wants it; see packing.hpp. 'wide', for vectors of samples: blocks of outputs, (block,
+// inputs, outputs of block). 'narrow', for vectors of outputs: groups of such vectors, (group, inputs, outputs of group),
+// zeros behind the last output.
 struct PackedLayer {
   const float* wide;
   const float* narrow;
@@ -101,17 +102,27 @@ struct Tile {
   int64_t lane, first, count, rows;
 };
 
+// Memory of a tile of up to 'capacity' samples: sample_columns.hpp says how few lie in it, sample_rows.hpp how others do.
+struct Workspace {
+  float* memory;
+  int64_t capacity;
+  bool few;
+};
+
 // The kernel in one instruction set.
 struct Variant {
   const char* name;
-  int64_t lanes;          // samples per vector
-  int64_t largest_tile;   // samples per tile
+  int64_t lanes;         // samples per vector
+  int64_t largest_tile;  // samples per tile
+  int64_t most_few;      // samples per tile of few
   // Floats that a layer's packed weights need, all three arrays together, and the packing itself.
   int64_t (*packed_size)(const Layer& layer);
   PackedLayer (*pack)(const Layer& layer, const float* numbers, float* to);
-  // Fill a workspace's constant rows, each 'stride' floats long.
-  void (*fill)(const Program& program, float* workspace, int64_t stride);
-  void (*run)(const Program& program, const Arrays& arrays, const Tile& tile, float* workspace, int64_t stride);
+  // Floats of a workspace.
+  int64_t (*workspace_size)(const Program& program, int64_t capacity, bool few);
+  // Give constants their values, and all else some value.
+  void (*fill)(const Program& program, const Workspace& workspace);
+  void (*run)(const Program& program, const Arrays& arrays, const Tile& tile, const Workspace& workspace);
   // Floating point operations per second of nothing but register-to-register multiply-adds, for benchmarks.
   double (*multiply_add_rate)(int64_t repetitions, double (*now)());
 };
