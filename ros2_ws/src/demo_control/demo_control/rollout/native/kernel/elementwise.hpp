@@ -6,6 +6,10 @@
 
 namespace {
 
+DEMO_INLINE Vector following(Vector state, Vector prediction, Vector scale, Vector offset) {
+  return state + ((prediction - state) * scale + offset);
+}
+
 template <class Samples>
 void elementwise(const Instruction& step, const Samples& samples) {
 #define DEMO_MAP(name, expression) \
@@ -46,6 +50,7 @@ void elementwise(const Instruction& step, const Samples& samples) {
     DEMO_NUMBERS(power, powf(x, y))
     case Operator::accumulate:
       return samples.accumulate(step);
+    case Operator::follow:  // needs more than two operands
     case Operator::dense:
       return;
   }

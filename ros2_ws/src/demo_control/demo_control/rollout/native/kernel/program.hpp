@@ -12,7 +12,7 @@
   X(copy) X(negate) X(absolute) X(square_root) X(exponential) X(sine) X(cosine) X(hyperbolic_tangent)        \
   X(sigmoid) X(relu) X(logarithm) X(tangent) X(arc_tangent) X(error_function) X(exponential_minus_one)       \
   X(logarithm_of_one_plus) X(floor) X(ceiling) X(nearest) X(add) X(subtract) X(multiply) X(divide)           \
-  X(maximum) X(minimum) X(power) X(accumulate) X(dense)
+  X(maximum) X(minimum) X(power) X(accumulate) X(follow) X(dense)
 
 enum class Operator : int32_t {
 #define X(name) name,
@@ -23,8 +23,9 @@ enum class Operator : int32_t {
 enum class Activation : int32_t { none, relu, hyperbolic_tangent, sigmoid, silu };
 
 // out[r] = op(first[r * first_step], second[r * second_step]) for r < count; all are row numbers. 'accumulate' adds the
-// count rows of second to first, one after the other. For 'dense', second is the layer's number and count its number
-// of outputs.
+// count rows of second to first, one after the other. 'follow' goes from the state, second, to the prediction, first,
+// by the share that the change's scale says, and on by its offset. For 'dense', second is the layer's number and count
+// its number of outputs.
 struct Instruction {
   Operator op;
   int32_t out, first, second, count, first_step, second_step;

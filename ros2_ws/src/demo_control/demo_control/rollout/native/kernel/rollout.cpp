@@ -30,6 +30,8 @@ struct Run {
       const Instruction& step = program.code[i];
       if (step.op == Operator::dense) {
         samples.layer(program.layers[step.second], step);
+      } else if (step.op == Operator::follow) {
+        samples.follow(step, program.rows.change_scale, program.rows.change_offset);
       } else {
         elementwise(step, samples);
       }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "dense_few.hpp"
+#include "elementwise.hpp"
 #include "program.hpp"
 #include "vector.hpp"
 
@@ -88,6 +89,18 @@ struct SampleColumns {
       const float* const second = numbers + step.second;
       for (int64_t i = 0; i < step.count; ++i) {
         numbers[step.out + i] = function(first[i * step.first_step], second[i * step.second_step]);
+      }
+    }
+  }
+
+  void follow(const Instruction& step, int64_t scale_row, int64_t offset_row) const {
+    for (int64_t sample = 0; sample < count; ++sample) {
+      float* const numbers = column(sample);
+      for (int64_t i = 0; i < step.count; i += kLanes) {
+        const int64_t some = at_most_lanes(step.count - i);
+        const auto from = [&](int64_t row) { return load_some(numbers + row + i, some); };
+        put(numbers + step.out + i, following(from(step.second), from(step.first), from(scale_row), from(offset_row)),
+            some);
       }
     }
   }

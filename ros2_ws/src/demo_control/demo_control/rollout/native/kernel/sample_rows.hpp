@@ -3,6 +3,7 @@
 #pragma once
 
 #include "dense.hpp"
+#include "elementwise.hpp"
 #include "program.hpp"
 #include "transpose.hpp"
 #include "vector.hpp"
@@ -88,14 +89,33 @@ struct SampleRows {
   }
 
   void accumulate(const Instruction& step) const {
-    float* out = row(step.out);
-    const float* first = row(step.first);
-    const float* second = row(step.second);
-    for (int64_t i = 0; i < width; i += kLanes) {
-      Vector sum = load(first + i);
-      for (int64_t number = 0; number < step.count; ++number) sum = sum + load(second + number * stride + i);
-      store(out + i, sum);
+    int64_t column = 0;
+    for (; column + 4 * kLanes <= width; column += 4 * kLanes) accumulate_columns<4>(step, column);
+    for (; column < width; column += kLanes) accumulate_columns<1>(step, column);
+  }
+
+  void follow(const Instruction& step, int64_t scale_row, int64_t offset_row) const {
+    for (int64_t number = 0; number < step.count; ++number) {
+      float* out = row(step.out + number);
+      const float *prediction = row(step.first + number), *state = row(step.second + number);
+      const float *scale = row(scale_row + number), *offset = row(offset_row + number);
+      for (int64_t i = 0; i < width; i += kLanes) {
+        store(out + i, following(load(state + i), load(prediction + i), load(scale + i), load(offset + i)));
+      }
     }
+  }
+
+ private:
+  // Several sums at a time: one would wait for itself.
+  template <int vectors>
+  void accumulate_columns(const Instruction& step, int64_t column) const {
+    const float* second = row(step.second) + column;
+    Vector sums[vectors];
+    for (int v = 0; v < vectors; ++v) sums[v] = load(row(step.first) + column + v * kLanes);
+    for (int64_t number = 0; number < step.count; ++number) {
+      for (int v = 0; v < vectors; ++v) sums[v] = sums[v] + load(second + number * stride + v * kLanes);
+    }
+    for (int v = 0; v < vectors; ++v) store(row(step.out) + column + v * kLanes, sums[v]);
   }
 };
 
