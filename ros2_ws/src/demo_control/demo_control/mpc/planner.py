@@ -120,7 +120,7 @@ class Planner:
         # Few rows on the ensemble's mean, with all that is to be known of them ...
         self._lane_engine = make_engine(RolloutShape(self._delay + settings.horizon, True, True, True))
         # ... and many samples, each on the member it belongs to.
-        self._sample_engine = make_engine(RolloutShape(settings.horizon, False, follow, False))
+        self._sample_engine = make_engine(RolloutShape(settings.horizon, False, follow, False, with_controls=follow))
         members = self._sample_engine.num_members
         if settings.num_samples % members:
             raise ConfigurationError(
@@ -186,6 +186,7 @@ class Planner:
                 controls[robot, 1], feedback[robot, 1] = share * kept, follow + (1.0 - share) * (1.0 - follow)
         rollouts = self._roll_out_lanes(situations, controls, feedback)
         terms = self._weighted(rollouts.term_costs[0]).reshape(num_robots, lanes, -1)
+        assert rollouts.controls is not None
         applied = _by_robot(rollouts.controls[self._delay :, 0], num_robots).astype(np.float64)
         first = 0 if shape.proposes_policy else 1
         candidates = applied[:, first:]
@@ -264,7 +265,7 @@ class Planner:
         rollouts = self._sample_engine.roll_out(starts, controls, feedback, self._step_weights(), scale, offset)
         costs = self._weighted(rollouts.term_costs).sum(axis=-1)
         costs = costs.reshape(members, num_robots, per_member).swapaxes(0, 1).reshape(num_robots, num_samples)
-        if feedback is not None:
+        if rollouts.controls is not None:
             applied = rollouts.controls.reshape(horizon, members, num_robots, per_member, -1)
             samples = applied.transpose(2, 1, 3, 0, 4).reshape(samples.shape)
         return costs, samples

@@ -59,7 +59,7 @@ struct Rows {
 struct Dimensions {
   int32_t lanes, horizon, observation, action, terms;
   int32_t predictions;  // how many members' predictions one lane makes
-  int32_t with_policy, with_trajectory, with_value;
+  int32_t with_policy, with_trajectory, with_controls, with_value;
   int32_t rows, constants;
 };
 

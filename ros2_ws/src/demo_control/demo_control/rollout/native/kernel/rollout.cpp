@@ -63,7 +63,7 @@ struct Run {
     samples.read(program.rows.control, arrays.controls + sample * size.action, size.action);
     if (size.with_policy) samples.read(program.rows.feedback, arrays.feedback + sample, 1);
     play(tapes.control);
-    samples.write(arrays.applied + sample * size.action, program.rows.control, size.action);
+    if (size.with_controls) samples.write(arrays.applied + sample * size.action, program.rows.control, size.action);
     if (size.with_policy) {
       samples.write(arrays.policy_actions + sample * size.action, program.rows.policy_action, size.action);
     }
