@@ -150,7 +150,7 @@ class Assembler:
         return result
 
     def follow(self, prediction: Rows, state: Rows, out: Rows | None = None) -> Rows:
-        """state + (prediction − state) · change_scale + change_offset, with the kernel's own rows of both."""
+        """The state after a prediction: state + (prediction − state) · change_scale + change_offset."""
         if not _consecutive(prediction):
             prediction = self.copy(prediction)
         size = len(state)

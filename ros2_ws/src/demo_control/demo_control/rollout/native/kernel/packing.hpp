@@ -1,4 +1,4 @@
-// Layers as one instruction set wants them: PackedLayer.
+// What both ways through a layer share: how its weights lie, and activations.
 #pragma once
 
 #include "program.hpp"

@@ -78,9 +78,9 @@ struct Arrays {
   float* predictions;
 };
 
-// A layer as one instruction set wants it; see packing.hpp. 'wide', for vectors of samples: blocks of outputs, (block,
-// inputs, outputs of block). 'narrow', for vectors of outputs: groups of such vectors, (group, inputs, outputs of group),
-// zeros behind the last output.
+// A layer as one instruction set wants it; see packing.hpp. 'wide', for vectors of samples: blocks of outputs,
+// (block, inputs, outputs of block). 'narrow', for vectors of outputs: groups of such vectors, (group, inputs,
+// outputs of group), zeros behind the last output.
 struct PackedLayer {
   const float* wide;
   const float* narrow;
@@ -103,7 +103,8 @@ struct Tile {
   int64_t lane, first, count, rows;
 };
 
-// Memory of a tile of up to 'capacity' samples: sample_columns.hpp says how few lie in it, sample_rows.hpp how others do.
+// Memory of a tile of up to 'capacity' samples; how they lie in it say sample_columns.hpp, where they are few, and
+// sample_rows.hpp.
 struct Workspace {
   float* memory;
   int64_t capacity;

@@ -29,8 +29,8 @@ typedef int32_t Integers __attribute__((vector_size(kLanes * 4)));
 DEMO_INLINE Vector all(float value) { return value - Vector{}; }
 DEMO_INLINE Vector load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
 DEMO_INLINE void store(float* to, Vector value) { *reinterpret_cast<Vector*>(to) = value; }
-// The same for 'count' numbers, 1 ... kLanes, from anywhere; the other lanes are 0 in what is loaded, and are not stored.
-// Without masks they are read all the same: memory must not end there.
+// The same for 'count' numbers, 1 ... kLanes, from anywhere. The other lanes are 0 in what is loaded, and what they
+// would overwrite stays. Without masks they are read all the same: the memory must not end there.
 #if defined(__AVX512F__)
 DEMO_INLINE Vector load_some(const float* from, int64_t count) {
   return (Vector)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), from);
@@ -141,8 +141,8 @@ DEMO_INLINE Vector hyperbolic_tangent(Vector x) {
   return limited * p / q;
 }
 
-// sin(x + quarters * pi / 2). Angles that the three-part reduction cannot hold exactly go to the C library, lane by lane:
-// a sample's result must not depend on its neighbours'.
+// sin(x + quarters * pi / 2). Angles that the three-part reduction cannot hold exactly go to the C library, lane by
+// lane: a sample's result must not depend on its neighbours'.
 DEMO_INLINE Vector sine(Vector x, int quarters) {
   const Vector shifted = x * 0.636619772f + kRounding;
   const Vector whole = shifted - kRounding;
