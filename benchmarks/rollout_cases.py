@@ -89,7 +89,7 @@ def make_case(name: str) -> Case:
         bundle = _random_bundle(task, network)
         horizon, samples = network.horizon, network.samples
     members = bundle.contract.members
-    shape = RolloutShape(horizon, average_members=False, with_policy=False, with_trajectory=False)
+    shape = RolloutShape(horizon, average_members=False, with_policy=False, with_trajectory=False, with_controls=False)
     return Case(task, bundle, shape, samples // members, _arguments(task, horizon, members, samples // members))
 
 

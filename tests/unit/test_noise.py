@@ -17,9 +17,11 @@ def settings(**values: object) -> PlannerSettings:
 
 
 def draw(deviation: Array | None = None, seed: int = 0, **values: object) -> Array:
+    """Shape=(SAMPLES, HORIZON, ACTION_DIM)."""
     chosen = settings(**values)
     deviation = np.ones((HORIZON, ACTION_DIM)) if deviation is None else deviation
-    return NoisePool(chosen, ACTION_DIM).draw(SAMPLES, deviation, chosen, np.random.default_rng(seed))
+    noise = NoisePool(chosen, ACTION_DIM).draw(SAMPLES, deviation, chosen, np.random.default_rng(seed))
+    return noise.swapaxes(0, 1)
 
 
 @pytest.mark.parametrize("kind", NOISES)
@@ -86,7 +88,7 @@ def test_windows_of_the_pool_are_unbiased() -> None:
     """Over many plans each entry's mean is zero, although the pool is one table: signs are drawn anew."""
     chosen = settings(num_samples=8)
     pool, generator, ones = NoisePool(chosen, ACTION_DIM), np.random.default_rng(0), np.ones((HORIZON, ACTION_DIM))
-    firsts = np.array([pool.draw(8, ones, chosen, generator)[0] for _ in range(4000)])
+    firsts = np.array([pool.draw(8, ones, chosen, generator)[:, 0] for _ in range(4000)])
     np.testing.assert_allclose(firsts.mean(axis=0), 0.0, atol=0.06)
     np.testing.assert_allclose(firsts.std(axis=0), 1.0, atol=0.06)
 

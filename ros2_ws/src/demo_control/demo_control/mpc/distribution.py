@@ -110,7 +110,7 @@ BOUNDS: dict[str, type[Bounds]] = {"clip": Clipped, "squash": Squashed}
 
 Covariance = Callable[[Array, Array, "PlannerSettings"], Array]
 """Maps variances, those seen in the weighted samples (NaN where no sample has weight), both
-Shape=(num_robots, horizon, action_dim), and the planner's settings to new variances."""
+Shape=(horizon, num_robots, action_dim), and the planner's settings to new variances."""
 
 
 def fixed(variance: Array, _seen: Array, _settings: PlannerSettings) -> Array:
@@ -149,23 +149,22 @@ def learned_deviation(
     """σ after a mirror step, never below ``covariance_floor`` times the initial one.
 
     Args:
-        deviation: Before. Shape=(num_robots, horizon, action_dim).
-        samples: Shape=(num_robots, num_samples, horizon, action_dim).
-        mean: μ after the mirror step. Shape=(num_robots, horizon, action_dim).
+        deviation: Before. Shape=(horizon, num_robots, action_dim).
+        samples: Shape=(horizon, num_robots, num_samples, action_dim).
+        mean: μ after the mirror step. Shape=(horizon, num_robots, action_dim).
         weights: Shape=(num_robots, num_samples).
         initial: Shape=(horizon, action_dim).
         settings: The planner's.
 
     Returns:
-        Shape=(num_robots, horizon, action_dim).
+        Shape=(horizon, num_robots, action_dim).
     """
     if settings.covariance == "fixed":
         return deviation
     # The samples that are worth something, also under a utility whose weights may be negative.
     worth = np.maximum(weights, 0.0)
-    total = worth.sum(axis=-1)[:, None, None]
-    squares = np.square(samples - mean[:, None]).reshape(*weights.shape, -1)
-    seen = np.matmul(worth[:, None, :], squares).reshape(mean.shape)
+    total = worth.sum(axis=-1)[:, None]
+    seen = np.matmul(worth[:, None, :], np.square(samples - mean[:, :, None]))[..., 0, :]
     seen = np.divide(seen, total, where=total > 0.0, out=np.full_like(seen, np.nan))
     variance = COVARIANCES[settings.covariance](np.square(deviation), seen, settings)
-    return np.maximum(np.sqrt(np.maximum(variance, 0.0)), settings.covariance_floor * initial)
+    return np.maximum(np.sqrt(np.maximum(variance, 0.0)), settings.covariance_floor * initial[:, None])

@@ -79,8 +79,9 @@ class NoisePool:
         self._count = max(min(_POOL_NUMBERS // (horizon * action_dim), _POOL_SEQUENCES), settings.num_samples)
         generator = np.random.default_rng(settings.noise_pool_seed)
         table = NOISES[settings.noise](generator, (self._count, horizon, action_dim), settings)
-        # A window that reaches the end goes on at the start.
-        self._table: Float32s = np.concatenate([table, table[: settings.num_samples]])
+        # A window that reaches the end goes on at the start. Steps come first, as in the rollouts.
+        table = np.concatenate([table, table[: settings.num_samples]])
+        self._table: Float32s = np.ascontiguousarray(table.swapaxes(0, 1))
         self._sizes: tuple[tuple[int, float], Float32s] = ((0, 0.0), np.empty(0, np.float32))
 
     def draw(
@@ -98,26 +99,26 @@ class NoisePool:
             generator: Chooses the window and the signs.
 
         Returns:
-            Shape=(num_samples, horizon, action_dim).
+            Shape=(horizon, num_samples, action_dim).
         """
         start = int(generator.integers(self._count))
-        window = self._table[start : start + num_samples]
+        window = self._table[:, start : start + num_samples]
         signs = 2.0 * generator.integers(0, 2, self._table.shape[2]) - 1.0
-        scale = (signs * deviation).astype(np.float32)
+        scale = (signs * deviation).astype(np.float32)[:, None]
         noise: Float32s = window * scale
         num_held = round(settings.noise_held_share * num_samples)
         if num_held:
             held = np.linspace(0, num_samples - 1, num_held).round().astype(int)
-            noise[held] = window[held, :1] * scale
+            noise[:, held] = window[:1, held] * scale
         if settings.noise_smallest_share < 1.0:
             noise *= self._sizes_of(num_samples, settings.noise_smallest_share)
         return noise
 
     def _sizes_of(self, num_samples: int, smallest: float) -> Float32s:
-        """Factors between the smallest and 1. Shape=(num_samples, 1, 1)."""
+        """Factors between the smallest and 1. Shape=(num_samples, 1)."""
         if self._sizes[0] != (num_samples, smallest):
             # Multiples of the golden ratio: any part of the samples has all sizes of noise.
             places = np.arange(num_samples) * _GOLDEN_RATIO % 1.0
-            sizes = np.power(smallest, places).astype(np.float32)[:, None, None]
+            sizes = np.power(smallest, places).astype(np.float32)[:, None]
             self._sizes = ((num_samples, smallest), sizes)
         return self._sizes[1]

@@ -73,7 +73,8 @@ class NativeEngine(BundleEngine):
         dimensions = np.array(
             [
                 self._num_lanes, shape.horizon, task.observation_dim, task.action_dim, num_terms, compiled.predictions,
-                shape.with_policy, shape.with_trajectory, self._num_terms > num_terms, program.num_rows, num_constants,
+                shape.with_policy, shape.with_trajectory, shape.with_controls, self._num_terms > num_terms,
+                program.num_rows, num_constants,
             ],
             np.int32,
         )  # fmt: skip
@@ -125,10 +126,9 @@ class NativeEngine(BundleEngine):
         }
         if feedback is not None:
             taken["feedback"] = _checked("feedback", feedback, (horizon, lanes, rows, 1))
-        made = {
-            "term_costs": np.empty((lanes, rows, self._num_terms), np.float32),
-            "applied": np.empty((horizon, lanes, rows, m), np.float32),
-        }
+        made = {"term_costs": np.empty((lanes, rows, self._num_terms), np.float32)}
+        if shape.with_controls:
+            made["applied"] = np.empty((horizon, lanes, rows, m), np.float32)
         if shape.with_policy:
             made["policy_actions"] = np.empty((horizon, lanes, rows, m), np.float32)
         if shape.with_trajectory:
@@ -139,7 +139,7 @@ class NativeEngine(BundleEngine):
             raise MemoryError("native rollout: no memory for the workspace")
         return Rollouts(
             term_costs=made["term_costs"],
-            controls=made["applied"],
+            controls=made.get("applied"),
             policy_actions=made.get("policy_actions"),
             observations=made.get("trajectory"),
             predictions=made.get("predictions"),
