@@ -1,0 +1,84 @@
+"""How much the time of whole plans varies, alone and beside programs that take all they can get."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from planner_engines import PlanInTurn, plan_in_turn
+from rollout_cases import make_case
+
+from demo_control.memory import settle_memory
+
+JITTER_CASES = ("a1", "b1")
+BUSY_PROCESSES = 2
+_BUSY = "from demo_control.processes import end_with_parent; end_with_parent({parent})\nwhile True: pass"
+_WARM_UP = 20
+
+
+def jitter(plans: int, told: Callable[[int], None]) -> dict[str, object]:
+    """Times of plans made one directly after the other on one thread, on the wall's clock, as our nodes are set up.
+
+    Nothing waits between two plans, so the scheduler takes the planner for a program like the busy ones: a node, which
+    sleeps most of its period, is preferred to them.
+
+    Args:
+        plans: Of each case.
+        told: Of plans that were made, now and then.
+
+    Returns:
+        Percentiles by case and by what ran beside.
+    """
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name in JITTER_CASES:
+        plan = plan_in_turn(make_case(name), "native")
+        settle_memory()
+        quiet = _times_s(plan, plans, told)
+        with busy_processes(BUSY_PROCESSES):
+            busy = _times_s(plan, plans, told)
+        found[name] = {"quiet": percentiles(quiet), "busy": percentiles(busy)}
+    return {"plans": plans, "engine": "native", "busy_processes": BUSY_PROCESSES, "cases": found}
+
+
+@contextmanager
+def busy_processes(count: int) -> Iterator[None]:
+    """That many processes compute without end meanwhile; they end with this one, however it ends."""
+    command = [sys.executable, "-c", _BUSY.format(parent=os.getpid())]
+    processes: list[subprocess.Popen[bytes]] = []
+    try:
+        for _ in range(count):
+            processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
+        # They import first; a plan beside an import would not be a plan beside a busy process.
+        time.sleep(1.0)
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.wait()
+
+
+def percentiles(times_s: list[float]) -> dict[str, float]:
+    """In milliseconds; a percentile is a time that was measured."""
+    figures = {"p50_ms": 0.5, "p99_ms": 0.99, "p99_9_ms": 0.999, "max_ms": 1.0}
+    ordered = 1e3 * np.sort(times_s)
+    found = {name: float(np.quantile(ordered, share, method="higher")) for name, share in figures.items()}
+    return {**found, "p99_over_p50": found["p99_ms"] / found["p50_ms"]}
+
+
+def _times_s(plan: PlanInTurn, plans: int, told: Callable[[int], None]) -> list[float]:
+    for _ in range(_WARM_UP):
+        plan()
+    times = []
+    for number in range(1, plans + 1):
+        started = time.perf_counter()
+        plan()
+        times.append(time.perf_counter() - started)
+        if number % 100 == 0 or number == plans:
+            told((number - 1) % 100 + 1)
+    return times
