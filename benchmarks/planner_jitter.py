@@ -13,11 +13,16 @@ import numpy as np
 from planner_engines import PlanInTurn, plan_in_turn
 from rollout_cases import make_case
 
-from demo_control.memory import settle_memory
+from demo_control.machine import settle_memory
 
 JITTER_CASES = ("a1", "b1")
 BUSY_PROCESSES = 2
-_BUSY = "from demo_control.processes import end_with_parent; end_with_parent({parent})\nwhile True: pass"
+_BUSY = """
+from demo_control.processes import end_with_parent
+end_with_parent({parent})
+print("busy", flush=True)
+while True: pass
+"""
 _WARM_UP = 20
 
 
@@ -52,22 +57,24 @@ def busy_processes(count: int) -> Iterator[None]:
     processes: list[subprocess.Popen[bytes]] = []
     try:
         for _ in range(count):
-            processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
-        # They import first; a plan beside an import would not be a plan beside a busy process.
-        time.sleep(1.0)
+            # In a session of their own: Ctrl-C is for this process, which ends them.
+            processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True))
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()
         yield
     finally:
         for process in processes:
             process.kill()
         for process in processes:
-            process.wait()
+            process.communicate()
 
 
 def percentiles(times_s: list[float]) -> dict[str, float]:
     """In milliseconds; a percentile is a time that was measured."""
     figures = {"p50_ms": 0.5, "p99_ms": 0.99, "p99_9_ms": 0.999, "max_ms": 1.0}
     ordered = 1e3 * np.sort(times_s)
-    found = {name: float(np.quantile(ordered, share, method="higher")) for name, share in figures.items()}
+    found = {name: float(np.quantile(ordered, share, method="inverted_cdf")) for name, share in figures.items()}
     return {**found, "p99_over_p50": found["p99_ms"] / found["p50_ms"]}
 
 

@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from planner_peers import peers_of, versions
 from planner_report import judged
 from rollout_cases import Case, make_case
 
+from demo_control.machine import processor_name, usable_cores
 from demo_control.rollout import NativeEngine
 from demo_control.rollout.native import load_kernel
 
@@ -68,7 +68,7 @@ def measure(names: Sequence[str], rounds: int, plans: int, told: Told) -> dict[s
         absent.update(missing)
         found[name] = _measure_case(case, contenders, rounds, time.process_time, partial(told, name))
     two_threads = None
-    if TWO_THREADS_CASE in cases and len(os.sched_getaffinity(0)) > 1:
+    if TWO_THREADS_CASE in cases and usable_cores() > 1:
         case = cases[TWO_THREADS_CASE]
         contenders = [engine_contender(case, name, threads=2) for name in ENGINES]
         two_threads = _measure_case(case, contenders, rounds, time.perf_counter, partial(told, "two threads"))
@@ -86,8 +86,8 @@ def measure(names: Sequence[str], rounds: int, plans: int, told: Told) -> dict[s
         "rounds": rounds,
         "calls_per_round": CALLS,
         "maximum_difference": MAXIMUM_DIFFERENCE,
-        "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)),
+        "processor": processor_name(),
+        "cores": usable_cores(),
         "load_average": {"before": load[0], "after": load[1]},
         "versions": {"python": platform.python_version(), **versions()},
         "absent": absent,
@@ -177,15 +177,6 @@ def _relate(figures: dict[str, Any], peak_gflops: float) -> None:
 def _overhead(engines: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """Whole plans as a multiple of the bare rollout of their samples, by engine."""
     return {name: engines[f"{name}_plan"]["median_ms"] / engines[name]["median_ms"] for name in ENGINES}
-
-
-def _processor() -> str:
-    """The processor's name as Linux has it."""
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in ("model name", "Model"):
-            return value.strip()
-    return platform.machine()
 
 
 class _Counter:

@@ -158,7 +158,9 @@ class _Mbrl:
         bounded = np.clip(case.samples, task.action_minimum, task.action_maximum).transpose(1, 2, 0, 3)
         self._sequences = _tensor(bounded.reshape(self._population, self._horizon, self._action_dim))
         self._start, self._start_cost = case.start.astype(np.float32), _torch_model(case).start_cost()
-        self._random = self._seen = self._rewards = None
+        self._random: Any = None
+        self._seen: Any = None
+        self._rewards: Any = None
 
     def evaluate_samples(self) -> Any:  # noqa: ANN401 - a tensor
         """``evaluate_action_sequences()`` of the case's samples."""
@@ -185,8 +187,6 @@ class _Mbrl:
 
     def _evaluated(self) -> Evaluated:
         """What was seen last, sorted by member."""
-        assert self._seen is not None
-        assert self._rewards is not None
         # The members' shares follow from a permutation, the first random numbers that an evaluation draws.
         self._torch.set_rng_state(self._random)
         order = self._torch.randperm(self._population)

@@ -24,11 +24,8 @@ from planner_report import tables
 from rich.console import Console
 from rollout_cases import NETWORKS, SHIPPED
 
-from demo_control.cli.output import episode_progress, error_console, fail, one_line_errors, write_json
+from demo_control.cli.output import EXIT_INTERRUPTED, episode_progress, error_console, fail, one_line_errors, write_json
 from demo_control.rollout.native import KernelError
-
-INTERRUPTED = 130
-"""What shells report for a program that SIGINT ended."""
 
 
 def command(
@@ -61,7 +58,7 @@ def command(
         fail(f"without the native engine there is nothing to compare with: {error}")
     except KeyboardInterrupt:
         error_console().print("democtl: interrupted, nothing was written", style="yellow")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     if json_file != "-":
         console = Console()
         for table in tables(report):

@@ -26,7 +26,7 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 
 from demo_control.configuration import ConfigurationError
-from demo_control.memory import settle_memory
+from demo_control.machine import settle_memory
 from demo_control.nodes.diagnostics import Diagnostics, Health
 from demo_control.nodes.messages import nanoseconds, values_of
 from demo_control.nodes.parameters import Parameters
