@@ -11,8 +11,7 @@ from batched_model import Contender, Evaluated
 from rollout_cases import NOISE, Case
 
 from demo_control.bundle import Bundle
-from demo_control.mpc import Planner, PlannerSettings, PlanningResult, Situations
-from demo_control.mpc.shift_models import Previous
+from demo_control.mpc import Planner, PlannerSettings, PlanningResult, Previous, Situations
 from demo_control.rollout import NativeEngine, OnnxEngine, RolloutEngine, Rollouts, RolloutShape
 from demo_control.rollout.engine import Floats
 from demo_control.tasks import Task
@@ -96,7 +95,7 @@ class PlanInTurn:
         ones = np.ones_like(self._start)
         situations = Situations(self._start, self._pending, [self._previous], ones, 0.0 * ones)
         result = self._planner.plan(situations, self._generators)
-        self._previous = Previous(result.controls[0], 1)
+        self._previous = result.previous(0, 1)
         return result
 
 

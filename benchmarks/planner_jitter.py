@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from planner_engines import PlanInTurn, plan_in_turn
@@ -24,6 +25,7 @@ print("busy", flush=True)
 while True: pass
 """
 _WARM_UP = 20
+_TOLD_EVERY = 100
 
 
 def jitter(plans: int, told: Callable[[int], None]) -> dict[str, object]:
@@ -39,14 +41,14 @@ def jitter(plans: int, told: Callable[[int], None]) -> dict[str, object]:
     Returns:
         Percentiles by case and by what ran beside.
     """
-    found: dict[str, dict[str, dict[str, float]]] = {}
+    found: dict[str, dict[str, Any]] = {}
     for name in JITTER_CASES:
         plan = plan_in_turn(make_case(name), "native")
         settle_memory()
-        quiet = _times_s(plan, plans, told)
+        quiet = _figures(plan, plans, told)
         with busy_processes(BUSY_PROCESSES):
-            busy = _times_s(plan, plans, told)
-        found[name] = {"quiet": percentiles(quiet), "busy": percentiles(busy)}
+            busy = _figures(plan, plans, told)
+        found[name] = {"quiet": quiet, "busy": busy}
     return {"plans": plans, "engine": "native", "busy_processes": BUSY_PROCESSES, "cases": found}
 
 
@@ -78,14 +80,16 @@ def percentiles(times_s: list[float]) -> dict[str, float]:
     return {**found, "p99_over_p50": found["p99_ms"] / found["p50_ms"]}
 
 
-def _times_s(plan: PlanInTurn, plans: int, told: Callable[[int], None]) -> list[float]:
+def _figures(plan: PlanInTurn, plans: int, told: Callable[[int], None]) -> dict[str, Any]:
+    """Percentiles of the wall's clock, and of the thread's processor time: what no other program has a share in."""
     for _ in range(_WARM_UP):
         plan()
-    times = []
+    wall, processor = [], []
     for number in range(1, plans + 1):
-        started = time.perf_counter()
+        started, started_thread = time.perf_counter(), time.thread_time()
         plan()
-        times.append(time.perf_counter() - started)
-        if number % 100 == 0 or number == plans:
-            told((number - 1) % 100 + 1)
-    return times
+        processor.append(time.thread_time() - started_thread)
+        wall.append(time.perf_counter() - started)
+        if number % _TOLD_EVERY == 0 or number == plans:
+            told((number - 1) % _TOLD_EVERY + 1)
+    return {**percentiles(wall), "processor": percentiles(processor)}

@@ -126,7 +126,7 @@ def _mbrl(case: Case) -> list[Contender]:
     return [
         Contender("mbrl_evaluation", deterministic.evaluate_samples, deterministic.evaluated_samples),
         Contender("mbrl_cem", deterministic.iterate, deterministic.evaluated_iteration),
-        Contender("mbrl_cem_gaussian", probabilistic.iterate, probabilistic.evaluated_iteration),
+        Contender("mbrl_pets", probabilistic.iterate, probabilistic.evaluated_iteration),
     ]
 
 

@@ -78,7 +78,8 @@ def tables(report: Report) -> Iterator[Table]:
 
 def _engine_table(report: Report) -> Table:
     title = f"One thread, median processor time; {report['peak_gflops']:.0f} GF/s at most ({report['variant']})"
-    table = Table("plan", "engine", *_right("ms", "× limit", "against native", "difference"), title=title)
+    names = (Column(name, no_wrap=True) for name in ("plan", "engine"))
+    table = Table(*names, *_right("ms", "× limit", "against native", "difference"), title=title)
     for name, case in report["cases"].items():
         for engine, figures in case["engines"].items():
             table.add_row(
@@ -110,13 +111,15 @@ def _thread_table(found: Report) -> Table:
 
 
 def _jitter_table(found: Report) -> Table:
-    title = f"{found['plans']} whole plans in a row ({found['engine']}), wall time, ms"
-    table = Table("plan", "beside", *_right("p50", "p99", "p99.9", "max", "p99 / p50"), title=title)
-    beside = {"quiet": "nothing", "busy": f"{found['busy_processes']} busy processes"}
+    title = f"{found['plans']} whole plans in a row ({found['engine']}), ms"
+    names = (Column(name, no_wrap=True) for name in ("plan", "beside", "clock"))
+    table = Table(*names, *_right("p50", "p99", "p99.9", "max", "p99 / p50"), title=title)
+    beside = {"quiet": "nothing", "busy": f"{found['busy_processes']} busy"}
+    keys = ("p50_ms", "p99_ms", "p99_9_ms", "max_ms", "p99_over_p50")
     for name, case in found["cases"].items():
         for kind, figures in case.items():
-            values = (figures[key] for key in ("p50_ms", "p99_ms", "p99_9_ms", "max_ms", "p99_over_p50"))
-            table.add_row(name, beside[kind], *(f"{value:.2f}" for value in values))
+            table.add_row(name, beside[kind], "wall", *(f"{figures[key]:.2f}" for key in keys))
+            table.add_row("", "", "processor", *(f"{figures['processor'][key]:.2f}" for key in keys))
     return table
 
 

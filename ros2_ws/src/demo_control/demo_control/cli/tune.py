@@ -14,6 +14,7 @@ from demo_control.cli.output import EXIT_INTERRUPTED, episode_progress, error_co
 from demo_control.configuration import parse_assignments
 from demo_control.files import write_text_atomically
 from demo_control.layer import LayerSettings
+from demo_control.mpc import PRESETS, preset
 from demo_control.rollout import ENGINES
 from demo_control.tasks import load_task
 from demo_control.tuning import Measurement, TuningGoal, TuningReport, tune_task
@@ -36,6 +37,7 @@ def command(
     maximum_samples: Annotated[int, typer.Option(help="More are not tried.")] = _DEFAULTS.maximum_samples,
     plans: Annotated[int, typer.Option(help="Plans by which the proposal is verified.")] = _DEFAULTS.plans,
     bundle: Annotated[Path | None, typer.Option(help="Bundle directory; the shipped one by default.")] = None,
+    method: Annotated[str, typer.Option("--preset", help=f"Settings of the layer by name: {', '.join(PRESETS)}.")] = "",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="name=value of the layer; may be given again.", metavar="NAME=VALUE"),
@@ -51,7 +53,7 @@ def command(
     """
     try:
         with one_line_errors():
-            overrides = parse_assignments(settings or [])
+            overrides = {**(preset(method) if method else {}), **parse_assignments(settings or [])}
             loaded = load_task(task)
             own = LayerSettings.for_task(loaded, overrides)
             own_period_ms = 1e3 * own.plan_period_ticks * loaded.control_period_s
