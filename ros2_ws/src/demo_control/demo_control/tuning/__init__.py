@@ -3,8 +3,10 @@
 No torch and no rclpy here.
 """
 
+from demo_control.tuning.bracket import Bracket
+from demo_control.tuning.records import Candidate, Measurement, Tuned, TuningGoal
 from demo_control.tuning.report import TuningReport
-from demo_control.tuning.search import Bracket, Candidate, Measurement, Tuned, TuningGoal, chosen_arm, tune
+from demo_control.tuning.search import tune
 from demo_control.tuning.timing import PlanTimer, possible_arms, tune_task
 
 __all__ = [
@@ -15,7 +17,6 @@ __all__ = [
     "Tuned",
     "TuningGoal",
     "TuningReport",
-    "chosen_arm",
     "possible_arms",
     "tune",
     "tune_task",

@@ -11,7 +11,7 @@ import yaml
 
 from demo_control.configuration import Scalar
 from demo_control.machine import processor_name, usable_cores
-from demo_control.tuning.search import Measurement, Tuned, TuningGoal
+from demo_control.tuning.records import Measurement, Tuned, TuningGoal
 
 NODE = "demo_layer_node"
 _DISTRIBUTION = "demo-stack"

@@ -13,8 +13,9 @@ from demo_control.layer import DemoLayer, LayerSettings
 from demo_control.machine import settle_memory, usable_cores
 from demo_control.rollout import choose_engine
 from demo_control.tasks import Array, Task
+from demo_control.tuning.records import Candidate, Measurement, TuningGoal
 from demo_control.tuning.report import TuningReport
-from demo_control.tuning.search import Candidate, Measurement, TuningGoal, possible_threads, tune
+from demo_control.tuning.search import possible_threads, tune
 
 _WARM_UP = 3
 _FEWEST = 5
