@@ -133,7 +133,11 @@ def _measure_case(
         "gflop": reference.operations * case.rows / 1e9,
         "peak_gflops": peaks,
         "engines": {
-            name: {"median_ms": 1e3 * float(np.median(values)), "difference": differences[name]}
+            name: {
+                "median_ms": 1e3 * float(np.median(values)),
+                "p10_ms": 1e3 * float(np.quantile(values, 0.1)),
+                "difference": differences[name],
+            }
             for name, values in times.items()
         },
     }

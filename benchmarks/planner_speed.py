@@ -27,6 +27,9 @@ from rollout_cases import NETWORKS, SHIPPED
 from demo_control.cli.output import EXIT_INTERRUPTED, episode_progress, error_console, fail, one_line_errors, write_json
 from demo_control.rollout.native import KernelError
 
+BUSY = 0.25
+"""Processes at work per core beforehand from which on others are in the way."""
+
 
 def command(
     case: Annotated[
@@ -63,6 +66,11 @@ def command(
         console = Console()
         for table in tables(report):
             console.print(table)
+        load = report["load_average"]["before"]
+        if load > BUSY * report["cores"]:
+            console.print(
+                f"Other programs were running (load {load:.1f}): all times are too long, those of the wall most."
+            )
         for name, how in report["absent"].items():
             console.print(f"{name} did not take part; to install it: {how}", markup=False, soft_wrap=True)
 

@@ -27,14 +27,14 @@ class TuningReport:
         goal: What had to hold.
         tuned: What was found.
         overrides: Settings other than the task's own, which were measured and belong to the proposal.
-        engine_reason: Which native engine there is, or why there is none.
+        engine: What 'auto' would take, and why.
     """
 
     task: str
     goal: TuningGoal
     tuned: Tuned
     overrides: Mapping[str, Scalar]
-    engine_reason: str
+    engine: str
 
     def as_mapping(self) -> dict[str, object]:
         """All of it, for JSON."""
@@ -50,7 +50,7 @@ class TuningReport:
             "fastest": _figures(tuned.fastest),
             "measured": [_figures(measurement) for measurement in tuned.measured],
             "settings": dict(self.overrides),
-            "native": self.engine_reason,
+            "engine": self.engine,
             "processor": processor_name(),
             "cores": usable_cores(),
         }
@@ -82,7 +82,7 @@ class TuningReport:
             f"{proposal.plans} whole plans, one directly after the other: {told_quantile(self.goal.quantile)} "
             f"{1e3 * proposal.quantile_s:.2f} ms, median {1e3 * proposal.median_s:.2f} ms, longest "
             f"{1e3 * proposal.longest_s:.2f} ms.",
-            f"On {processor_name()}, {usable_cores()} cores ({self.engine_reason}). Another machine, or more work "
+            f"On {processor_name()}, {usable_cores()} cores ({self.engine}). Another machine, or more work "
             "beside the planner, needs another measurement.",
             "democtl launch … --parameters FILE, or ros2 launch … parameters:=FILE.",
         )

@@ -147,7 +147,7 @@ def possible_arms(task: Task, bundle: Bundle, engine: str, threads: int) -> tupl
         threads: At most that many; 0 for one per core.
 
     Returns:
-        The arms, and why native is not among them, if so.
+        The arms, and what 'auto' would take of them and why.
 
     Raises:
         ConfigurationError: An unknown engine, or 'native' where it cannot be.
@@ -158,4 +158,4 @@ def possible_arms(task: Task, bundle: Bundle, engine: str, threads: int) -> tupl
     if threads > cores:
         raise ConfigurationError(f"threads = {threads}: must be at most {cores}, the cores that this process may use")
     counts = possible_threads(threads or cores)
-    return [(name, count) for name in engines for count in counts], choice.reason
+    return [(name, count) for name in engines for count in counts], str(choice)
