@@ -18,6 +18,9 @@ from demo_control.machine import settle_memory
 
 JITTER_CASES = ("a1", "b1")
 BUSY_PROCESSES = 2
+REST_S = 0.004
+KINDS = 3
+"""Of measurements per case."""
 _BUSY = """
 from demo_control.processes import end_with_parent
 end_with_parent({parent})
@@ -29,10 +32,10 @@ _TOLD_EVERY = 100
 
 
 def jitter(plans: int, told: Callable[[int], None]) -> dict[str, object]:
-    """Times of plans made one directly after the other on one thread, on the wall's clock, as our nodes are set up.
+    """Times of many plans on one thread, in a process that is set up as our nodes are.
 
-    Nothing waits between two plans, so the scheduler takes the planner for a program like the busy ones: a node, which
-    sleeps most of its period, is preferred to them.
+    One directly after the other, first alone, then beside busy processes: the scheduler takes the planner for one of
+    them. Then with a rest after each plan, as a node has it, which is preferred to them.
 
     Args:
         plans: Of each case.
@@ -48,8 +51,15 @@ def jitter(plans: int, told: Callable[[int], None]) -> dict[str, object]:
         quiet = _figures(plan, plans, told)
         with busy_processes(BUSY_PROCESSES):
             busy = _figures(plan, plans, told)
-        found[name] = {"quiet": quiet, "busy": busy}
-    return {"plans": plans, "engine": "native", "busy_processes": BUSY_PROCESSES, "cases": found}
+            resting = _figures(plan, plans, told, REST_S)
+        found[name] = {"quiet": quiet, "busy": busy, "busy_resting": resting}
+    return {
+        "plans": plans,
+        "engine": "native",
+        "busy_processes": BUSY_PROCESSES,
+        "rest_ms": 1e3 * REST_S,
+        "cases": found,
+    }
 
 
 @contextmanager
@@ -80,7 +90,7 @@ def percentiles(times_s: list[float]) -> dict[str, float]:
     return {**found, "p99_over_p50": found["p99_ms"] / found["p50_ms"]}
 
 
-def _figures(plan: PlanInTurn, plans: int, told: Callable[[int], None]) -> dict[str, Any]:
+def _figures(plan: PlanInTurn, plans: int, told: Callable[[int], None], rest_s: float = 0.0) -> dict[str, Any]:
     """Percentiles of the wall's clock, and of the thread's processor time: what no other program has a share in."""
     for _ in range(_WARM_UP):
         plan()
@@ -90,6 +100,8 @@ def _figures(plan: PlanInTurn, plans: int, told: Callable[[int], None]) -> dict[
         plan()
         processor.append(time.thread_time() - started_thread)
         wall.append(time.perf_counter() - started)
+        if rest_s:
+            time.sleep(rest_s)
         if number % _TOLD_EVERY == 0 or number == plans:
             told((number - 1) % _TOLD_EVERY + 1)
     return {**percentiles(wall), "processor": percentiles(processor)}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from batched_model import Contender
 from planner_engines import ENGINES, costs_of, engine_contender, plan_contender
-from planner_jitter import JITTER_CASES, jitter
+from planner_jitter import JITTER_CASES, KINDS, jitter
 from planner_peers import peers_of, versions
 from planner_report import judged
 from rollout_cases import Case, make_case
@@ -60,7 +60,7 @@ def measure(names: Sequence[str], rounds: int, plans: int, told: Told) -> dict[s
     # First, while nothing else is loaded: as in a node.
     variation = None
     if plans:
-        done = _Counter("jitter", 2 * plans * len(JITTER_CASES), told)
+        done = _Counter("jitter", KINDS * plans * len(JITTER_CASES), told)
         variation = jitter(plans, done.add)
     found, absent = {}, {}
     for name, case in cases.items():

@@ -80,7 +80,7 @@ def test_the_planner_benchmark_reports_all_it_should() -> None:
     assert set(report["planner_overhead"]["b3"]) == {"native", "onnx"}
     assert report["jitter"]["plans"] == 100
     for case in report["jitter"]["cases"].values():
-        for kind in ("quiet", "busy"):
+        for kind in ("quiet", "busy", "busy_resting"):
             figures = case[kind]
             assert 0.0 < figures["p50_ms"] <= figures["p99_ms"] <= figures["p99_9_ms"] <= figures["max_ms"]
     assert report["two_threads"] is None  # b2 is not among the cases

@@ -215,14 +215,18 @@ def test_the_parameter_file_holds_the_proposal_and_how_it_was_found() -> None:
 def test_plans_are_timed_in_turn_and_no_longer_than_needed(linear_task: Task, linear_bundle: Bundle) -> None:
     told: list[tuple[str, int, int]] = []
     candidates = [Candidate("onnx", 1, 5, 6), Candidate("onnx", 1, 8, 9)]
-    easy = PlanTimer(linear_task, linear_bundle, {}, TuningGoal(period_ms=60_000.0), lambda *one: told.append(one))
+    rests: list[float] = []
+    easy_goal = TuningGoal(period_ms=60_000.0)
+    easy = PlanTimer(linear_task, linear_bundle, {}, easy_goal, lambda *one: told.append(one), sleep=rests.append)
     measured = easy.measure(candidates, 20)
     assert [one.candidate for one in measured] == candidates
     assert all(0.0 < one.median_s <= one.quantile_s <= one.longest_s for one in measured)
     assert [one.plans for one in measured] == [20, 20]
     assert told[-1] == ("6 × 5 and 9 × 8", 20, 20)
+    assert rests == [0.02] * 40
     # None of these can keep to 1 µs, which shows after a few.
-    hard = PlanTimer(linear_task, linear_bundle, {}, TuningGoal(period_ms=0.1, share=0.01), lambda *_: None)
+    hard_goal = TuningGoal(period_ms=0.1, share=0.01)
+    hard = PlanTimer(linear_task, linear_bundle, {}, hard_goal, lambda *_: None, sleep=rests.append)
     assert [one.plans for one in hard.measure(candidates, 20)] == [5, 5]
 
 

@@ -79,7 +79,7 @@ class TuningReport:
             f"For {self.task}, from 'democtl tune {self.task} --period-ms {self.goal.period_ms:g}' "
             f"({_DISTRIBUTION} {_version()}).",
             f"A plan may take {1e3 * self.goal.deadline_s:.4g} ms, {self.goal.share:.0%} of the period. Measured were "
-            f"{proposal.plans} whole plans, one directly after the other: {told_quantile(self.goal.quantile)} "
+            f"{proposal.plans} whole plans with rests between them: {told_quantile(self.goal.quantile)} "
             f"{1e3 * proposal.quantile_s:.2f} ms, median {1e3 * proposal.median_s:.2f} ms, longest "
             f"{1e3 * proposal.longest_s:.2f} ms.",
             f"On {processor_name()}, {usable_cores()} cores ({self.engine}). Another machine, or more work "

@@ -16,7 +16,7 @@ from demo_control.tuning.records import Candidate, Measurement, Tuned, TuningGoa
 _LEAST_LEFT = 0.7
 """Share of a size that is left at least when a verification fails: part of it may be a disturbance."""
 _ROUNDS = 4
-_VERIFICATIONS = 6
+_VERIFICATIONS = 8
 
 Measure = Callable[[Sequence[Candidate], int], list[Measurement]]
 """Measures candidates in turn with that many plans each."""

@@ -19,6 +19,7 @@ from demo_control.tuning.search import possible_threads, tune
 
 _WARM_UP = 3
 _FEWEST = 5
+_LONGEST_REST_S = 0.02
 _ENGINES = ("native", "onnx")
 
 Told = Callable[[str, int, int], None]
@@ -59,6 +60,9 @@ def tune_task(
 class PlanTimer:
     """Times whole plans of a task's layer: the plan itself, and what the layer does around it.
 
+    It rests between two plans as a node does: the caches then hold other things, and the scheduler does not take it for
+    a program that wants all it can get.
+
     Args:
         task: The robot and its job.
         bundle: Policy and model.
@@ -66,6 +70,7 @@ class PlanTimer:
         goal: Its quantile is reported, and a candidate that cannot keep to its deadline any more is not timed on.
         told: Progress.
         seed: Of observations, noise, and who is when at turn.
+        sleep: Waits for some seconds.
     """
 
     def __init__(
@@ -76,9 +81,10 @@ class PlanTimer:
         goal: TuningGoal,
         told: Told,
         seed: int = 0,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._task, self._bundle, self._overrides = task, bundle, overrides
-        self._goal, self._told, self._seed = goal, told, seed
+        self._goal, self._told, self._seed, self._sleep = goal, told, seed, sleep
 
     def measure(self, candidates: Sequence[Candidate], plans: int) -> list[Measurement]:
         """Time plans of several candidates that take turns in random order; see :data:`demo_control.tuning.Measure`.
@@ -97,6 +103,8 @@ class PlanTimer:
             going = [index for index, taken in enumerate(times) if not self._lost(taken, plans)]
             for index in generator.permutation(going):
                 times[index].append(layers[index].next_plan_s())
+                rest_s = 1e-3 * self._goal.period_ms - times[index][-1]
+                self._sleep(min(max(rest_s, 0.0), _LONGEST_REST_S))
             self._told(what, number, plans)
         return [self._measurement(*pair) for pair in zip(candidates, times, strict=True)]
 
