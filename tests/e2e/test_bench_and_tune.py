@@ -98,6 +98,10 @@ def test_the_planner_benchmark_on_two_threads(tmp_path: Path) -> None:
         assert set(report["two_threads"]["engines"]) == {"native", "onnx"}
         assert report["two_threads"]["limit_ms"] == pytest.approx(report["cases"]["b2"]["limit_ms"] / 2)
     assert "slower" in done.stdout
+    drawing = [sys.executable, str(ROOT / "benchmarks" / "planner_figures.py"), str(file)]
+    subprocess.run(drawing, check=True, timeout=DEADLINE_S)
+    assert "| native |" in file.with_name("speed_table.md").read_text()
+    assert file.with_suffix(".png").stat().st_size > 0
 
 
 def test_the_scripts_own_help_and_errors_come_through() -> None:
