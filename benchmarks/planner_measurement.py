@@ -88,6 +88,7 @@ def measure(names: Sequence[str], rounds: int, plans: int, told: Told) -> dict[s
         "maximum_difference": MAXIMUM_DIFFERENCE,
         "processor": processor_name(),
         "cores": usable_cores(),
+        "real_time_priority": os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR),
         "load_average": {"before": load[0], "after": load[1]},
         "versions": {"python": platform.python_version(), **versions()},
         "absent": absent,

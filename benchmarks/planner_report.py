@@ -111,16 +111,18 @@ def _thread_table(found: Report) -> Table:
 
 
 def _jitter_table(found: Report) -> Table:
-    title = f"{found['plans']} whole plans ({found['engine']}), ms"
+    title = (
+        f"{found['plans']} whole plans ({found['engine']}), ms; rests of {found['rest_ms']:g} ms between them, or none"
+    )
     names = (Column(name, no_wrap=True) for name in ("plan", "beside", "clock"))
-    table = Table(*names, *_right("p50", "p99", "p99.9", "max", "p99 / p50"), title=title)
+    table = Table(*names, *_right("p50", "p99", "p99.9", "max", "p99/p50"), title=title)
     busy = f"{found['busy_processes']} busy"
-    beside = {"quiet": "nothing", "busy": busy, "busy_resting": f"{busy}, rests of {found['rest_ms']:g} ms"}
+    beside = {"quiet": "nothing", "busy": busy, "busy_resting": f"{busy}, rests"}
     keys = ("p50_ms", "p99_ms", "p99_9_ms", "max_ms", "p99_over_p50")
     for name, case in found["cases"].items():
         for kind, figures in case.items():
             table.add_row(name, beside[kind], "wall", *(f"{figures[key]:.2f}" for key in keys))
-            table.add_row("", "", "processor", *(f"{figures['processor'][key]:.2f}" for key in keys))
+            table.add_row("", "", "cpu", *(f"{figures['processor'][key]:.2f}" for key in keys))
     return table
 
 
