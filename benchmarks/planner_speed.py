@@ -42,7 +42,8 @@ def command(
 ) -> None:
     """Measure our rollout engines, whole plans on them, and other planners, against the processor's limit.
 
-    The figures mean most on an idle machine, or with real-time priority (chrt --fifo 1 democtl bench …). pytorch_mppi and mbrl-lib take part where they are installed.
+    The figures mean most on an idle machine; elsewhere real-time priority helps (chrt --fifo 1 democtl bench …).
+    pytorch_mppi and mbrl-lib take part where they are installed.
     """
     try:
         with one_line_errors(), episode_progress("", 1) as progress:
