@@ -27,7 +27,7 @@ CALLS = 3
 """Of a contender in a row before it is the next one's turn."""
 MAXIMUM_DIFFERENCE = 1e-5
 """Between the costs of the native engine and those of anyone else, relative; all compute in float32."""
-_PEAK_TRIES = 5
+_PEAK_TRIES = 10
 
 Told = Callable[[str, int, int], None]
 """Is told what is measured, how far it has come, and how far it will go."""
@@ -71,16 +71,13 @@ def measure(names: Sequence[str], rounds: int, plans: int, told: Told) -> dict[s
     if TWO_THREADS_CASE in cases and usable_cores() > 1:
         case = cases[TWO_THREADS_CASE]
         contenders = [engine_contender(case, name, threads=2) for name in ENGINES]
-        two_threads = _measure_case(case, contenders, rounds, time.perf_counter, partial(told, "two threads"))
-        two_threads = {"case": TWO_THREADS_CASE, **two_threads}
+        two_threads = {
+            "case": TWO_THREADS_CASE,
+            **_measure_case(case, contenders, rounds, time.perf_counter, partial(told, "two threads"), threads=2),
+        }
     load.append(os.getloadavg()[0])
-    peak = max(rate for figures in found.values() for rate in figures["peak_gflops"])
-    for figures in found.values():
-        _relate(figures, peak)
-    if two_threads is not None:
-        _relate(two_threads, 2 * peak)
     report: dict[str, Any] = {
-        "peak_gflops": peak,
+        "peak_gflops": max(figures["peak_gflops"] for figures in found.values()),
         "variant": variant,
         "threads": 1,
         "rounds": rounds,
@@ -113,12 +110,13 @@ def _measure_case(
     rounds: int,
     clock: Callable[[], float],
     told: Callable[[int, int], None],
+    threads: int = 1,
 ) -> dict[str, Any]:
-    """Median times of the contenders, and the peak before and after."""
+    """Median times of the contenders, and the limit by the clock rate that the processor had meanwhile."""
     told(0, rounds)
     reference = NativeEngine(case.task, case.bundle, case.shape, 1)
     differences = _differences(case, reference, contenders)
-    peaks = [_peak_gflops()]
+    before = _peak_gflops()
     generator = np.random.default_rng(0)
     times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for number in range(1, rounds + 1):
@@ -129,19 +127,20 @@ def _measure_case(
                 contender.run()
                 times[contender.name].append(clock() - started)
         told(number, rounds)
-    peaks.append(_peak_gflops())
-    return {
-        "gflop": reference.operations * case.rows / 1e9,
-        "peak_gflops": peaks,
-        "engines": {
-            name: {
-                "median_ms": 1e3 * float(np.median(values)),
-                "p10_ms": 1e3 * float(np.quantile(values, 0.1)),
-                "difference": differences[name],
-            }
-            for name, values in times.items()
-        },
+    peak, gflop = max(before, _peak_gflops()), reference.operations * case.rows / 1e9
+    limit_ms = 1e3 * gflop / (threads * peak)
+    medians_ms = {name: 1e3 * float(np.median(values)) for name, values in times.items()}
+    engines = {
+        name: {
+            "median_ms": median_ms,
+            "p10_ms": 1e3 * float(np.quantile(times[name], 0.1)),
+            "times_limit": median_ms / limit_ms,
+            "times_native": median_ms / medians_ms["native"],
+            "difference": differences[name],
+        }
+        for name, median_ms in medians_ms.items()
     }
+    return {"gflop": gflop, "peak_gflops": peak, "limit_ms": limit_ms, "engines": engines}
 
 
 def _differences(case: Case, reference: NativeEngine, contenders: Sequence[Contender]) -> dict[str, float]:
@@ -168,15 +167,6 @@ def _peak_gflops() -> float:
     """Multiply-adds between registers on one thread; the best of several tries, of the thread's own time."""
     kernel = load_kernel()
     return max(kernel.multiply_add_rate(kernel.variants[0]) for _ in range(_PEAK_TRIES)) / 1e9
-
-
-def _relate(figures: dict[str, Any], peak_gflops: float) -> None:
-    """Add the limit, and each engine's time as its multiple and as that of native's."""
-    figures["limit_ms"] = 1e3 * figures["gflop"] / peak_gflops
-    native_ms = figures["engines"]["native"]["median_ms"]
-    for engine in figures["engines"].values():
-        engine["times_limit"] = engine["median_ms"] / figures["limit_ms"]
-        engine["times_native"] = engine["median_ms"] / native_ms
 
 
 def _overhead(engines: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -111,6 +111,8 @@ def _print(report: TuningReport, own_period_ms: float, out: Path | None) -> None
         )  # fmt: skip
         return
     console.print(f"proposed: {_sentence(tuned.proposal)}" + (f", written to {out}" if out else ""), soft_wrap=True)
+    if 2 * tuned.proposal.quantile_s <= goal.deadline_s:
+        console.print("there is time left; more samples than --maximum-samples were not tried", soft_wrap=True)
     if goal.period_ms > 1.001 * own_period_ms:
         console.print(
             f"the task starts a plan every {own_period_ms:g} ms: for a longer period set plan_period_ticks as well",
