@@ -49,6 +49,7 @@ class SearchState:
     Attributes:
         mean: μ, at first μ̃. Shape=(num_robots, horizon, action_dim).
         deviation: σ. Shape=(num_robots, horizon, action_dim).
+        initial_deviation: σ before any sample was seen. Shape=(horizon, action_dim).
         centres: What samples are drawn around. Shape=(num_robots, num_centres, horizon, action_dim).
         elites: Samples to be tried again. Shape=(num_robots, num_elites, horizon, action_dim).
         best: The cheapest sample of the last mirror step, as controls. Shape=(num_robots, horizon, action_dim).
@@ -59,6 +60,7 @@ class SearchState:
 
     mean: Array
     deviation: Array
+    initial_deviation: Array
     centres: Array
     elites: Array
     best: Array
@@ -118,6 +120,7 @@ class Search:
         return SearchState(
             mean=mean,
             deviation=deviation,
+            initial_deviation=initial,
             centres=self._centres(centres),
             elites=elites,
             best=proposal.mean,
@@ -201,11 +204,10 @@ class Search:
         if num_kept:
             cheapest = np.argpartition(ranked, num_kept, axis=1)[:, :num_kept]
             elites = samples[robots[:, None], cheapest].astype(np.float64)
-        initial = initial_deviation(settings, self.bounds.unit)
         return replace(
             state,
             mean=mean,
-            deviation=learned_deviation(state.deviation, samples, mean, weights, initial, settings),
+            deviation=learned_deviation(state.deviation, samples, mean, weights, state.initial_deviation, settings),
             centres=self._centres(mean[:, None]),
             elites=elites,
             best=self.bounds.controls(samples[robots, np.argmin(ranked, axis=1)]).astype(np.float64),
