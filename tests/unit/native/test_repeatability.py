@@ -124,6 +124,18 @@ def test_short_plans_stay_on_one_thread(kernel: Kernel) -> None:
     assert engine.threads_for(1000 * rows) == 8
 
 
+def test_arrays_need_not_be_copied_to_be_read(kernel: Kernel) -> None:
+    """One start for all samples, and sequences that lie sample by sample as a planner draws them; both read-only."""
+    engine = make_engine(kernel)
+    observations, controls, *others = [array.astype(np.float32) for array in given()]
+    start = np.broadcast_to(observations[:1, :1], observations.shape)
+    drawn = np.ascontiguousarray(controls.transpose(1, 2, 0, 3)).transpose(2, 0, 1, 3)
+    drawn.flags.writeable = False
+    found = engine.roll_out(start, drawn, *others)
+    for one, other in zip(parts(found), parts(engine.roll_out(start.copy(), controls, *others)), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("kind", [np.float64, np.float32])
 def test_arrays_of_any_layout(kernel: Kernel, kind: type) -> None:
     engine = make_engine(kernel)

@@ -63,8 +63,15 @@ struct Dimensions {
   int32_t rows, constants;
 };
 
-// One call's arrays, C order; shapes as in engine.py's RolloutEngine. Null where there is none.
+// Bytes from one step, lane and row of an array to the next.
+struct Strides {
+  int64_t step, lane, row;
+};
+
+// One call's arrays; shapes as in engine.py's RolloutEngine. C order, but for those with strides, of which only the
+// features lie side by side. Null where there is none.
 struct Arrays {
+  Strides observation_strides, control_strides;
   const float* observations;
   const float* controls;
   const float* feedback;

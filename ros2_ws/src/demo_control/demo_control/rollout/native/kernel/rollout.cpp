@@ -25,6 +25,12 @@ struct Run {
   }
   int64_t sample_at(int64_t step) const { return sample_at(step, tile.lane, program.dimensions.lanes); }
 
+  void read(int64_t first_row, const float* from, const Strides& strides, int64_t step, int64_t features) const {
+    const int64_t bytes = step * strides.step + tile.lane * strides.lane + tile.first * strides.row;
+    constexpr int64_t size = sizeof(float);
+    samples.read(first_row, from + bytes / size, strides.row / size, features);
+  }
+
   void play(const Tape& tape) const {
     for (int32_t i = tape.start; i < tape.stop; ++i) {
       const Instruction& step = program.code[i];
@@ -50,9 +56,10 @@ struct Run {
 
   void start() const {
     const Dimensions& size = program.dimensions;
-    samples.read(program.rows.observation, arrays.observations + sample_at(0) * size.observation, size.observation);
-    samples.read(program.rows.change_scale, arrays.change_scale + tile.first * size.observation, size.observation);
-    samples.read(program.rows.change_offset, arrays.change_offset + tile.first * size.observation, size.observation);
+    read(program.rows.observation, arrays.observations, arrays.observation_strides, 0, size.observation);
+    const int64_t first = tile.first * size.observation;
+    samples.read(program.rows.change_scale, arrays.change_scale + first, size.observation, size.observation);
+    samples.read(program.rows.change_offset, arrays.change_offset + first, size.observation, size.observation);
     for (int64_t term = 0; term < size.terms; ++term) samples.fill(program.rows.totals + term, 0.0f);
   }
 
@@ -60,8 +67,8 @@ struct Run {
     const Dimensions& size = program.dimensions;
     const LaneTapes& tapes = program.lanes[tile.lane];
     const int64_t sample = sample_at(number);
-    samples.read(program.rows.control, arrays.controls + sample * size.action, size.action);
-    if (size.with_policy) samples.read(program.rows.feedback, arrays.feedback + sample, 1);
+    read(program.rows.control, arrays.controls, arrays.control_strides, number, size.action);
+    if (size.with_policy) samples.read(program.rows.feedback, arrays.feedback + sample, 1, 1);
     play(tapes.control);
     if (size.with_controls) samples.write(arrays.applied + sample * size.action, program.rows.control, size.action);
     if (size.with_policy) {

@@ -22,10 +22,10 @@ struct SampleColumns {
 
   float* column(int64_t sample) const { return workspace + sample * stride; }
 
-  void read(int64_t first_row, const float* from, int64_t features) const {
+  void read(int64_t first_row, const float* from, int64_t from_stride, int64_t features) const {
     for (int64_t sample = 0; sample < count; ++sample) {
       float* const to = column(sample) + first_row;
-      for (int64_t i = 0; i < features; ++i) to[i] = from[sample * features + i];
+      for (int64_t i = 0; i < features; ++i) to[i] = from[sample * from_stride + i];
     }
   }
 

@@ -23,10 +23,10 @@ struct SampleRows {
 
   float* row(int64_t number) const { return workspace + number * stride; }
 
-  // (samples, features), C order, into rows of features. Lanes behind the last sample repeat it.
-  void read(int64_t first_row, const float* from, int64_t features) const {
+  // Samples, each 'from_stride' behind the one before, into rows of features. Lanes behind the last sample repeat it.
+  void read(int64_t first_row, const float* from, int64_t from_stride, int64_t features) const {
     float* const to = row(first_row);
-    transpose(from, features, to, stride, count, features);
+    transpose(from, from_stride, to, stride, count, features);
     if (count == width) return;
     for (int64_t feature = 0; feature < features; ++feature) {
       float* const lanes = to + feature * stride;
