@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from demo_control.mpc.settings import PlannerSettings
 
 _NEAREST_TO_LIMIT = 0.999
+_SAMPLES_NDIM = 4
 
 
 class Bounds(Protocol):
@@ -34,7 +35,7 @@ class Bounds(Protocol):
         ...
 
     def variables(self, controls: Array) -> Array:
-        """The variables that stand for controls. Shape=(..., action_dim)."""
+        """The variables that stand for controls within the limits. Shape=(..., action_dim)."""
         ...
 
     def limited(self, variables: Floats) -> Floats:
@@ -50,23 +51,28 @@ class Clipped:
     """The variables are the controls, cut off at the limits: samples outside lie on them."""
 
     def __init__(self, minimum: Array, maximum: Array) -> None:
-        self._limits = minimum, maximum
-        self._float32_limits = minimum.astype(np.float32), maximum.astype(np.float32)
+        self._limits: tuple[Floats, Floats] = minimum, maximum
+        self._float32_limits: tuple[Floats, Floats] = minimum.astype(np.float32), maximum.astype(np.float32)
 
     @property
     def unit(self) -> Array:
         """See :class:`Bounds`."""
         minimum, maximum = self._limits
-        return (maximum - minimum) / 2.0
+        return np.asarray((maximum - minimum) / 2.0, np.float64)
 
     def variables(self, controls: Array) -> Array:
         """See :class:`Bounds`."""
-        return np.asarray(self.limited(controls), np.float64)
+        return controls
 
     def limited(self, variables: Floats) -> Floats:
         """See :class:`Bounds`."""
         minimum, maximum = self._float32_limits if variables.dtype == np.float32 else self._limits
-        limited: Floats = np.minimum(np.maximum(variables, minimum), maximum)
+        if variables.ndim == _SAMPLES_NDIM:
+            # Written out once: NumPy is slow where only the few entries of a control lie side by side.
+            count = variables.shape[-2]
+            minimum, maximum = np.repeat(minimum[None], count, axis=0), np.repeat(maximum[None], count, axis=0)
+        limited: Floats = np.maximum(variables, minimum)
+        np.minimum(limited, maximum, out=limited)
         return limited
 
     def controls(self, variables: Floats) -> Floats:

@@ -70,7 +70,7 @@ class Planner:
         self._middle, self._half_range = (minimum + maximum) / 2.0, (maximum - minimum) / 2.0
         bounds = BOUNDS[settings.bounds](minimum, maximum)
         split = members if settings.ensemble == "split" else 1
-        self._search = Search(bounds, NoisePool(settings, task.action_dim), self._shift, split)
+        self._search = Search(bounds, NoisePool(settings, bounds.unit), self._shift, split)
         self._observation_scale = np.array([(q.maximum - q.minimum) / 2.0 for q in task.observation])
         self._stage_counts = task.cost_counts(2)[0]
         self.cost_weights = task.cost_weights
@@ -145,7 +145,7 @@ class Planner:
             share = self.settings.remembered_share
             for robot, plan in enumerate(situations.previous):
                 kept, follow = moved_on(plan, horizon, shape, self._middle)
-                controls[:, robot, 1], feedback[:, robot, 1] = share * kept, follow + (1.0 - share) * (1.0 - follow)
+                controls[:, robot, 1], feedback[:, robot, 1] = share * kept, 1.0 - share * (1.0 - follow)
         rollouts = self._roll_out_lanes(situations, controls, feedback)
         assert rollouts.controls is not None
         terms = self._weighted(rollouts.term_costs[0]).reshape(num_robots, lanes, -1)
@@ -165,16 +165,15 @@ class Planner:
 
     def _roll_out_lanes(self, situations: Situations, controls: Array, feedback: Array) -> Rollouts:
         """Pending commands, then controls, Shape=(horizon, num_robots, num_lanes, ·), on the ensemble's mean."""
-        num_robots, lanes = controls.shape[1:3]
-        steps, rows = self._delay + len(controls), num_robots * lanes
-        all_controls, all_feedback = np.zeros((steps, 1, rows, controls.shape[3])), np.zeros((steps, 1, rows, 1))
-        all_controls[: self._delay, 0] = np.repeat(situations.pending, lanes, axis=0).swapaxes(0, 1)
-        all_controls[self._delay :, 0] = controls.reshape(len(controls), rows, -1)
-        all_feedback[self._delay :, 0] = feedback.reshape(len(controls), rows, 1)
-        start, scale, offset = (
-            np.repeat(values, lanes, axis=0)
-            for values in (situations.observations, situations.change_scale, situations.change_offset)
-        )
+        horizon, num_robots, lanes, action_dim = controls.shape
+        steps, rows = self._delay + horizon, num_robots * lanes
+        all_controls = np.zeros((steps, num_robots, lanes, action_dim))
+        all_feedback = np.zeros((steps, 1, rows, 1))
+        all_controls[: self._delay] = situations.pending.swapaxes(0, 1)[:, :, None]
+        all_controls[self._delay :] = controls
+        all_feedback[self._delay :, 0] = feedback.reshape(horizon, rows, 1)
+        start, scale, offset = _repeated(lanes, situations.observations, situations)
+        all_controls = all_controls.reshape(steps, 1, rows, action_dim)
         return self._lane_engine.roll_out(start[None], all_controls, all_feedback, self._lane_weights, scale, offset)
 
     def _evaluate(self, start: Array, samples: Floats, situations: Situations) -> tuple[Array, Floats]:
@@ -188,10 +187,7 @@ class Planner:
         rows = split.swapaxes(1, 2).reshape(horizon, -1, num_robots * per_member, action_dim)
         rows = np.broadcast_to(rows, (horizon, members, *rows.shape[2:]))
         feedback = np.ones((*rows.shape[:3], 1), np.float32) if self._shift.samples_follow_policy else None
-        start, scale, offset = (
-            np.repeat(values, per_member, axis=0)
-            for values in (start, situations.change_scale, situations.change_offset)
-        )
+        start, scale, offset = _repeated(per_member, start, situations)
         starts = np.broadcast_to(start, (members, *start.shape))
         rollouts = self._sample_engine.roll_out(starts, rows, feedback, self._step_weights, scale, offset)
         costs = self._weighted(rollouts.term_costs).sum(axis=-1).reshape(members, num_robots, per_member)
@@ -245,6 +241,12 @@ class Planner:
             weights = np.append(weights, settings.value_weight * settings.discount**settings.horizon)
         weighted: Array = np.asarray(term_costs, np.float64) * weights
         return weighted
+
+
+def _repeated(times: int, start: Array, situations: Situations) -> tuple[Array, ...]:
+    """States to start from, scales and offsets of all robots, once for each of a robot's rows. Shape=(rows, n) each."""
+    arrays = (start, situations.change_scale, situations.change_offset)
+    return tuple(np.repeat(array, times, axis=0) for array in arrays)
 
 
 def _as_trained(following: Floats, situations: Situations) -> Array:

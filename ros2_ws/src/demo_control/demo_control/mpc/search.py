@@ -53,7 +53,8 @@ class SearchState:
         initial_deviation: σ before any sample was seen. Shape=(horizon, action_dim).
         centres: What samples are drawn around. Shape=(horizon, num_robots, num_centres, action_dim).
         elites: Samples to be tried again. Shape=(horizon, num_robots, num_elites, action_dim).
-        best: The cheapest sample of the last mirror step, as controls. Shape=(horizon, num_robots, action_dim).
+        best: The cheapest sample of the last mirror step, as controls, where it is the answer.
+            Shape=(horizon, num_robots, action_dim).
         plans: Number of each robot's plan since its search began. Shape=(num_robots,).
         step_size: α of this plan. One number, or Shape=(num_robots,).
         sample_size: Effective sample size of the last mirror step. Shape=(num_robots,).
@@ -85,6 +86,7 @@ class Search:
         self._noise = noise
         self._shift = shift
         self._parts = parts
+        self._known: tuple[PlannerSettings | None, Array] = (None, np.empty(0))
 
     def begin(self, settings: PlannerSettings, proposal: Proposal, previous: Sequence[Previous | None]) -> SearchState:
         """The distribution that Φ proposes, and the samples that are remembered.
@@ -95,7 +97,7 @@ class Search:
             previous: What is known of each robot's plan before, or None.
         """
         mean, centres = self.bounds.variables(proposal.mean), self.bounds.variables(proposal.candidates)
-        initial = initial_deviation(settings, self.bounds.unit)
+        initial = self._initial_deviation(settings)
         deviation = np.broadcast_to(initial[:, None], mean.shape)
         if settings.carry_covariance:
             remembered = [
@@ -125,6 +127,12 @@ class Search:
             step_size=step_size,
             sample_size=np.zeros(len(previous)),
         )
+
+    def _initial_deviation(self, settings: PlannerSettings) -> Array:
+        """That of the settings, computed anew when they change. Shape=(horizon, action_dim)."""
+        if self._known[0] is not settings:
+            self._known = (settings, initial_deviation(settings, self.bounds.unit))
+        return self._known[1]
 
     def _centres(self, sequences: Array) -> Array:
         """What samples are drawn around; where they follow the policy, their part of the sum is around zero."""
@@ -160,15 +168,19 @@ class Search:
             Shape=(horizon, num_robots, num_samples, action_dim). Where samples follow the policy: what is added to it.
         """
         num_samples, num_centres = self._num_samples(settings, step), state.centres.shape[2]
+        deviation = state.deviation / self.bounds.unit
+        if settings.covariance == "fixed":
+            deviation = deviation[..., :1]
         draws = [
-            self._noise.draw(num_samples, state.deviation[:, robot], settings, generator)
+            self._noise.draw(num_samples, deviation[:, robot], settings, generator)
             for robot, generator in enumerate(generators)
         ]
+        centres = state.centres.astype(np.float32)
         samples = draws[0][:, None] if len(draws) == 1 else np.stack(draws, axis=1)
         for centre in range(num_centres):
             around = samples[:, :, centre::num_centres]
-            around += state.centres[:, :, centre, None]
-            around[:, :, :1] = state.centres[:, :, centre, None]
+            around += centres[:, :, centre, None]
+            around[:, :, :1] = centres[:, :, centre, None]
         num_kept = state.elites.shape[2]
         if num_kept:
             # Spread over the ensemble's members, and not where the centres are.
@@ -198,7 +210,9 @@ class Search:
         mean = np.asarray(self.bounds.limited(mean), np.float64)
         robots = np.arange(len(costs))
         ranked = comparable(costs)
-        elites, num_kept = state.elites, self._num_kept(settings)
+        elites, best, num_kept = state.elites, state.best, self._num_kept(settings)
+        if settings.answer == "best":
+            best = self.bounds.controls(samples[:, robots, np.argmin(ranked, axis=1)]).astype(np.float64)
         if num_kept:
             cheapest = np.argpartition(ranked, num_kept, axis=1)[:, :num_kept]
             elites = samples[:, robots[:, None], cheapest].astype(np.float64)
@@ -208,7 +222,7 @@ class Search:
             deviation=learned_deviation(state.deviation, samples, mean, weights, state.initial_deviation, settings),
             centres=self._centres(mean[:, :, None]),
             elites=elites,
-            best=self.bounds.controls(samples[:, robots, np.argmin(ranked, axis=1)]).astype(np.float64),
+            best=best,
             sample_size=effective_sample_size(weights),
         )
 
