@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,13 +76,27 @@ def load(path: Path, digests: Mapping[str, str], episodes: int) -> dict[tuple[st
     }
 
 
-def correlation(rows: Sequence[Mapping[str, str]]) -> tuple[float, float]:
-    """Spearman's rank correlation of path length and cost over the cells, and the share of shuffles as strong."""
-    paths, costs = (np.argsort(np.argsort([float(row[name]) for row in rows])) for name in ("path_length", "cost"))
-    found = float(np.corrcoef(paths, costs)[0, 1])
+def search_distance(row: Mapping[str, str]) -> float:
+    """Path length over α: how far from Φ's proposal the samples wanted the plan to be."""
+    return float(row["path_length"]) / float(row["step_size"])
+
+
+def correlation(rows: Sequence[Mapping[str, str]], value: Callable[[Mapping[str, str]], float]) -> str:
+    """Spearman's rank correlation of a value and the cost over the cells, and the share of shuffles as strong."""
+    values, costs = (np.argsort(np.argsort([of(row) for row in rows])) for of in (value, _cost))
+    found = float(np.corrcoef(values, costs)[0, 1])
     generator = np.random.default_rng(0)
-    shuffled = [np.corrcoef(generator.permutation(paths), costs)[0, 1] for _ in range(SHUFFLES)]
-    return found, (1 + int(np.sum(np.abs(shuffled) >= abs(found)))) / (SHUFFLES + 1)
+    shuffled = [np.corrcoef(generator.permutation(values), costs)[0, 1] for _ in range(SHUFFLES)]
+    chance = (1 + int(np.sum(np.abs(shuffled) >= abs(found)))) / (SHUFFLES + 1)
+    return f"{found:+.2f} (p = {chance:.1g})"
+
+
+def _cost(row: Mapping[str, str]) -> float:
+    return float(row["cost"])
+
+
+def _path_length(row: Mapping[str, str]) -> float:
+    return float(row["path_length"])
 
 
 def draw(rows: Sequence[Mapping[str, str]], path: Path) -> None:
@@ -92,16 +106,17 @@ def draw(rows: Sequence[Mapping[str, str]], path: Path) -> None:
         mine = [row for row in rows if row["task"] == task]
         for row in mine:
             axis.errorbar(
-                float(row["path_length"]), float(row["cost"]), xerr=float(row["path_length_error"]),
+                search_distance(row), float(row["cost"]),
+                xerr=float(row["path_length_error"]) / float(row["step_size"]),
                 yerr=float(row["cost_error"]), fmt=MARKERS[float(row["step_size"])], markersize=8,
                 color=COLOURS[list(SHIFT_MODELS).index(row["shift"])], capsize=2,
             )  # fmt: skip
-        rank, chance = correlation(mine)
-        axis.set_title(f"{task}, {words}: rank correlation {rank:+.2f} (p = {chance:.1g})")
-        axis.set_xlabel("path length per plan [half action ranges]")
+        axis.set_title(f"{task}, {words}: rank correlation {correlation(mine, search_distance)}")
+        axis.set_xlabel("path length per plan / α [half action ranges]")
         axis.set_ylabel("realised stage cost per plan")
-        axis.set_xscale("log")
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_formatter("{x:.2g}")
         axis.grid(alpha=0.3, which="both")
     handles = [
         *(
@@ -119,14 +134,15 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
     parts = []
     for task, (_, _, words) in TASKS.items():
         mine = sorted((row for row in rows if row["task"] == task), key=lambda row: float(row["cost"]))
-        rank, chance = correlation(mine)
         parts += [
-            f"**{task}, {words}**: rank correlation of path length and cost {rank:+.2f} (p = {chance:.1g})\n",
-            "| Φ | α | cost per plan | path length per plan | regret per plan | success |",
-            "|---|---|---|---|---|---|",
+            f"**{task}, {words}**. Rank correlation with the cost: of the path length "
+            f"{correlation(mine, _path_length)}, of the path length over α {correlation(mine, search_distance)}.\n",
+            "| Φ | α | cost per plan | path length per plan | path length / α | regret per plan | success |",
+            "|---|---|---|---|---|---|---|",
             *(
                 f"| `{row['shift']}` | {row['step_size']} | {_figure(row, 'cost')} | {_figure(row, 'path_length')} "
-                f"| {float(row['regret']):.3g} | {100.0 * float(row['success_rate']):.0f} % |"
+                f"| {search_distance(row):.3g} | {float(row['regret']):.3g} "
+                f"| {100.0 * float(row['success_rate']):.0f} % |"
                 for row in mine
             ),
             "",

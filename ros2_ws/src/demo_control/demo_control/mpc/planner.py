@@ -73,7 +73,7 @@ class Planner:
         self._search = Search(bounds, NoisePool(settings, bounds.unit), self._shift, split)
         self._observation_scale = np.array([(q.maximum - q.minimum) / 2.0 for q in task.observation])
         self._stage_counts = task.cost_counts(2)[0]
-        self.cost_weights = task.cost_weights
+        self._cost_weights = task.cost_weights
         self.settings = settings
 
     @property
@@ -89,6 +89,24 @@ class Planner:
         self._step_weights = np.power(settings.discount, np.arange(settings.horizon + 1))
         self._step_weights[-1] *= settings.terminal_weight
         self._lane_weights = np.concatenate([np.zeros(self._delay), self._step_weights])
+        self._term_weights = self._with_value(self._cost_weights)
+
+    @property
+    def cost_weights(self) -> Array:
+        """Weights of the task's cost terms; may be replaced between two plans. Shape=(num_terms,)."""
+        return self._cost_weights
+
+    @cost_weights.setter
+    def cost_weights(self, weights: Array) -> None:
+        """Take over weights."""
+        self._cost_weights = weights
+        self._term_weights = self._with_value(weights)
+
+    def _with_value(self, weights: Array) -> Array:
+        """Weights of all terms reported, with that of a value function. Shape=(num_terms,)."""
+        if self._sample_engine.num_terms == len(weights):
+            return weights
+        return np.append(weights, self._settings.value_weight * self._settings.discount**self._settings.horizon)
 
     @property
     def pending_ticks(self) -> int:
@@ -209,7 +227,8 @@ class Planner:
         # Step h of the plan answers the observation ``unmodelled_ticks`` + h steps on; a delayed command acts later.
         first = self._task.unmodelled_ticks
         answers = rollouts.policy_actions[first : first + len(mean), 0]
-        spread = np.asarray(rollouts.predictions, np.float64).std(axis=1) / self._observation_scale
+        predictions = np.asarray(rollouts.predictions, np.float64)
+        apart = (predictions - predictions.mean(axis=1, keepdims=True)) / self._observation_scale
         return PlanningResult(
             controls=_by_robot(controls),
             policy_actions=_by_robot(answers),
@@ -220,7 +239,7 @@ class Planner:
             effective_sample_size=state.sample_size,
             expected_changes=_as_trained(states[1], situations),
             nominal_changes=proposal.nominal_changes,
-            disagreement=np.sqrt(np.square(spread).mean(axis=(0, 2))),
+            disagreement=np.sqrt(np.square(apart).mean(axis=(0, 1, 3))),
             mean=_by_robot(mean),
             deviation=_by_robot(state.deviation),
             elites=state.elites.transpose(1, 2, 0, 3),
@@ -235,11 +254,7 @@ class Planner:
 
     def _weighted(self, term_costs: Floats) -> Array:
         """Cost terms times their weights. Shape=(..., num_terms)."""
-        weights = self.cost_weights
-        if self._sample_engine.num_terms > len(weights):
-            settings = self.settings
-            weights = np.append(weights, settings.value_weight * settings.discount**settings.horizon)
-        weighted: Array = np.asarray(term_costs, np.float64) * weights
+        weighted: Array = np.asarray(term_costs, np.float64) * self._term_weights
         return weighted
 
 
