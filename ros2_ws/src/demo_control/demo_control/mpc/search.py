@@ -99,7 +99,7 @@ class Search:
         mean, centres = self.bounds.variables(proposal.mean), self.bounds.variables(proposal.candidates)
         initial = self._initial_deviation(settings)
         deviation = np.broadcast_to(initial[:, None], mean.shape)
-        if settings.carry_covariance:
+        if settings.carry_covariance and settings.covariance != "fixed":
             remembered = [
                 initial
                 if plan is None or plan.deviation is None
