@@ -1,0 +1,109 @@
+"""The study's figures: cost and success against the number of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from demo_control.files import write_atomically
+from samples.problems import PROBLEMS
+from samples.results import Row
+from samples.variants import BOTH, VARIANTS, Style
+
+_ROW_HEIGHT_INCH = 3.0
+_WIDTH_INCH = 10.0
+_DOTS_PER_INCH = 110
+
+
+def draw(rows: Sequence[Row], figure: str, path: Path) -> None:
+    """Draw one figure: a line of panels per problem, a line in them per way of planning, with its 95 % band.
+
+    Args:
+        rows: The cells.
+        figure: Which ways of planning: one of :data:`samples.variants.FIGURES`.
+        path: The PNG file.
+    """
+    shown = [row for row in rows if VARIANTS[row.variant].figure in {figure, BOTH}]
+    problems = list(dict.fromkeys(row.problem for row in shown))
+    with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        drawing = Figure(figsize=(_WIDTH_INCH, _ROW_HEIGHT_INCH * len(problems) + 0.9), layout="constrained")
+        FigureCanvasAgg(drawing)
+        panels = drawing.subplots(len(problems), 2, squeeze=False)
+        for (left, right), name in zip(panels, problems, strict=True):
+            mine = [row for row in shown if row.problem == name]
+            _costs(left, mine, PROBLEMS[name].title)
+            _successes(right, mine)
+        _legend(drawing, panels[:, 0])
+        write_atomically(path, lambda beside: drawing.savefig(beside, dpi=_DOTS_PER_INCH, metadata={"Software": ""}))
+
+
+def _legend(drawing: Figure, panels: Iterable[Axes]) -> None:
+    """One legend for all panels, in the order of the variants."""
+    handles: dict[str, Artist] = {}
+    for axes in panels:
+        artists, names = axes.get_legend_handles_labels()
+        handles.update(zip(names, artists, strict=True))
+    shown = [name for name in VARIANTS if name in handles]
+    labels = [name.replace("_", " ") for name in shown]
+    drawing.legend([handles[name] for name in shown], labels, loc="outside upper center", ncols=5, frameon=False)
+
+
+def _costs(axes: Axes, rows: Sequence[Row], title: str) -> None:
+    """Mean cost and its interval."""
+    for variant, mine in _by_variant(rows):
+        _line(axes, variant, mine, [(row.cost_mean, row.cost_low, row.cost_high) for row in mine])
+    # The policy alone may be far above everything that is of interest.
+    planned = [row.cost_high for row in rows if row.budget]
+    if planned:
+        lowest = min(row.cost_low for row in rows if row.budget)
+        axes.set_ylim(lowest - 0.08 * (max(planned) - lowest), max(planned) * 1.02)
+    axes.set_ylabel("cost")
+    axes.set_title(title, loc="left", fontweight="bold")
+    _sample_axis(axes, rows)
+
+
+def _successes(axes: Axes, rows: Sequence[Row]) -> None:
+    """Success rate and its interval."""
+    for variant, mine in _by_variant(rows):
+        _line(axes, variant, mine, [(row.success_rate, row.success_low, row.success_high) for row in mine])
+    axes.set_ylim(-0.04, 1.04)
+    axes.set_ylabel("success rate")
+    _sample_axis(axes, rows)
+
+
+def _by_variant(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    names = dict.fromkeys(row.variant for row in rows)
+    return [(name, sorted((row for row in rows if row.variant == name), key=lambda row: row.budget)) for name in names]
+
+
+def _line(axes: Axes, name: str, rows: Sequence[Row], figures: Sequence[tuple[float, float, float]]) -> None:
+    """One way of planning: its line and its band; level where no plan is made."""
+    style: Style = VARIANTS[name].style
+    middle, low, high = zip(*figures, strict=True)
+    if rows[0].budget == 0:
+        axes.axhline(middle[0], color=style.colour, linestyle=style.line, linewidth=1.2, label=name)
+        return
+    budgets = [row.budget for row in rows]
+    axes.fill_between(budgets, low, high, color=style.colour, alpha=0.1, linewidth=0)
+    axes.plot(
+        budgets, middle, color=style.colour, linestyle=style.line, marker=style.marker, markersize=4,
+        linewidth=1.5, label=name,
+    )  # fmt: skip
+
+
+def _sample_axis(axes: Axes, rows: Sequence[Row]) -> None:
+    """M, by powers of two."""
+    budgets = sorted({row.budget for row in rows if row.budget})
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(FixedLocator(budgets))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticklabels([str(budget) for budget in budgets])
+    axes.set_xlabel("samples per plan, M")
+    axes.grid(alpha=0.25, linewidth=0.6)
