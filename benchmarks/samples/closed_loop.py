@@ -10,9 +10,8 @@ import numpy as np
 
 from demo_control.controllers import Controller
 from demo_control.evaluation import run_episodes
-from demo_control.mpc import Planner, PlannerSettings, Situations
+from demo_control.mpc import Planner, PlannerSettings, Previous, Situations
 from demo_control.mpc.planner import EngineFactory
-from demo_control.mpc.shift_models import Previous
 from demo_control.rollout import NumpyEngine, RolloutEngine, RolloutShape
 from demo_control.rollout.numpy_engine import Dynamics, Policy
 from demo_control.tasks import Array, Plants, Task
@@ -94,7 +93,7 @@ class PlanningController:
             change_offset=np.zeros_like(observations),
         )
         result = self._planner.plan(situations, self._generators)
-        self._previous = [Previous(controls, 1) for controls in result.controls]
+        self._previous = [result.previous(robot, 1) for robot in range(len(observations))]
         return result.controls[:, 0]
 
 

@@ -60,22 +60,30 @@ class Problem:
         return "\n".join([bundle, *(_source(module) for module in (closed_loop, *self.sources))])
 
     def planner_settings(self, settings: Mapping[str, Scalar], samples: int) -> PlannerSettings | None:
-        """The planner's settings for a number of samples per plan, which its mirror steps share.
+        """The planner's settings for a number of rollouts per plan, which its mirror steps share.
 
         Args:
             settings: The method's; with a learned model, the task's own where they say nothing.
             samples: At most so many in all.
 
         Returns:
-            None where each mirror step would have less than one sample per member of the model.
+            None where there are not enough for every mirror step and every member of the model.
         """
         merged = {**settings, **self.settings}
         whole = LayerSettings.for_task(load_task(self.task), merged) if self.learned else _plain(merged)
-        members = self.members
-        each = samples // (whole.mirror_steps * members) * members
-        if each == 0:
-            return None
-        return type(whole).from_mapping({"num_samples": each}, base=whole)
+        part = self.members if whole.ensemble == "split" else 1
+        for count in range(samples // part * part, 0, -part):
+            found = type(whole).from_mapping({"num_samples": count}, base=whole)
+            if 0 < self.rollouts(found) <= samples:
+                return found
+        return None
+
+    def rollouts(self, settings: PlannerSettings) -> int:
+        """How many rollouts of the model a plan takes: a sample that meets all members is one for each."""
+        split = settings.ensemble == "split"
+        parts, each = (self.members, 1) if split else (1, self.members)
+        steps = [settings.num_samples / settings.sample_decay**step for step in range(settings.mirror_steps)]
+        return sum(max(round(samples / parts), 1) * parts * each for samples in steps)
 
 
 @cache

@@ -19,7 +19,8 @@ def report(rows: Sequence[Row]) -> str:
     parts = [
         "# Sample efficiency: all cells\n",
         "Means over the seeds with 95 % intervals: of costs by bootstrap, of success rates by Wilson. "
-        "M is the number of samples that a plan may use in all its mirror steps.\n",
+        "M is the number of samples that a plan may roll out in all its mirror steps; one that is rolled out on every "
+        "member of a model counts once for each.\n",
         "| way of planning | |\n| --- | --- |",
         *(f"| `{name}` | {VARIANTS[name].text} |" for name in dict.fromkeys(row.variant for row in rows)),
         "",

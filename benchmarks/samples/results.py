@@ -25,8 +25,8 @@ class Row:
     Attributes:
         problem: Name of the problem.
         variant: Name of the way of planning.
-        budget: Samples that a plan may use, M; 0 without a plan.
-        samples: Samples that it used: the largest even share of M for mirror steps and members.
+        budget: Rollouts of the model that a plan may take, M; 0 without a plan.
+        samples: Rollouts that it took: the most that mirror steps and members can share.
         seeds: Number of episodes.
         cost_mean: Mean over the seeds.
         cost_low: Lower end of its 95 % interval (bootstrap).

@@ -90,7 +90,7 @@ def run_cell(cell: Cell) -> Row:
     """Run a cell's episodes as one batch, so that the result does not depend on who else is at work."""
     settings = cell.settings
     outcome = PROBLEMS[cell.problem].run(settings, cell.seeds, cell.seed)
-    samples = 0 if settings is None else settings.num_samples * settings.mirror_steps
+    samples = 0 if settings is None else PROBLEMS[cell.problem].rollouts(settings)
     return make_row(cell.key, samples, cell.fingerprint, outcome)
 
 

@@ -54,20 +54,55 @@ _BLUE, _ORANGE, _GREEN, _PINK, _GREY, _BLACK = "#0072b2", "#d55e00", "#009e73", 
 """Colours that are told apart by all readers (M. Okabe, K. Ito, *Color Universal Design*, 2008)."""
 
 
+_PLAIN: Mapping[str, Scalar] = {"shift": "shift_and_repeat", "utility": "elite_fraction", "step_size": 0.9}
+"""The planner of the noise kinds: the plan before, moved on, and the elites among the samples around it."""
+_KEPT: Mapping[str, Scalar] = {"keep_elites": 0.3}
+_KINDS: tuple[tuple[str, Mapping[str, Scalar], str, str], ...] = (
+    ("white", {"noise": "white"}, "White noise", _BLUE),
+    ("coloured_1", {"noise": "coloured", "noise_colour_exponent": 1.0}, "Coloured noise, β = 1", _ORANGE),
+    ("coloured_2", {"noise": "coloured", "noise_colour_exponent": 2.0}, "Coloured noise, β = 2", _GREEN),
+    ("knots", {"noise": "knots", "noise_knots": 5}, "Straight lines between 5 knots", _PINK),
+)
+
+
 def _noise_kinds() -> list[Variant]:
-    """Kinds of noise in one plain planner: the plan before, shifted, moved by the elites among the samples."""
-    plain: dict[str, Scalar] = {"shift": "shift_and_repeat", "utility": "elite_fraction", "step_size": 0.9}
-    kinds: list[tuple[str, Mapping[str, Scalar], str, str]] = [
-        ("white", {}, "White noise", _BLUE),
-        ("held", {"noise_held_share": 0.5}, "Half of the samples with noise that is the same at every step", _PINK),
-    ]
-    return [
-        Variant(name, NOISE, _whole({**plain, **values}), text, Style(colour)) for name, values, text, colour in kinds
-    ]
+    kinds = []
+    for name, values, text, colour in _KINDS:
+        kinds.append(Variant(name, NOISE, _whole({**_PLAIN, **values}), text, Style(colour)))
+        kept = _whole({**_PLAIN, **values, **_KEPT})
+        kept_text = f"{text}; 30 % of the elites are samples again"
+        kinds.append(Variant(f"{name}_kept", NOISE, kept, kept_text, Style(colour, "--", "^")))
+    return kinds
+
+
+LEFT_OUT: Mapping[str, str] = {
+    "mbpo": "makes no mirror step, so it is the policy alone",
+    "polo": "is mppi but for the value at the horizon's end, and no shipped bundle has a value function",
+}
+"""Presets that would be a second line in the same place, and why."""
+
+_PRESET_STYLES: Mapping[str, Style] = {
+    "mppi": Style(_BLUE),
+    "mopac": Style(_BLUE, "--", "^"),
+    "cem": Style(_ORANGE),
+    "pets": Style(_ORANGE, ":", "v"),
+    "icem": Style(_ORANGE, "--", "^"),
+    "topdm": Style(_GREEN),
+    "demo_layer": Style(_PINK),
+    "demo_layer_thesis": Style(_PINK, ":", "v"),
+    "demo_rl": Style(_PINK, "--", "^"),
+}
+"""A colour for each family: softmax, cross-entropy, best sample, and the method of this project."""
 
 
 def _presets() -> list[Variant]:
-    return [Variant(name, PRESET, _whole(preset(name)), f"Preset {name}", Style(_BLUE)) for name in PRESETS]
+    """The presets, first those with a style."""
+    names = dict.fromkeys([*_PRESET_STYLES, *PRESETS])
+    return [
+        Variant(name, PRESET, _whole(preset(name)), f"Preset {name}", _PRESET_STYLES.get(name, Style(_GREY)))
+        for name in names
+        if name in PRESETS and name not in LEFT_OUT
+    ]
 
 
 POLICY = Variant("policy", BOTH, None, "The policy alone", Style(_GREY, ":"))
