@@ -124,3 +124,22 @@ def linear_bundle(linear_task: Task) -> Bundle:
         provenance={"command": "a test"},
         metrics={"error": 0.0},
     )
+
+
+def linear_value() -> onnx.ModelProto:
+    """V = 2 · position − velocity."""
+    graph = GraphBuilder("value")
+    observation = graph.input("observation", ("batch", 2))
+    graph.output("value", graph.node("MatMul", observation, graph.constant([[2.0], [-1.0]])), ("batch", 1))
+    return graph.build()
+
+
+@pytest.fixture(scope="session")
+def linear_bundle_with_value(linear_task: Task) -> Bundle:
+    """Without the members' errors, so that the equations say where a plan ends."""
+    return make_bundle(
+        linear_task,
+        policy=linear_policy(linear_task),
+        dynamics=linear_dynamics_model((0.0, 0.0, 0.0)),
+        value=linear_value(),
+    )

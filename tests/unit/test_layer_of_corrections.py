@@ -190,7 +190,7 @@ def test_a_plan_that_is_not_worth_it_is_remembered_in_part(
     previous = layer._corrector.previous(15)
     assert (previous is not None) == kept
     if previous is not None:
-        np.testing.assert_array_equal(previous.controls, 0.5 * plan.mean)
+        np.testing.assert_array_equal(previous.controls, 0.5 * plan.search.controls)
 
 
 def test_the_controller_of_many_robots_does_the_same(task: Task, bundle: Bundle) -> None:

@@ -5,59 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from demo_control.mpc import Planner, PlannerSettings, Situations
-from demo_control.rollout import NumpyEngine
-from demo_control.tasks import Array, Task
+from demo_control.mpc import Planner
+from demo_control.tasks import Task
 
-from .conftest import INPUT_COST, INPUT_MATRIX, POLICY_GAIN, STATE_COST, STATE_MATRIX
-
-HORIZON = 8
-TERMINAL_WEIGHT = 3.0
-START = np.array([1.0, -0.5])
-PENDING = np.array([[0.7]])
-
-
-def riccati_controls(start: Array) -> Array:
-    """The best controls over the horizon, by dynamic programming. Shape=(HORIZON, 1)."""
-    a, b, q, r = STATE_MATRIX, INPUT_MATRIX, STATE_COST, INPUT_COST
-    cost_to_go = TERMINAL_WEIGHT * q
-    gains = []
-    for _ in range(HORIZON):
-        gain = np.linalg.solve(r + b.T @ cost_to_go @ b, b.T @ cost_to_go @ a)
-        cost_to_go = q + a.T @ cost_to_go @ (a - b @ gain)
-        gains.insert(0, gain)
-    controls, state = [], start
-    for gain in gains:
-        controls.append(-gain @ state)
-        state = a @ state + b @ controls[-1]
-    return np.array(controls)
-
-
-def make_planner(task: Task, **settings: object) -> Planner:
-    values = {
-        "shift": "shift_and_middle",
-        "horizon": HORIZON,
-        "terminal_weight": TERMINAL_WEIGHT,
-        "mirror_steps": 60,
-        "noise_standard_deviation": 0.05,
-        **settings,
-    }
-    return Planner(
-        task,
-        PlannerSettings.from_mapping(values),
-        lambda shape: NumpyEngine(
-            task,
-            lambda x, u: x @ STATE_MATRIX.T + u @ INPUT_MATRIX.T,
-            lambda x: x @ POLICY_GAIN.T,
-            shape,
-        ),
-    )
-
-
-def situation(observations: Array, pending: Array) -> Situations:
-    """Nothing planned before, the model as it is."""
-    unknown, ones = [None] * len(observations), np.ones_like(observations)
-    return Situations(observations, pending, unknown, ones, 0.0 * ones)
+from .conftest import INPUT_MATRIX, POLICY_GAIN, STATE_MATRIX
+from .linear_planning import HORIZON, PENDING, START, make_planner, riccati_controls, situation
 
 
 def plan_error(planner: Planner, seed: int) -> float:
@@ -74,6 +26,10 @@ UTILITIES = {
     },
     "exponential": {
         "utility": "exponential", "temperature": 3.0, "temperature_scale": "cost", "step_size": 0.3,
+    },
+    "expected_cost": {"utility": "expected_cost", "temperature": 0.5, "step_size": 0.5},
+    "exponential_of_a_share": {
+        "utility": "exponential", "temperature": 0.3, "temperature_scale": "effective_share", "step_size": 0.3,
     },
     "exponential_relative": {
         "utility": "exponential", "temperature": 0.5, "temperature_scale": "standard_deviation", "step_size": 0.3,

@@ -19,6 +19,7 @@ from .conftest import (
     STATE_MATRIX,
     linear_dynamics_model,
     linear_policy,
+    linear_value,
 )
 
 HORIZON = 6
@@ -83,11 +84,8 @@ def test_controls_are_clipped_to_the_limits(linear_task: Task, linear_bundle: Bu
 
 
 def test_a_value_function_adds_a_terminal_cost(linear_task: Task) -> None:
-    graph = GraphBuilder("value")
-    observation = graph.input("observation", ("batch", 2))
-    graph.output("value", graph.node("MatMul", observation, graph.constant([[2.0], [-1.0]])), ("batch", 1))
     bundle = make_bundle(
-        linear_task, policy=linear_policy(linear_task), dynamics=linear_dynamics_model(), value=graph.build()
+        linear_task, policy=linear_policy(linear_task), dynamics=linear_dynamics_model(), value=linear_value()
     )
     shape = RolloutShape(HORIZON, average_members=True, with_policy=True, with_trajectory=True)
     engine = OnnxEngine(linear_task, bundle, shape)

@@ -28,6 +28,8 @@ def recording(length: int, num_plans: int) -> Recording:
         plan_costs=generator.uniform(1.0, 10.0, num_plans),
         accepted=np.ones(num_plans, bool),
         overruns=np.zeros(num_plans, int),
+        path_lengths=np.cumsum(generator.uniform(0.0, 1.0, num_plans)),
+        regrets=-np.cumsum(generator.uniform(0.0, 5.0, num_plans)),
     )
     return Recording(
         true_observations=series(generator.normal(size=(length, 2))),

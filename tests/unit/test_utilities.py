@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from demo_control.mpc.utilities import effective_sample_size, elite_fraction, exponential
+from demo_control.mpc.utilities import effective_sample_size, elite_fraction, expected_cost, exponential
 from demo_control.tasks import Array
 
 UTILITIES = {
@@ -16,6 +16,7 @@ UTILITIES = {
     "elites by return": lambda costs: elite_fraction(costs, 0.3, "return"),
     "exponential": lambda costs: exponential(costs, 0.7),
     "exponential, relative": lambda costs: exponential(costs, 0.7, "standard_deviation"),
+    "exponential, of a share": lambda costs: exponential(costs, 0.4, "effective_share"),
 }
 
 finite_costs = hnp.arrays(
@@ -83,10 +84,46 @@ def test_relative_temperature_makes_weights_independent_of_the_costs_unit() -> N
 
 
 def test_equal_costs_weigh_the_same() -> None:
-    for name in ("exponential", "exponential, relative"):
+    for name in ("exponential", "exponential, relative", "exponential, of a share"):
         np.testing.assert_allclose(UTILITIES[name](np.full(8, 5.0)), 1.0 / 8.0)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.35, 0.9])
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e9])
+def test_the_temperature_is_found_for_a_share_of_the_samples(share: float, unit: float) -> None:
+    costs = unit * np.random.default_rng(2).normal(size=(4, 200))
+    costs[1, :50] = np.inf
+    sizes = effective_sample_size(exponential(costs, share, "effective_share"))
+    np.testing.assert_allclose(sizes, share * np.array([200.0, 150.0, 200.0, 200.0]), rtol=1e-6)
+
+
+def test_a_share_below_one_sample_takes_the_best() -> None:
+    weights = exponential(np.array([3.0, 1.0, 2.0]), 0.01, "effective_share")
+    np.testing.assert_allclose(weights, [0.0, 1.0, 0.0], atol=1e-6)
+
+
+@given(costs=finite_costs)
+def test_expected_cost_weighs_by_the_distance_from_the_mean(costs: Array) -> None:
+    weights = expected_cost(costs, 2.0)
+    mean = costs.mean(axis=-1, keepdims=True)
+    np.testing.assert_allclose(weights, (mean - costs) / (2.0 * costs.shape[-1]), atol=1e-9)
+    np.testing.assert_allclose(expected_cost(costs + 4096.0, 2.0), weights, atol=1e-9)
+
+
+@given(costs=any_costs)
+def test_expected_cost_gives_no_weight_to_a_cost_that_is_no_number(costs: Array) -> None:
+    weights = expected_cost(costs, 1.0)
+    assert np.isfinite(weights).all()
+    assert (weights[~np.isfinite(costs)] == 0.0).all()
+
+
+def test_expected_cost_is_the_first_order_of_the_exponential() -> None:
+    costs = np.random.default_rng(3).normal(size=40)
+    temperature = 1e4
+    first_order = exponential(costs, temperature) - 1.0 / 40.0
+    np.testing.assert_allclose(expected_cost(costs, temperature), first_order, atol=1e-8)
+
+
 def test_effective_sample_size() -> None:
-    weights = np.array([[0.25, 0.25, 0.25, 0.25], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
-    np.testing.assert_allclose(effective_sample_size(weights), [4.0, 1.0, 0.0])
+    weights = np.array([[0.25, 0.25, 0.25, 0.25], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.5, -0.5, 0.0, 0.0]])
+    np.testing.assert_allclose(effective_sample_size(weights), [4.0, 1.0, 0.0, 2.0])

@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import difflib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast, get_type_hints
 
@@ -35,14 +35,15 @@ class Description:
         text: One sentence for people, shown by ``ros2 param describe`` and the docs.
         minimum: Smallest allowed value (inclusive), or None.
         maximum: Largest allowed value (inclusive), or None.
-        choices: The allowed values, or empty for no restriction.
+        choices: The allowed values, or empty for no restriction. A registry (a mapping by name) is looked at whenever
+            a value is checked: what is added to it later is allowed, too.
         in_flight: True where the value may change while the node is active.
     """
 
     text: str
     minimum: float | None = None
     maximum: float | None = None
-    choices: tuple[str, ...] = ()
+    choices: Collection[str] = ()
     in_flight: bool = False
 
     def allowed(self) -> str:
@@ -74,11 +75,11 @@ def setting(
     *,
     minimum: float | None = None,
     maximum: float | None = None,
-    choices: Sequence[str] = (),
+    choices: Collection[str] = (),
     in_flight: bool = False,
 ) -> Any:  # noqa: ANN401 - a dataclass field takes the type of the attribute it is assigned to
     """Declare one setting; arguments as in :class:`Description`."""
-    description = Description(text, minimum, maximum, tuple(choices), in_flight)
+    description = Description(text, minimum, maximum, choices, in_flight)
     return dataclasses.field(default=default, metadata={_KEY: description})
 
 

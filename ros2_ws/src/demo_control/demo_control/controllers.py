@@ -111,8 +111,7 @@ class LayerController:
         began_s = time.perf_counter()
         result = planner.plan(situation, self._generators)
         reports = [
-            corrector.take(sequence, situation.observations[index], result, index, planner.term_names)
-            for index, corrector in enumerate(correctors)
+            corrector.take(sequence, situation, result, index, planner) for index, corrector in enumerate(correctors)
         ]
         plan_time_s = time.perf_counter() - began_s
         self.reports = [replace(report, plan_time_s=plan_time_s) for report in reports]

@@ -58,6 +58,8 @@ class Plans:
         plan_costs: Predicted cost of the plan.
         accepted: Whether it was used.
         overruns: Plans that could not be started in time, up to then.
+        path_lengths: How far the search moved from what its shift model proposed, summed up to then.
+        regrets: Plan costs minus those of the best fixed rule in hindsight, summed up to then.
     """
 
     times_s: Array
@@ -67,6 +69,8 @@ class Plans:
     plan_costs: Array
     accepted: npt.NDArray[np.bool_]
     overruns: npt.NDArray[np.int64]
+    path_lengths: Array
+    regrets: Array
 
     def __len__(self) -> int:
         """Number of plans."""
@@ -149,6 +153,8 @@ def _plans(statuses: Sequence[Any], start_ns: int) -> Plans:
         plan_costs=_floats([s.plan_cost for s in ordered]),
         accepted=np.array([s.accepted for s in ordered], np.bool_),
         overruns=np.array([s.overruns for s in ordered], np.int64),
+        path_lengths=_floats([s.path_length for s in ordered]),
+        regrets=_floats([s.regret for s in ordered]),
     )
 
 

@@ -19,6 +19,7 @@ _COMMANDS = {
     "teleop": "Drive a robot with the keyboard.",
     "evaluate": "Judge a controller over many episodes, without ROS.",
     "train": "Train a policy and its model, and make a bundle of them.",
+    "presets": "Print the methods that the planner contains, as settings.",
     "bundle": "Look at model bundles and validate them.",
     "demo": "Show the policy alone beside the policy with the DeMo Layer.",
 }

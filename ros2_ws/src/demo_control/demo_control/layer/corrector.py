@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from demo_control.layer.records import SOURCE_LAYER, SOURCE_POLICY, Correction, Counters, Plan, PlanReport
 from demo_control.layer.settings import LayerSettings
-from demo_control.mpc import PlanningResult
+from demo_control.mpc import Planner, PlanningResult, Previous, Situations
 from demo_control.mpc.adaptation import ModelAdaptation
-from demo_control.mpc.shift_models import Previous
+from demo_control.mpc.regret import Regret
 from demo_control.tasks import Array, Task
+
+COMPARATORS = ("policy", "proposal")
+"""Fixed rules that the plans are compared with: the policy alone, and what the shift model proposed."""
 
 
 class Corrector:
@@ -38,6 +41,7 @@ class Corrector:
         self.plan: Plan | None = None
         self._plan_before: Plan | None = None
         self.counters = Counters()
+        self.regret = Regret(len(COMPARATORS))
         self._history: deque[tuple[int, Array]] = deque(maxlen=history_length)
         limits = (1.0 / settings.adaptation_limit, settings.adaptation_limit)
         self._adaptation = ModelAdaptation(
@@ -137,7 +141,10 @@ class Corrector:
         elapsed = round((sequence + self._planning_ticks - plan.first_sequence) / self._decision_ticks)
         if share == 0.0 or not 0 <= elapsed < len(plan.controls):
             return None
-        return Previous(share * plan.mean, elapsed)
+        search = plan.search
+        # A rejected plan is drawn to zero; samples that were cheap for it are not worth another try.
+        elites = search.elites if share == 1.0 else None
+        return replace(search, controls=share * search.controls, elapsed=elapsed, elites=elites)
 
     def adapted(self, sequence: int, observation: Array) -> tuple[Array, Array]:
         """Factor on the model's predicted changes and what is added to them, with what an observation teaches.
@@ -154,17 +161,18 @@ class Corrector:
         return (factor if self.settings.adapt_model else np.ones_like(factor)), self._adaptation.change_offset
 
     def take(
-        self, sequence: int, observation: Array, result: PlanningResult, index: int, term_names: Sequence[str]
+        self, sequence: int, situations: Situations, result: PlanningResult, index: int, planner: Planner
     ) -> PlanReport:
         """Validate one robot's new plan and put it in use.
 
         Args:
             sequence: Number of the observation it was made from.
-            observation: That observation, of the planning problem. Shape=(planning_dim,).
-            result: Plans of several robots.
+            situations: What the plans of several robots were made from.
+            result: These plans.
             index: Which of them.
-            term_names: Names of the cost terms.
+            planner: Who made them.
         """
+        observation = situations.observations[index]
         nominal, planned = result.nominal_costs[index], result.plan_costs[index]
         gain = float(nominal.sum() - planned.sum())
         disagreement = float(result.disagreement[index])
@@ -172,18 +180,21 @@ class Corrector:
         reason = self._rejection(mean, policy_actions, planned, gain, disagreement)
         share = 0.0 if reason else self._followed_share(gain)
         nominal_change, planned_change = result.nominal_changes[index], result.expected_changes[index]
+        comparators = np.array([nominal.sum(), result.proposal_cost[index]])
+        realised = planner.stage_cost(observation, self.pending(sequence, 1)[0])
+        self.regret.add(float(result.path_step[index]), float(planned.sum()), comparators, realised)
         self._adaptation.expect(sequence, observation, _between(nominal_change, planned_change, share))
         controls = _between(policy_actions, mean, share)
         # In this order: the control thread may look at any moment, and must find a plan that has begun.
         self._plan_before = self._plan_for(sequence)
-        self.plan = Plan(sequence + self._planning_ticks, mean, policy_actions, controls, reason)
+        self.plan = Plan(sequence + self._planning_ticks, result.previous(index, 0), policy_actions, controls, reason)
         self.counters.plans += 1
         return PlanReport(
             observation_sequence=sequence,
             num_samples=self.settings.num_samples,
             horizon=self.settings.horizon,
             effective_sample_size=float(result.effective_sample_size[index]),
-            cost_terms=tuple(term_names),
+            cost_terms=tuple(planner.term_names),
             nominal_costs=tuple(nominal.tolist()),
             plan_costs=tuple(planned.tolist()),
             nominal_cost=float(nominal.sum()),
@@ -193,6 +204,9 @@ class Corrector:
             accepted=not reason,
             rejection_reason=reason,
             followed_share=share,
+            path_length=self.regret.path_length,
+            regret=self.regret.regret,
+            realised_cost=self.regret.realised_cost,
         )
 
     def _followed_share(self, gain: float) -> float:

@@ -133,7 +133,7 @@ class DemoLayer:
             planner, corrector = self._planner, self._corrector
             situation = situations(sequence, observation[None], [corrector], planner)
             result = planner.plan(situation, [self._generator])
-            report = corrector.take(sequence, situation.observations[0], result, 0, planner.term_names)
+            report = corrector.take(sequence, situation, result, 0, planner)
         return replace(report, plan_time_s=time.perf_counter() - started)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from demo_control.mpc import Previous
 from demo_control.tasks import Array
 
 SOURCE_POLICY = "policy"
@@ -41,14 +42,14 @@ class Plan:
 
     Attributes:
         first_sequence: Number of the first observation that step 0 answers.
-        mean: μ, in the planning problem's units. Shape=(horizon, control_dim).
+        search: What the next search needs of it.
         policy_actions: The policy's predicted answers. Shape=(horizon, control_dim).
         controls: What is followed: a share of μ, the rest of the policy's answers. Shape=(horizon, control_dim).
         rejection_reason: '' for an accepted plan.
     """
 
     first_sequence: int
-    mean: Array
+    search: Previous
     policy_actions: Array
     controls: Array
     rejection_reason: str = ""
@@ -72,6 +73,9 @@ class PlanReport:
     accepted: bool
     rejection_reason: str
     followed_share: float
+    path_length: float
+    regret: float
+    realised_cost: float
     plan_time_s: float = 0.0
 
 

@@ -3,10 +3,11 @@
 NumPy only; no torch, no rclpy, no robot.
 """
 
-from demo_control.mpc.planner import Planner, PlanningResult, Situations
+from demo_control.mpc.planner import Planner
 from demo_control.mpc.presets import PRESETS, preset
 from demo_control.mpc.settings import PlannerSettings
-from demo_control.mpc.shift_models import SHIFT_MODELS, ShiftModel
+from demo_control.mpc.shift_models import SHIFT_MODELS, Previous, ShiftModel
+from demo_control.mpc.situations import PlanningResult, Situations
 
 __all__ = [
     "PRESETS",
@@ -14,6 +15,7 @@ __all__ = [
     "Planner",
     "PlannerSettings",
     "PlanningResult",
+    "Previous",
     "ShiftModel",
     "Situations",
     "preset",

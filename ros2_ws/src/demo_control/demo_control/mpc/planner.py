@@ -6,90 +6,24 @@ The algorithm is :meth:`Planner.plan`; everything else is bookkeeping of shapes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
 from demo_control.configuration import ConfigurationError
-from demo_control.mpc.mirror_step import mirror_step, sample_controls
+from demo_control.mpc.distribution import BOUNDS
+from demo_control.mpc.ensemble_use import ENSEMBLE_USES
+from demo_control.mpc.mirror_step import mirror_step
+from demo_control.mpc.noise import NoisePool
+from demo_control.mpc.search import Proposal, Search, SearchState, comparable
 from demo_control.mpc.settings import PlannerSettings
-from demo_control.mpc.shift_models import SHIFT_MODELS, Previous, moved_on
-from demo_control.mpc.utilities import Utility, effective_sample_size, elite_fraction, exponential
+from demo_control.mpc.shift_models import SHIFT_MODELS, moved_on
+from demo_control.mpc.situations import PlanningResult, Situations
+from demo_control.mpc.utilities import UTILITIES
 from demo_control.rollout.engine import Floats, RolloutEngine, Rollouts, RolloutShape
 from demo_control.tasks import Array, Task
 
 EngineFactory = Callable[[RolloutShape], RolloutEngine]
 """Builds the engine for one kind of rollouts."""
-
-
-@dataclass(frozen=True)
-class Situations:
-    """What plans for ``num_robots`` robots are made from.
-
-    Attributes:
-        observations: x_k of each robot. Shape=(num_robots, observation_dim).
-        pending: Commands already sent whose effect x_k does not show, the oldest first.
-            Shape=(num_robots, pending_ticks, action_dim).
-        previous: Each robot's plan before this one, or None.
-        change_scale: Factor on the changes that the model predicts; see :mod:`demo_control.mpc.adaptation`.
-            Shape=(num_robots, observation_dim).
-        change_offset: Added to these changes. Shape=(num_robots, observation_dim).
-    """
-
-    observations: Array
-    pending: Array
-    previous: Sequence[Previous | None]
-    change_scale: Array
-    change_offset: Array
-
-
-@dataclass(frozen=True)
-class PlanningResult:
-    """Plans for ``num_robots`` robots, and what is known of them.
-
-    Attributes:
-        controls: μ, physical units; step 0 answers the observation after the given one.
-            Shape=(num_robots, horizon, action_dim).
-        policy_actions: What the policy itself is predicted to answer to those observations.
-            Shape=(num_robots, horizon, action_dim).
-        nominal_costs: Weighted cost terms of following the policy. Shape=(num_robots, num_terms).
-        plan_costs: Weighted cost terms of the plan. Shape=(num_robots, num_terms).
-        effective_sample_size: Of the last mirror step. Shape=(num_robots,).
-        expected_changes: Of the observation in the first step of the model, as it was trained to predict it, under
-            the plan. Shape=(num_robots, observation_dim).
-        nominal_changes: The same under the policy alone. Shape=(num_robots, observation_dim).
-        disagreement: Spread of the members' one-step predictions along the plan, as a share of half the
-            observation's range, root mean square over entries and steps. Shape=(num_robots,).
-    """
-
-    controls: Array
-    policy_actions: Array
-    nominal_costs: Array
-    plan_costs: Array
-    effective_sample_size: Array
-    expected_changes: Array
-    nominal_changes: Array
-    disagreement: Array
-
-
-@dataclass(frozen=True)
-class _Proposal:
-    """What Φ proposes.
-
-    Attributes:
-        start: Predicted state at which the plan begins. Shape=(num_robots, observation_dim).
-        mean: μ̃, the cheapest candidate. Shape=(num_robots, horizon, action_dim).
-        candidates: Shape=(num_robots, num_candidates, horizon, action_dim).
-        nominal_costs: Weighted terms of the policy's rollout. Shape=(num_robots, num_terms).
-        nominal_changes: Of the observation in the first step of that rollout. Shape=(num_robots, observation_dim).
-    """
-
-    start: Array
-    mean: Array
-    candidates: Array
-    nominal_costs: Array
-    nominal_changes: Array
 
 
 class Planner:
@@ -102,8 +36,8 @@ class Planner:
         engine: What they are, for logs.
 
     Raises:
-        ConfigurationError: The number of samples is no multiple of the ensemble's members, or a delay of commands
-            that the planning problem cannot take into account.
+        ConfigurationError: The number of samples is no multiple of the ensemble's members, a delay of commands that the
+            planning problem cannot take into account, or settings that do not go together.
     """
 
     def __init__(self, task: Task, settings: PlannerSettings, make_engine: EngineFactory, engine: str = "") -> None:
@@ -117,19 +51,27 @@ class Planner:
         self._delay = settings.command_delay_ticks + task.unmodelled_ticks
         self._shift = SHIFT_MODELS[settings.shift]
         follow = self._shift.samples_follow_policy
+        if follow and (settings.bounds != "clip" or settings.keep_elites):
+            raise ConfigurationError(
+                f"bounds = '{settings.bounds}', keep_elites = {settings.keep_elites:g}: must be clip and 0 with shift "
+                f"'{settings.shift}', whose samples are what is added to the policy"
+            )
         # Few rows on the ensemble's mean, with all that is to be known of them ...
         self._lane_engine = make_engine(RolloutShape(self._delay + settings.horizon, True, True, True))
-        # ... and many samples, each on the member it belongs to.
+        # ... and many samples, each on the members that it meets.
         self._sample_engine = make_engine(RolloutShape(settings.horizon, False, follow, False))
         members = self._sample_engine.num_members
-        if settings.num_samples % members:
+        if settings.ensemble == "split" and settings.num_samples % members:
             raise ConfigurationError(
                 f"num_samples = {settings.num_samples}: must be a multiple of the model's {members} members"
             )
         self._members = members
         self._minimum, self._maximum = task.action_minimum, task.action_maximum
-        self._middle = (self._minimum + self._maximum) / 2.0
+        bounds = BOUNDS[settings.bounds](self._minimum, self._maximum)
+        split = members if settings.ensemble == "split" else 1
+        self._search = Search(bounds, NoisePool(settings, task.action_dim), self._shift, split)
         self._observation_scale = np.array([(q.maximum - q.minimum) / 2.0 for q in task.observation])
+        self._stage_counts = task.cost_counts(2)[0]
         self.cost_weights = task.cost_weights
         self.settings = settings
 
@@ -144,6 +86,17 @@ class Planner:
         names = [term.name for term in self._task.cost_terms]
         return [*names, "terminal_value"][: self._lane_engine.num_terms]
 
+    def stage_cost(self, observation: Array, control: Array) -> float:
+        """Weighted stage cost of one state under a control, as it counts along a plan.
+
+        Args:
+            observation: Shape=(observation_dim,).
+            control: Shape=(action_dim,).
+        """
+        weights = self.cost_weights * self._stage_counts
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(self._task.stage_costs(observation, control) @ weights)
+
     def plan(self, situations: Situations, generators: Sequence[np.random.Generator]) -> PlanningResult:
         """Make plans.
 
@@ -157,22 +110,16 @@ class Planner:
         settings = self.settings
         with np.errstate(over="ignore", invalid="ignore"):
             proposal = self._propose(situations)
-            mean, centres = proposal.mean, proposal.candidates
-            for _ in range(settings.mirror_steps):
-                samples = self._sample(centres, generators)
+            state = self._search.begin(settings, proposal, situations.previous)
+            for step in range(settings.mirror_steps):
+                samples = self._search.sample(settings, state, step, generators)
                 costs, samples = self._evaluate(proposal.start, samples, situations)
-                weights = self._utility()(costs)
-                mean = mirror_step(mean, samples, weights, settings.step_size)
-                centres = mean[:, None]
-            return self._judge(situations, mean, proposal, effective_sample_size(weights))
+                weights = UTILITIES[settings.utility](costs, settings)
+                mean = mirror_step(state.mean, samples, weights, state.step_size)
+                state = self._search.advance(settings, state, mean, samples, costs, weights)
+            return self._judge(situations, state, proposal)
 
-    def _utility(self) -> Utility:
-        settings = self.settings
-        if settings.utility == "exponential":
-            return partial(exponential, temperature=settings.temperature, scale=settings.temperature_scale)
-        return partial(elite_fraction, fraction=settings.elite_fraction, weighting=settings.elite_weighting)
-
-    def _propose(self, situations: Situations) -> _Proposal:
+    def _propose(self, situations: Situations) -> Proposal:
         """Φ: roll the pending commands and then each candidate out on the ensemble's mean."""
         num_robots, horizon = len(situations.observations), self.settings.horizon
         shape = self._shift
@@ -181,7 +128,7 @@ class Planner:
         feedback = np.ones((num_robots, lanes, horizon, 1))
         if shape.proposes_remembered:
             for robot, plan in enumerate(situations.previous):
-                kept, follow = moved_on(plan, horizon, shape, self._middle)
+                kept, follow = moved_on(plan, horizon, shape, (self._minimum + self._maximum) / 2.0)
                 share = self.settings.remembered_share
                 controls[robot, 1], feedback[robot, 1] = share * kept, follow + (1.0 - share) * (1.0 - follow)
         rollouts = self._roll_out_lanes(situations, controls, feedback)
@@ -189,13 +136,15 @@ class Planner:
         applied = _by_robot(rollouts.controls[self._delay :, 0], num_robots).astype(np.float64)
         first = 0 if shape.proposes_policy else 1
         candidates = applied[:, first:]
-        cheapest = np.argmin(_comparable(terms[:, first:].sum(axis=-1)), axis=1)
+        costs = terms[:, first:].sum(axis=-1)
+        robots, cheapest = np.arange(num_robots), np.argmin(comparable(costs), axis=1)
         states = np.asarray(_observed(rollouts)[:, 0], np.float64).reshape(
             -1, num_robots, lanes, self._task.observation_dim
         )
-        return _Proposal(
+        return Proposal(
             start=states[self._delay, :, 0],
-            mean=candidates[np.arange(num_robots), cheapest],
+            mean=candidates[robots, cheapest],
+            cost=costs[robots, cheapest],
             candidates=candidates,
             nominal_costs=terms[:, 0],
             nominal_changes=_as_trained(states[1, :, 0], situations),
@@ -217,63 +166,38 @@ class Planner:
         weights = np.concatenate([np.zeros(self._delay), self._step_weights()])
         return self._lane_engine.roll_out(start, all_controls, all_feedback, weights, scale, offset)
 
-    def _sample(self, centres: Array, generators: Sequence[np.random.Generator]) -> Floats:
-        """Sequences around the centres in turn, each centre itself among them.
-
-        Args:
-            centres: Shape=(num_robots, num_centres, horizon, action_dim).
-            generators: One per robot.
-
-        Returns:
-            Shape=(num_robots, num_samples, horizon, action_dim). Where samples follow the policy: what is added to it.
-        """
-        num_samples, num_centres = self.settings.num_samples, centres.shape[1]
-        deviation = self.settings.noise_standard_deviation * (self._maximum - self._minimum) / 2.0
-        minimum, maximum = self._minimum, self._maximum
-        if self._shift.samples_follow_policy:
-            centres = np.zeros_like(centres)
-            minimum, maximum = minimum - maximum, maximum - minimum
-        turn = np.arange(num_samples) % num_centres
-        held = round(self.settings.noise_held_share * num_samples)
-        samples = [
-            sample_controls(
-                centres[robot, turn], deviation, minimum, maximum, generator, held, self.settings.noise_smallest_share
-            )
-            for robot, generator in enumerate(generators)
-        ]
-        stacked = np.stack(samples)
-        stacked[:, : min(num_centres, num_samples)] = centres[:, : min(num_centres, num_samples)]
-        return stacked
-
     def _evaluate(self, start: Array, samples: Floats, situations: Situations) -> tuple[Array, Floats]:
-        """Costs of samples, Shape=(num_robots, num_samples), and the sequences that were really applied."""
-        num_robots, num_samples = samples.shape[:2]
-        members, horizon, per_member = self._members, samples.shape[2], num_samples // self._members
+        """Costs of samples, Shape=(num_robots, num_samples), and the sequences that the mirror step weighs."""
+        num_robots, num_samples, horizon = samples.shape[:3]
+        controls = samples if self._shift.samples_follow_policy else self._search.bounds.controls(samples)
+        members, summary = self._members, ENSEMBLE_USES[self.settings.ensemble]
+        per_member = num_samples if summary else num_samples // members
         # (robot, sample, ...) with sample = member-major -> (step, member, robot · sample of member, action)
-        split = samples.reshape(num_robots, members, per_member, horizon, -1)
-        controls = split.transpose(3, 1, 0, 2, 4).reshape(horizon, members, num_robots * per_member, -1)
-        feedback = None
-        if self._shift.samples_follow_policy:
-            feedback = np.ones((*controls.shape[:3], 1), np.float32)
+        split = controls.reshape(num_robots, -1, per_member, horizon, controls.shape[-1])
+        rows = split.transpose(3, 1, 0, 2, 4).reshape(horizon, -1, num_robots * per_member, controls.shape[-1])
+        rows = np.broadcast_to(rows, (horizon, members, *rows.shape[2:]))
+        feedback = np.ones((*rows.shape[:3], 1), np.float32) if self._shift.samples_follow_policy else None
         starts = np.broadcast_to(
             np.repeat(start, per_member, axis=0), (members, num_robots * per_member, start.shape[-1])
         )
         scale, offset = (
             np.repeat(factor, per_member, axis=0) for factor in (situations.change_scale, situations.change_offset)
         )
-        rollouts = self._sample_engine.roll_out(starts, controls, feedback, self._step_weights(), scale, offset)
-        costs = self._weighted(rollouts.term_costs).sum(axis=-1)
-        costs = costs.reshape(members, num_robots, per_member).swapaxes(0, 1).reshape(num_robots, num_samples)
+        rollouts = self._sample_engine.roll_out(starts, rows, feedback, self._step_weights(), scale, offset)
+        costs = self._weighted(rollouts.term_costs).sum(axis=-1).reshape(members, num_robots, per_member)
         if feedback is not None:
-            applied = rollouts.controls.reshape(horizon, members, num_robots, per_member, -1)
-            samples = applied.transpose(2, 1, 3, 0, 4).reshape(samples.shape)
-        return costs, samples
+            # What was applied on the path of the first member that a sample met; a diverging policy's is no number.
+            applied = rollouts.controls.reshape(horizon, members, num_robots, per_member, -1)[:, : split.shape[1]]
+            samples = np.nan_to_num(applied.transpose(2, 1, 3, 0, 4).reshape(samples.shape))
+        by_sample = summary(costs) if summary else costs.swapaxes(0, 1).reshape(num_robots, num_samples)
+        return by_sample, samples
 
-    def _judge(self, situations: Situations, mean: Array, proposal: _Proposal, sample_size: Array) -> PlanningResult:
-        """Roll the new means out: their cost, the policy's predicted answers, the members' disagreement."""
+    def _judge(self, situations: Situations, state: SearchState, proposal: Proposal) -> PlanningResult:
+        """Roll the plans out: their cost, the policy's predicted answers, the members' disagreement."""
+        mean = np.asarray(self._search.bounds.controls(state.mean), np.float64)
+        controls = state.best if self.settings.answer == "best" else mean
         num_robots, horizon = mean.shape[:2]
-        controls = mean[:, None]
-        rollouts = self._roll_out_lanes(situations, controls, np.zeros((num_robots, 1, horizon, 1)))
+        rollouts = self._roll_out_lanes(situations, controls[:, None], np.zeros((num_robots, 1, horizon, 1)))
         states = _observed(rollouts)
         assert rollouts.policy_actions is not None
         assert rollouts.predictions is not None
@@ -282,15 +206,27 @@ class Planner:
         answers = rollouts.policy_actions[first : first + horizon, 0]
         spread = np.asarray(rollouts.predictions, np.float64).std(axis=1) / self._observation_scale
         return PlanningResult(
-            controls=mean,
+            controls=controls,
             policy_actions=_by_robot(answers, num_robots)[:, 0].astype(np.float64),
             nominal_costs=proposal.nominal_costs,
             plan_costs=self._weighted(rollouts.term_costs[0]),
-            effective_sample_size=sample_size,
+            proposal_cost=proposal.cost,
+            path_step=self._distance(mean, proposal.mean),
+            effective_sample_size=state.sample_size,
             expected_changes=_as_trained(states[1, 0], situations),
             nominal_changes=proposal.nominal_changes,
             disagreement=np.sqrt(np.square(spread).mean(axis=(0, 2))),
+            mean=mean,
+            deviation=state.deviation,
+            elites=state.elites,
+            plans=state.plans,
         )
+
+    def _distance(self, one: Array, other: Array) -> Array:
+        """Euclidean distance of sequences, in units of half the action range. Shape=(num_robots,)."""
+        apart = (one - other) / ((self._maximum - self._minimum) / 2.0)
+        distance: Array = np.sqrt(np.square(apart).sum(axis=(1, 2)))
+        return distance
 
     def _step_weights(self) -> Array:
         """γ^h for the steps, and γ^H times the terminal weight. Shape=(horizon + 1,)."""
@@ -326,9 +262,3 @@ def _observed(rollouts: Rollouts) -> Floats:
     if rollouts.observations is None:
         raise TypeError("the lane engine must report trajectories")
     return rollouts.observations
-
-
-def _comparable(costs: Array) -> Array:
-    """Costs with +∞ where they are not finite, so that the cheapest is a real one if there is any."""
-    comparable: Array = np.where(np.isfinite(costs), costs, np.inf)
-    return comparable

@@ -1,26 +1,55 @@
 """Utilities J: how the costs of sampled control sequences become weights of the mirror step.
 
 The gradient of each utility under an exponential-family control distribution is a weighted mean of the samples'
-sufficient statistics (Wagener et al. 2019, section IV); the weights are computed here. They sum to one and do
-not change when a constant is added to all costs. A sample whose cost is not finite gets no weight; where no cost
-is finite all weights are zero, which callers must take as 'no plan'.
+sufficient statistics (Wagener et al. 2019, section IV); the weights are computed here. Those of the elite fraction and
+of the exponential utility sum to one, those of the expected cost to zero; none change when a constant is added to all
+costs. A sample whose cost is not finite gets no weight; where no cost is finite all weights are zero, which callers
+must take as 'no plan'.
+
+A utility of your own is one function and one entry of :data:`UTILITIES`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from demo_control.tasks import Array
 
-ELITE_WEIGHTINGS = ("uniform", "return")
-TEMPERATURE_SCALES = ("standard_deviation", "cost")
-UTILITIES = ("elite_fraction", "exponential")
+if TYPE_CHECKING:
+    from demo_control.mpc.settings import PlannerSettings
 
-Utility = Callable[[Array], Array]
-"""Maps costs, Shape=(..., num_samples), to weights of the same shape."""
+ELITE_WEIGHTINGS = ("uniform", "return")
+TEMPERATURE_SCALES = ("standard_deviation", "cost", "effective_share")
+
+_BISECTIONS = 40
+
+Utility = Callable[[Array, "PlannerSettings"], Array]
+"""Maps costs, Shape=(..., num_samples), and the planner's settings to weights of the same shape."""
+
+
+def expected_cost(costs: Array, temperature: float, scale: str = "cost") -> Array:
+    """Weights for J = E[C]: w_i = −(C_i − C̄) / (λ M), so that Σ w_i (u⁽ⁱ⁾ − μ̃) is a step down the gradient.
+
+    It is the first order of :func:`exponential` in 1/λ: λ sets the length of the step, not its direction.
+
+    Args:
+        costs: Shape=(..., num_samples).
+        temperature: λ.
+        scale: Unit of λ, as in :func:`exponential`.
+
+    Returns:
+        Shape=(..., num_samples); the sum over the samples is zero.
+    """
+    gaps, finite = _gaps(costs)
+    count = np.maximum(finite.sum(axis=-1, keepdims=True), 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = gaps.sum(axis=-1, keepdims=True, where=finite) / count
+        weights: Array = (mean - gaps) / (_temperature(gaps, finite, temperature, scale) * count)
+    return np.where(finite & np.isfinite(weights), weights, 0.0)
 
 
 def elite_fraction(costs: Array, fraction: float, weighting: str = "uniform") -> Array:
@@ -60,26 +89,24 @@ def exponential(costs: Array, temperature: float, scale: str = "cost") -> Array:
     Args:
         costs: Shape=(..., num_samples).
         temperature: λ.
-        scale: Unit of λ: 'cost', or 'standard_deviation' of the finite costs.
+        scale: Unit of λ: 'cost', or 'standard_deviation' of the finite costs. With 'effective_share', λ is found so
+            that the effective sample size is this share of the samples, however the costs are spread.
 
     Returns:
         Shape=(..., num_samples).
     """
-    costs = _infinite_where_not_finite(costs)
-    finite = np.isfinite(costs)
-    lowest = np.min(costs, axis=-1, where=finite, initial=np.inf, keepdims=True)
-    gaps = np.subtract(costs, lowest, where=finite, out=np.zeros_like(costs))
+    gaps, finite = _gaps(costs)
     # Costs of a diverging model may overflow when squared or divided; they get no weight either way.
     with np.errstate(over="ignore"):
-        unit = _spread(gaps, finite) if scale == "standard_deviation" else np.ones_like(lowest)
-        scaled = np.maximum(temperature * unit, np.finfo(float).tiny)
-        return _normalised(np.where(finite, np.exp(-gaps / scaled), 0.0))
+        return _normalised(_boltzmann(gaps, finite, _temperature(gaps, finite, temperature, scale)))
 
 
 def effective_sample_size(weights: Array) -> Array:
-    """1 / Σ w²: how many samples the mirror step really rests on; 0 where all weights are 0. Shape=(...)."""
+    """(Σ|w|)² / Σ w² (Kish): how many samples the mirror step rests on; 0 where all weights are 0. Shape=(...)."""
     squares: Array = np.square(weights).sum(axis=-1)
-    return np.divide(1.0, squares, where=squares > 0.0, out=np.zeros_like(squares))
+    total: Array = np.square(np.abs(weights).sum(axis=-1))
+    size: Array = np.divide(total, squares, where=squares > 0.0, out=np.zeros_like(squares))
+    return size
 
 
 def _infinite_where_not_finite(costs: Array) -> Array:
@@ -87,6 +114,47 @@ def _infinite_where_not_finite(costs: Array) -> Array:
     costs = np.asarray(costs, np.float64)
     finite_or_infinite: Array = np.where(np.isfinite(costs), costs, np.inf)
     return finite_or_infinite
+
+
+def _gaps(costs: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Costs above the lowest finite one, 0 where not finite, and where they are finite."""
+    costs = _infinite_where_not_finite(costs)
+    finite = np.isfinite(costs)
+    lowest = np.min(costs, axis=-1, where=finite, initial=np.inf, keepdims=True)
+    return np.subtract(costs, lowest, where=finite, out=np.zeros_like(costs)), finite
+
+
+def _boltzmann(gaps: Array, finite: npt.NDArray[np.bool_], temperature: Array) -> Array:
+    """exp(−C/λ), 0 where the cost is not finite."""
+    factors: Array = np.where(finite, np.exp(-gaps / temperature), 0.0)
+    return factors
+
+
+def _temperature(gaps: Array, finite: npt.NDArray[np.bool_], temperature: float, scale: str) -> Array:
+    """λ in cost units, above 0. Shape=(..., 1)."""
+    tiny = np.finfo(float).tiny
+    if scale == "effective_share":
+        return np.maximum(_temperature_of_share(gaps, finite, temperature), tiny)
+    unit = _spread(gaps, finite) if scale == "standard_deviation" else np.ones((*gaps.shape[:-1], 1))
+    return np.maximum(temperature * unit, tiny)
+
+
+def _temperature_of_share(gaps: Array, finite: npt.NDArray[np.bool_], share: float) -> Array:
+    """The λ at which the effective sample size is that share of the finite samples, by bisection of its logarithm.
+
+    The size grows with λ from the number of cheapest samples to that of all.
+    """
+    wanted = np.maximum(share * finite.sum(axis=-1, keepdims=True), 1.0)
+    largest = np.max(gaps, axis=-1, keepdims=True)
+    unit = np.where(largest > 0.0, largest, 1.0)
+    # From "all but the cheapest vanish" to "all weigh the same", for gaps of any size that matters.
+    low, high = np.full_like(unit, np.log(1e-9)), np.full_like(unit, np.log(1e9))
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2.0
+        size = effective_sample_size(_boltzmann(gaps / unit, finite, np.exp(middle)))[..., None]
+        low, high = np.where(size < wanted, middle, low), np.where(size < wanted, high, middle)
+    scaled: Array = unit * np.exp(high)
+    return scaled
 
 
 def _spread(gaps: Array, finite: npt.NDArray[np.bool_]) -> Array:
@@ -103,3 +171,11 @@ def _normalised(weights: Array) -> Array:
     total = weights.sum(axis=-1, keepdims=True)
     normalised: Array = np.divide(weights, total, where=total > 0.0, out=np.zeros_like(weights))
     return normalised
+
+
+UTILITIES: dict[str, Utility] = {
+    "expected_cost": lambda costs, settings: expected_cost(costs, settings.temperature, settings.temperature_scale),
+    "elite_fraction": lambda costs, settings: elite_fraction(costs, settings.elite_fraction, settings.elite_weighting),
+    "exponential": lambda costs, settings: exponential(costs, settings.temperature, settings.temperature_scale),
+}
+"""By name; ``PlannerSettings.utility`` is one of these."""

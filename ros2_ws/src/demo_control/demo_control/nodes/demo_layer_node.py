@@ -237,6 +237,7 @@ def _status(
     status.accepted = report.accepted
     status.rejection_reason = report.rejection_reason
     status.followed_share = report.followed_share
+    status.path_length, status.regret, status.realised_cost = report.path_length, report.regret, report.realised_cost
     counters = layer.counters
     status.commands, status.plans = counters.commands, counters.plans
     status.overruns = counters.overruns

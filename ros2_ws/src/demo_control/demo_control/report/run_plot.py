@@ -45,7 +45,7 @@ def write_run_plot(path: Path, task: Task, runs: Sequence[PlottedRun], title: st
         runs: At least one; the last is the one whose planner is shown.
         title: Of the page.
     """
-    rows = max(task.observation_dim, task.action_dim + 4)
+    rows = max(task.observation_dim, task.action_dim + 5)
     figure = Figure(figsize=(14.0, 1.9 * rows + 0.8), layout="constrained")
     figure.suptitle(title, fontsize=14, fontweight="bold")
     axes = figure.subplots(rows, 2, squeeze=False)
@@ -56,9 +56,10 @@ def write_run_plot(path: Path, task: Task, runs: Sequence[PlottedRun], title: st
     below = task.action_dim
     _costs(axes[below][1], task, runs)
     _predictions(axes[below + 1][1], runs[-1])
-    _histogram(axes[below + 2][1], runs[-1:], "plan time [ms]", lambda r: r.plans.plan_times_s)
-    _histogram(axes[below + 3][1], runs, "command age [ms]", lambda r: r.command_ages_s)
-    for used, column in ((task.observation_dim, 0), (below + 4, 1)):
+    _regret(axes[below + 2][1], runs[-1])
+    _histogram(axes[below + 3][1], runs[-1:], "plan time [ms]", lambda r: r.plans.plan_times_s)
+    _histogram(axes[below + 4][1], runs, "command age [ms]", lambda r: r.command_ages_s)
+    for used, column in ((task.observation_dim, 0), (below + 5, 1)):
         for row in range(used, rows):
             axes[row][column].set_axis_off()
     axes[0][0].legend(loc="upper right", fontsize=9)
@@ -115,8 +116,19 @@ def _predictions(axis: Axes, run: PlottedRun) -> None:
         axis.set_yscale("log")
         axis.legend(loc="upper right", fontsize=8)
     axis.set_ylabel("predicted cost")
+    axis.grid(alpha=0.3)
+
+
+def _regret(axis: Axes, run: PlottedRun) -> None:
+    """How far the search has moved from what its shift model proposed, and the regret."""
+    plans = run.recording.plans
+    axis.plot(plans.times_s, plans.path_lengths, color=COLOURS[3], linewidth=1.2, label="path length")
+    axis.set_ylabel("path length", color=COLOURS[3])
     axis.set_xlabel("time [s]")
     axis.grid(alpha=0.3)
+    right = axis.twinx()
+    right.plot(plans.times_s, plans.regrets, color=COLOURS[2], linewidth=1.2, label="regret")
+    right.set_ylabel("regret", color=COLOURS[2])
 
 
 def _histogram(axis: Axes, runs: Sequence[PlottedRun], label: str, seconds: Callable[[Recording], Array]) -> None:

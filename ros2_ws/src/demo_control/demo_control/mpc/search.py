@@ -1,0 +1,219 @@
+"""The search of one plan: the control distribution from one mirror step to the next.
+
+Sequences are in the variables of the Gaussian (:mod:`demo_control.mpc.distribution`) unless they are called controls.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from demo_control.mpc.distribution import Bounds, initial_deviation, learned_deviation
+from demo_control.mpc.mirror_step import STEP_SIZES
+from demo_control.mpc.noise import NoisePool
+from demo_control.mpc.settings import PlannerSettings
+from demo_control.mpc.shift_models import Previous, ShiftModel, continued
+from demo_control.mpc.utilities import effective_sample_size
+from demo_control.rollout.engine import Floats
+from demo_control.tasks import Array
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What Φ proposes.
+
+    Attributes:
+        start: Predicted state at which the plan begins. Shape=(num_robots, observation_dim).
+        mean: μ̃, the cheapest candidate. Shape=(num_robots, horizon, action_dim).
+        cost: Its cost. Shape=(num_robots,).
+        candidates: Shape=(num_robots, num_candidates, horizon, action_dim).
+        nominal_costs: Weighted terms of the policy's rollout. Shape=(num_robots, num_terms).
+        nominal_changes: Of the observation in the first step of that rollout. Shape=(num_robots, observation_dim).
+    """
+
+    start: Array
+    mean: Array
+    cost: Array
+    candidates: Array
+    nominal_costs: Array
+    nominal_changes: Array
+
+
+@dataclass(frozen=True)
+class SearchState:
+    """The control distribution between two mirror steps, in the Gaussian's variables.
+
+    Attributes:
+        mean: μ, at first μ̃. Shape=(num_robots, horizon, action_dim).
+        deviation: σ. Shape=(num_robots, horizon, action_dim).
+        centres: What samples are drawn around. Shape=(num_robots, num_centres, horizon, action_dim).
+        elites: Samples to be tried again. Shape=(num_robots, num_elites, horizon, action_dim).
+        best: The cheapest sample of the last mirror step, as controls. Shape=(num_robots, horizon, action_dim).
+        plans: Number of each robot's plan since its search began. Shape=(num_robots,).
+        step_size: α of this plan. One number, or Shape=(num_robots,).
+        sample_size: Effective sample size of the last mirror step. Shape=(num_robots,).
+    """
+
+    mean: Array
+    deviation: Array
+    centres: Array
+    elites: Array
+    best: Array
+    plans: Array
+    step_size: Array | float
+    sample_size: Array
+
+
+class Search:
+    """Samples from the control distribution, and what becomes of it.
+
+    Args:
+        bounds: Keep samples within the limits.
+        noise: Of the samples.
+        shift: Whether samples follow the policy.
+        parts: The number of samples is a multiple of this.
+    """
+
+    def __init__(self, bounds: Bounds, noise: NoisePool, shift: ShiftModel, parts: int) -> None:
+        self.bounds = bounds
+        self._noise = noise
+        self._shift = shift
+        self._parts = parts
+
+    def begin(self, settings: PlannerSettings, proposal: Proposal, previous: Sequence[Previous | None]) -> SearchState:
+        """The distribution that Φ proposes, and the samples that are remembered.
+
+        Args:
+            settings: The planner's.
+            proposal: What Φ proposes.
+            previous: What is known of each robot's plan before, or None.
+        """
+        mean, centres = self.bounds.variables(proposal.mean), self.bounds.variables(proposal.candidates)
+        initial = initial_deviation(settings, self.bounds.unit)
+        deviation = np.broadcast_to(initial, mean.shape)
+        if settings.carry_covariance:
+            remembered = [
+                initial
+                if plan is None or plan.deviation is None
+                else continued(plan.deviation[plan.elapsed :], initial)
+                for plan in previous
+            ]
+            deviation = np.array(remembered)
+        elites = np.empty((len(mean), 0, *mean.shape[1:]))
+        num_kept = self._num_kept(settings)
+        if num_kept:
+            # The end that an old sample lacks is that of the proposal; a robot without any tries the proposal.
+            kept = [
+                mean[robot][None].repeat(num_kept, axis=0)
+                if plan is None or plan.elites is None or len(plan.elites) != num_kept
+                else continued(plan.elites[:, plan.elapsed :], mean[robot])
+                for robot, plan in enumerate(previous)
+            ]
+            elites = np.array(kept)
+        plans = np.array([1 if plan is None else plan.plans + 1 for plan in previous])
+        step_size = STEP_SIZES[settings.step_size_schedule](settings.step_size, plans)
+        return SearchState(
+            mean=mean,
+            deviation=deviation,
+            centres=self._centres(centres),
+            elites=elites,
+            best=proposal.mean,
+            plans=plans,
+            step_size=step_size,
+            sample_size=np.zeros(len(mean)),
+        )
+
+    def _centres(self, sequences: Array) -> Array:
+        """What samples are drawn around; where they follow the policy, their part of the sum is around zero."""
+        return np.zeros_like(sequences) if self._shift.samples_follow_policy else sequences
+
+    def _num_samples(self, settings: PlannerSettings, step: int) -> int:
+        """Samples of a mirror step, the first being step 0."""
+        wanted = settings.num_samples / settings.sample_decay**step
+        return max(round(wanted / self._parts), 1) * self._parts
+
+    def _num_kept(self, settings: PlannerSettings) -> int:
+        """How many elites are samples again: there must be room beside the centres, of which there are two at most."""
+        wanted = math.ceil(settings.keep_elites * settings.elite_fraction * settings.num_samples)
+        fewest = self._num_samples(settings, max(settings.mirror_steps, 1) - 1)
+        return max(min(wanted, fewest - 2), 0)
+
+    def sample(
+        self,
+        settings: PlannerSettings,
+        state: SearchState,
+        step: int,
+        generators: Sequence[np.random.Generator],
+    ) -> Floats:
+        """Sequences around the centres in turn, each centre itself among them, and the elites kept.
+
+        Args:
+            settings: The planner's.
+            state: What to sample from.
+            step: Number of the mirror step, from 0 on.
+            generators: One per robot.
+
+        Returns:
+            Shape=(num_robots, num_samples, horizon, action_dim). Where samples follow the policy: what is added to it.
+        """
+        num_samples, num_centres = self._num_samples(settings, step), state.centres.shape[1]
+        draws = [
+            self._noise.draw(num_samples, deviation, settings, generator)
+            for deviation, generator in zip(state.deviation, generators, strict=True)
+        ]
+        samples = draws[0][None] if len(draws) == 1 else np.stack(draws)
+        for centre in range(num_centres):
+            around = samples[:, centre::num_centres]
+            around += state.centres[:, centre, None]
+            around[:, :1] = state.centres[:, centre, None]
+        if state.elites.shape[1]:
+            # Spread over the ensemble's members, and not where the centres are.
+            places = np.linspace(num_centres, num_samples - 1, state.elites.shape[1]).round().astype(int)
+            samples[:, places] = state.elites
+        return samples if self._shift.samples_follow_policy else self.bounds.limited(samples)
+
+    def advance(
+        self,
+        settings: PlannerSettings,
+        state: SearchState,
+        mean: Array,
+        samples: Floats,
+        costs: Array,
+        weights: Array,
+    ) -> SearchState:
+        """The state after a mirror step.
+
+        Args:
+            settings: The planner's.
+            state: Before.
+            mean: What the mirror step made of it. Shape=(num_robots, horizon, action_dim).
+            samples: As weighed. Shape=(num_robots, num_samples, horizon, action_dim).
+            costs: Shape=(num_robots, num_samples).
+            weights: Shape=(num_robots, num_samples).
+        """
+        mean = np.asarray(self.bounds.limited(mean), np.float64)
+        robots = np.arange(len(mean))
+        ranked = comparable(costs)
+        elites, num_kept = state.elites, self._num_kept(settings)
+        if num_kept:
+            cheapest = np.argpartition(ranked, num_kept, axis=1)[:, :num_kept]
+            elites = samples[robots[:, None], cheapest].astype(np.float64)
+        initial = initial_deviation(settings, self.bounds.unit)
+        return replace(
+            state,
+            mean=mean,
+            deviation=learned_deviation(state.deviation, samples, mean, weights, initial, settings),
+            centres=self._centres(mean[:, None]),
+            elites=elites,
+            best=self.bounds.controls(samples[robots, np.argmin(ranked, axis=1)]).astype(np.float64),
+            sample_size=effective_sample_size(weights),
+        )
+
+
+def comparable(costs: Array) -> Array:
+    """Costs with +∞ where they are not finite, so that the cheapest is a real one if there is any."""
+    found: Array = np.where(np.isfinite(costs), costs, np.inf)
+    return found
