@@ -73,16 +73,18 @@ class Problem:
         whole = LayerSettings.for_task(load_task(self.task), merged) if self.learned else _plain(merged)
         part = self.members if whole.ensemble == "split" else 1
         for count in range(samples // part * part, 0, -part):
-            found = type(whole).from_mapping({"num_samples": count}, base=whole)
-            if 0 < self.rollouts(found) <= samples:
-                return found
+            if 0 < self._rollouts(whole, count) <= samples:
+                return type(whole).from_mapping({"num_samples": count}, base=whole)
         return None
 
     def rollouts(self, settings: PlannerSettings) -> int:
         """How many rollouts of the model a plan takes: a sample that meets all members is one for each."""
+        return self._rollouts(settings, settings.num_samples)
+
+    def _rollouts(self, settings: PlannerSettings, num_samples: int) -> int:
         split = settings.ensemble == "split"
         parts, each = (self.members, 1) if split else (1, self.members)
-        steps = [settings.num_samples / settings.sample_decay**step for step in range(settings.mirror_steps)]
+        steps = [num_samples / settings.sample_decay**step for step in range(settings.mirror_steps)]
         return sum(max(round(samples / parts), 1) * parts * each for samples in steps)
 
 

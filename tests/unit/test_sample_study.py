@@ -2,20 +2,26 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from sample_efficiency import study as study_command
+from samples import obstacles
 from samples import study as study_module
-from samples.closed_loop import Outcome
+from samples.closed_loop import Outcome, PlanningController, true_model
 from samples.problems import PROBLEMS, chosen
 from samples.report import relative_cost, report
 from samples.results import Row, make_row, read_rows, write_rows
 from samples.study import ORDER, Cell, make_cells, run_cell, run_study
-from samples.variants import VARIANTS
+from samples.variants import LEFT_OUT, PRESET, VARIANTS
 
+from demo_control.bundle import default_bundle, load_bundle
 from demo_control.configuration import ConfigurationError
+from demo_control.mpc import PRESETS, Planner, preset
+from demo_control.rollout import RolloutEngine, Rollouts, RolloutShape
 from demo_control.statistics import wilson_interval
+from demo_control.tasks import Task
 
 KEY = ("obstacles", "white", 16)
 OUTCOME = Outcome((1.0, 2.0, 4.0, 9.0), (True, False, True, True))
@@ -37,6 +43,27 @@ class Silent:
 
     def finish(self, text: str) -> None:
         self.result = text
+
+
+class CountingEngine:
+    """A true model that counts the rows of the engine for samples."""
+
+    def __init__(self, task: Task) -> None:
+        self._make = true_model(task, obstacles.step, obstacles.policy)
+        self.rows = 0
+
+    def shaped(self, shape: RolloutShape) -> RolloutEngine:
+        engine = self._make(shape)
+        if shape.with_trajectory:
+            return engine
+        roll_out = engine.roll_out
+
+        def counted(observations: np.ndarray, *arguments: Any) -> Rollouts:  # noqa: ANN401 - passed on
+            self.rows += observations.shape[1]
+            return roll_out(observations, *arguments)
+
+        engine.roll_out = counted  # type: ignore[method-assign]
+        return engine
 
 
 class Interrupted(Silent):
@@ -62,18 +89,45 @@ class TestCells:
 
     @pytest.mark.parametrize("problem", list(PROBLEMS))
     @pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "policy"])
-    def test_mirror_steps_share_the_samples_evenly(self, problem: str, variant: str) -> None:
-        members = PROBLEMS[problem].members
+    def test_mirror_steps_and_members_share_the_samples(self, problem: str, variant: str) -> None:
+        whole = PROBLEMS[problem]
         for budget in (8, 64, 256):
             settings = Cell(problem, variant, budget, 2, 0).settings
-            if settings is not None:
-                assert settings.num_samples % members == 0
-                used = settings.num_samples * settings.mirror_steps
-                assert budget - members * settings.mirror_steps < used <= budget
+            if settings is None:
+                assert budget < 64
+                continue
+            assert whole.rollouts(settings) <= budget
+            part = whole.members if settings.ensemble == "split" else 1
+            assert settings.num_samples % part == 0
+            more = type(settings).from_mapping({"num_samples": settings.num_samples + part}, base=settings)
+            assert whole.rollouts(more) > budget
 
-    def test_too_few_samples_are_no_cell(self) -> None:
-        members = PROBLEMS["stoch2"].members
-        assert not make_cells(["stoch2"], ["shipped"], [members], 2, 0)
+    @pytest.mark.parametrize("variant", ["white", "cem", "icem", "topdm"])
+    def test_rollouts_are_those_that_the_planner_makes(self, variant: str) -> None:
+        settings = Cell("obstacles", variant, 64, 2, 0).settings
+        assert settings is not None
+        engine = CountingEngine(obstacles.task())
+        planner = Planner(obstacles.task(), settings, engine.shaped)
+        controller = PlanningController(planner, 2)
+        controller.reset([np.random.default_rng(0)])
+        controller.act(np.zeros((1, 4)))
+        assert engine.rows == PROBLEMS["obstacles"].rollouts(settings)
+
+    def test_samples_on_all_members_count_for_each(self) -> None:
+        problem = PROBLEMS["cartpole_learned"]
+        whole, split = ({"ensemble": use, "mirror_steps": 2} for use in ("mean", "split"))
+        for values, samples in ((whole, 8), (split, 32)):
+            settings = problem.planner_settings(values, 64)
+            assert settings is not None
+            assert settings.num_samples == samples
+            assert problem.rollouts(settings) == 64
+
+    def test_presets_left_out_are_the_same_as_others_here(self) -> None:
+        assert preset("mbpo")["mirror_steps"] == 0
+        polo, mppi = preset("polo"), preset("mppi")
+        assert {name for name in polo if polo[name] != mppi.get(name)} == {"terminal_weight", "value_weight"}
+        assert all(load_bundle(default_bundle(task)).value is None for task in ("cartpole", "stoch2"))
+        assert set(PRESETS) == set(LEFT_OUT) | {name for name, variant in VARIANTS.items() if variant.figure == PRESET}
 
     def test_all_ways_of_planning_share_what_belongs_to_the_problem(self) -> None:
         for problem in PROBLEMS.values():
@@ -86,7 +140,6 @@ class TestCells:
     def test_fingerprint_is_that_of_settings_and_seeds(self) -> None:
         cell = Cell("arm", "white", 16, 2, 0)
         others = [replace(cell, seeds=3), replace(cell, seed=1), replace(cell, budget=32), replace(cell, variant="cem")]
-        others = [other for other in others if other.variant in VARIANTS]
         assert len({cell.fingerprint, *(other.fingerprint for other in others)}) == len(others) + 1
         assert replace(cell).fingerprint == cell.fingerprint
 
@@ -187,13 +240,13 @@ class TestStudy:
 
 def test_whole_command(tmp_path: Path) -> None:
     study_command(
-        problems="obstacles,arm", variants="policy,white,demo_layer", samples="4,8", seeds=2, jobs=1, out=tmp_path,
+        problems="obstacles", variants="policy,white,demo_layer", samples="4,8", seeds=2, jobs=1, out=tmp_path,
         json_file=str(tmp_path / "cells.json"),
     )  # fmt: skip
-    assert len(read_rows(tmp_path / "samples.csv")) == 10
+    assert len(read_rows(tmp_path / "samples.csv")) == 5
     text = (tmp_path / "samples.md").read_text()
     assert "M = 8" in text
-    assert "Two-link arm" in text
+    assert "Point among obstacles" in text
     for name in ("samples_noise.png", "samples_presets.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     assert '"cells"' in (tmp_path / "cells.json").read_text()
