@@ -5,8 +5,9 @@
     .venv/bin/python benchmarks/sample_efficiency.py --problems arm,obstacles --variants white,cem
 
 A cell is one problem, one way of planning and one number of samples; its seeds are planned for as one batch, and its
-figures do not depend on the number of processes. Each finished cell is written at once to samples.csv, from which an
-interrupted study goes on. The tables (samples.md) and figures (samples_*.png) come from the cells that were asked for.
+figures do not depend on the number of processes. Each finished cell is written at once to samples_cells.csv, from which
+an interrupted study goes on. The tables (samples_tables.md) and figures (samples_*.png) come from the cells that were
+asked for.
 """
 
 from __future__ import annotations
@@ -60,9 +61,9 @@ def _write_report(rows: Sequence[Row], folder: Path) -> None:
     from samples.figures import draw  # noqa: PLC0415 - loads matplotlib, which the study's processes do not need
     from samples.report import report  # noqa: PLC0415
 
-    write_text_atomically(folder / "samples.md", report(rows))
+    write_text_atomically(folder / "samples_tables.md", report(rows))
     for figure in FIGURES:
-        if any(VARIANTS[row.variant].figure == figure for row in rows):
+        if any(VARIANTS[row.variant].figures == (figure,) for row in rows):
             draw(rows, figure, folder / f"samples_{figure}.png")
 
 
@@ -89,13 +90,13 @@ def study(
         console = error_console()
         reporter = ConsoleReporter(console)
         try:
-            rows = run_study(cells, folder / "samples.csv", jobs or len(os.sched_getaffinity(0)), reporter)
+            rows = run_study(cells, folder / "samples_cells.csv", jobs or len(os.sched_getaffinity(0)), reporter)
         finally:
             reporter.close()
         _write_report(rows, folder)
         if json_file:
             write_json({"seed": seed, "cells": [asdict(row) for row in rows]}, json_file)
-        console.print(f"{folder}: samples.csv, samples.md and figures", markup=False)
+        console.print(f"{folder}: samples_cells.csv, samples_tables.md and figures", markup=False)
 
 
 if __name__ == "__main__":

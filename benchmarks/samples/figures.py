@@ -15,7 +15,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from demo_control.files import write_atomically
 from samples.problems import PROBLEMS
 from samples.results import Row
-from samples.variants import BOTH, VARIANTS, Style
+from samples.variants import VARIANTS, Style
 
 _ROW_HEIGHT_INCH = 3.0
 _WIDTH_INCH = 10.0
@@ -30,7 +30,7 @@ def draw(rows: Sequence[Row], figure: str, path: Path) -> None:
         figure: Which ways of planning: one of :data:`samples.variants.FIGURES`.
         path: The PNG file.
     """
-    shown = [row for row in rows if VARIANTS[row.variant].figure in {figure, BOTH}]
+    shown = [row for row in rows if figure in VARIANTS[row.variant].figures]
     problems = list(dict.fromkeys(row.problem for row in shown))
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
         drawing = Figure(figsize=(_WIDTH_INCH, _ROW_HEIGHT_INCH * len(problems) + 0.9), layout="constrained")

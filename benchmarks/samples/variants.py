@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from demo_control.configuration import Scalar
 from demo_control.mpc import PRESETS, PlannerSettings, preset
 
-NOISE, PRESET, BOTH = "noise", "presets", "both"
-FIGURES = (NOISE, PRESET)
+NOISE, PRESET, LAYER = FIGURES = ("noise", "presets", "layer")
+"""Kinds of noise in one plain planner; presets; the DeMo Layer, improved step by step."""
 
 OF_THE_PROBLEM = ("num_samples", "horizon", "terminal_weight", "noise_standard_deviation")
 _NOT_THE_METHOD = (*OF_THE_PROBLEM, "command_delay_ticks", "engine", "engine_threads")
@@ -30,7 +30,7 @@ class Variant:
 
     Attributes:
         name: For the command line and the tables.
-        figure: In which figure it is drawn: 'noise', 'presets' or 'both'.
+        figures: In which figures it is drawn; see :data:`FIGURES`.
         settings: All that belongs to the method; the problem adds :data:`OF_THE_PROBLEM`. Empty for the settings
             that the problem's task ships with. None for the policy alone.
         text: One sentence for people.
@@ -38,7 +38,7 @@ class Variant:
     """
 
     name: str
-    figure: str
+    figures: tuple[str, ...]
     settings: Mapping[str, Scalar] | None
     text: str
     style: Style
@@ -68,10 +68,10 @@ _KINDS: tuple[tuple[str, Mapping[str, Scalar], str, str], ...] = (
 def _noise_kinds() -> list[Variant]:
     kinds = []
     for name, values, text, colour in _KINDS:
-        kinds.append(Variant(name, NOISE, _whole({**_PLAIN, **values}), text, Style(colour)))
+        kinds.append(Variant(name, (NOISE,), _whole({**_PLAIN, **values}), text, Style(colour)))
         kept = _whole({**_PLAIN, **values, **_KEPT})
         kept_text = f"{text}; 30 % of the elites are samples again"
-        kinds.append(Variant(f"{name}_kept", NOISE, kept, kept_text, Style(colour, "--", "^")))
+        kinds.append(Variant(f"{name}_kept", (NOISE,), kept, kept_text, Style(colour, "--", "^")))
     return kinds
 
 
@@ -98,16 +98,45 @@ _PRESET_STYLES: Mapping[str, Style] = {
 def _presets() -> list[Variant]:
     """The presets, first those with a style."""
     names = dict.fromkeys([*_PRESET_STYLES, *PRESETS])
-    return [
-        Variant(name, PRESET, _whole(preset(name)), f"Preset {name}", _PRESET_STYLES.get(name, Style(_GREY)))
+    presets = [
+        Variant(
+            name, (PRESET, LAYER) if name == "demo_layer" else (PRESET,), _whole(preset(name)), f"Preset {name}",
+            _PRESET_STYLES.get(name, Style(_GREY)),
+        )
         for name in names
         if name in PRESETS and name not in LEFT_OUT
+    ]  # fmt: skip
+    cold = _whole({**preset("mppi"), "temperature": 0.02})
+    return [
+        *presets,
+        Variant("mppi_cold", (PRESET,), cold, "Preset mppi with a fifth of its temperature", Style(_BLUE, "-.", "s")),
     ]
 
 
-POLICY = Variant("policy", BOTH, None, "The policy alone", Style(_GREY, ":"))
-SHIPPED = Variant("shipped", BOTH, {}, "The settings that the task ships with", Style(_BLACK, "-", "s"))
-VARIANTS: Mapping[str, Variant] = {variant.name: variant for variant in (POLICY, SHIPPED, *_noise_kinds(), *_presets())}
+_IMPROVEMENTS: tuple[tuple[str, Mapping[str, Scalar], str, str], ...] = (
+    ("layer_steps", {"mirror_steps": 3, "covariance": "adapted", "covariance_step_size": 0.9},
+     "Preset demo_layer with three mirror steps and a spread that follows the elites", _BLUE),
+    ("layer_kept", _KEPT, "The same, and 30 % of the elites are samples again", _ORANGE),
+    ("layer_coloured", {"noise": "coloured", "noise_colour_exponent": 1.0},
+     "The same with coloured noise, β = 1", _GREEN),
+)  # fmt: skip
+
+
+def _layers() -> list[Variant]:
+    """The DeMo Layer with more and more of what the cross-entropy methods do."""
+    settings = dict(preset("demo_layer"))
+    layers = []
+    for name, values, text, colour in _IMPROVEMENTS:
+        settings.update(values)
+        layers.append(Variant(name, (LAYER,), _whole(settings), text, Style(colour)))
+    return layers
+
+
+POLICY = Variant("policy", FIGURES, None, "The policy alone", Style(_GREY, ":"))
+SHIPPED = Variant("shipped", FIGURES, {}, "The settings that the task ships with", Style(_BLACK, "-", "s"))
+VARIANTS: Mapping[str, Variant] = {
+    variant.name: variant for variant in (POLICY, SHIPPED, *_noise_kinds(), *_presets(), *_layers())
+}
 """By name, in the order of the tables."""
 QUICK_VARIANTS = ("policy", "shipped", "white", "demo_layer")
 """Those of a quick look."""
