@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -20,10 +21,12 @@ from samples.variants import VARIANTS, Style
 _ROW_HEIGHT_INCH = 3.0
 _WIDTH_INCH = 10.0
 _DOTS_PER_INCH = 110
+_APART_OCTAVES = 0.5
+"""Points with the same M stand side by side within this part of the way to the next one, so that all are seen."""
 
 
 def draw(rows: Sequence[Row], figure: str, path: Path) -> None:
-    """Draw one figure: a line of panels per problem, a line in them per way of planning, with its 95 % band.
+    """Draw one figure: a line of panels per problem, a line in them per way of planning, with 95 % intervals.
 
     Args:
         rows: The cells.
@@ -57,8 +60,8 @@ def _legend(drawing: Figure, panels: Iterable[Axes]) -> None:
 
 def _costs(axes: Axes, rows: Sequence[Row], title: str) -> None:
     """Mean cost and its interval."""
-    for variant, mine in _by_variant(rows):
-        _line(axes, variant, mine, [(row.cost_mean, row.cost_low, row.cost_high) for row in mine])
+    for variant, mine, shift in _by_variant(rows):
+        _line(axes, variant, mine, shift, [(row.cost_mean, row.cost_low, row.cost_high) for row in mine])
     # The policy alone may be far above everything that is of interest.
     planned = [row.cost_high for row in rows if row.budget]
     if planned:
@@ -71,30 +74,41 @@ def _costs(axes: Axes, rows: Sequence[Row], title: str) -> None:
 
 def _successes(axes: Axes, rows: Sequence[Row]) -> None:
     """Success rate and its interval."""
-    for variant, mine in _by_variant(rows):
-        _line(axes, variant, mine, [(row.success_rate, row.success_low, row.success_high) for row in mine])
+    for variant, mine, shift in _by_variant(rows):
+        _line(axes, variant, mine, shift, [(row.success_rate, row.success_low, row.success_high) for row in mine])
     axes.set_ylim(-0.04, 1.04)
     axes.set_ylabel("success rate")
     _sample_axis(axes, rows)
 
 
-def _by_variant(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    names = dict.fromkeys(row.variant for row in rows)
-    return [(name, sorted((row for row in rows if row.variant == name), key=lambda row: row.budget)) for name in names]
+def _by_variant(rows: Sequence[Row]) -> list[tuple[str, list[Row], float]]:
+    """Each way of planning, its rows by rising M, and how many octaves its points are moved aside."""
+    names = list(dict.fromkeys(row.variant for row in rows))
+    middle = (len(names) - 1) / 2.0
+    return [
+        (
+            name,
+            sorted((row for row in rows if row.variant == name), key=lambda row: row.budget),
+            _APART_OCTAVES * (place - middle) / max(len(names), 1),
+        )
+        for place, name in enumerate(names)
+    ]
 
 
-def _line(axes: Axes, name: str, rows: Sequence[Row], figures: Sequence[tuple[float, float, float]]) -> None:
-    """One way of planning: its line and its band; level where no plan is made."""
+def _line(
+    axes: Axes, name: str, rows: Sequence[Row], shift: float, figures: Sequence[tuple[float, float, float]]
+) -> None:
+    """One way of planning: its line and its intervals; level where no plan is made."""
     style: Style = VARIANTS[name].style
-    middle, low, high = zip(*figures, strict=True)
+    middle, low, high = np.array(figures).T
     if rows[0].budget == 0:
         axes.axhline(middle[0], color=style.colour, linestyle=style.line, linewidth=1.2, label=name)
         return
-    budgets = [row.budget for row in rows]
-    axes.fill_between(budgets, low, high, color=style.colour, alpha=0.1, linewidth=0)
+    places = np.array([row.budget for row in rows]) * 2.0**shift
+    axes.vlines(places, low, high, color=style.colour, alpha=0.45, linewidth=1.0)
     axes.plot(
-        budgets, middle, color=style.colour, linestyle=style.line, marker=style.marker, markersize=4,
-        linewidth=1.5, label=name,
+        places, middle, color=style.colour, linestyle=style.line, marker=style.marker, markersize=4.5,
+        linewidth=1.4, label=name,
     )  # fmt: skip
 
 

@@ -12,10 +12,14 @@ from samples.variants import VARIANTS
 
 REFERENCE = "white"
 """The way of planning that others are compared with."""
+GOOD_RATE = 0.9
+"""Success rate that counts as reliable in the summary."""
+AS_GOOD = 1.02
+"""Costs up to this factor count as equal there."""
 
 
 def report(rows: Sequence[Row]) -> str:
-    """Tables of each problem: cost, cost relative to :data:`REFERENCE`, and success."""
+    """Samples needed, and for each problem tables of cost, success, and cost relative to :data:`REFERENCE`."""
     parts = [
         "# Sample efficiency: all cells\n",
         "Means over the seeds with 95 % intervals: of costs by bootstrap, of success rates by Wilson. "
@@ -25,6 +29,7 @@ def report(rows: Sequence[Row]) -> str:
         *(f"| `{name}` | {VARIANTS[name].text} |" for name in dict.fromkeys(row.variant for row in rows)),
         "",
     ]
+    parts += _summary(rows)
     for name in dict.fromkeys(row.problem for row in rows):
         mine = [row for row in rows if row.problem == name]
         problem = PROBLEMS[name]
@@ -42,6 +47,42 @@ def report(rows: Sequence[Row]) -> str:
     return "\n".join(parts)
 
 
+def _summary(rows: Sequence[Row]) -> list[str]:
+    """How many samples each way of planning needs for the cost that the reference has at the most, and for success."""
+    largest = max((row.budget for row in rows), default=0)
+    goals = {row.problem: AS_GOOD * row.cost_mean for row in rows if (row.variant, row.budget) == (REFERENCE, largest)}
+    parts = ["## Samples needed\n"]
+    if goals:
+        text = f"Smallest M from which on the cost is at most {AS_GOOD:g} × that of `{REFERENCE}` at M = {largest}:"
+        cheap = [row for row in rows if row.problem in goals]
+        parts.append(f"{text}\n\n{_needed(cheap, lambda row: row.cost_mean <= goals[row.problem])}")
+    text = f"Smallest M from which on at least {GOOD_RATE:.0%} of the episodes succeed:"
+    parts.append(f"{text}\n\n{_needed(rows, lambda row: row.success_rate >= GOOD_RATE)}")
+    return parts
+
+
+def _needed(rows: Sequence[Row], good: Callable[[Row], bool]) -> str:
+    """One line per way of planning, one column per problem: the smallest M from which on all are good."""
+    problems = list(dict.fromkeys(row.problem for row in rows))
+    lines = [["", *(PROBLEMS[name].title for name in problems)], ["---"] * (len(problems) + 1)]
+    for variant in dict.fromkeys(row.variant for row in rows if row.budget):
+        lines.append([f"`{variant}`"])
+        for problem in problems:
+            mine = [row for row in rows if (row.problem, row.variant) == (problem, variant)]
+            lines[-1].append(_from_which_on(sorted(mine, key=lambda row: -row.budget), good))
+    return _markdown(lines)
+
+
+def _from_which_on(falling: Sequence[Row], good: Callable[[Row], bool]) -> str:
+    """The smallest M of the first good rows; '–' if even the largest M is not good, '' without any row."""
+    best = "–" if falling else ""
+    for row in falling:
+        if not good(row):
+            break
+        best = str(row.budget)
+    return best
+
+
 def _table(rows: Sequence[Row], text: Callable[[Row], str]) -> str:
     """One line per way of planning, one column per M."""
     budgets = sorted({row.budget for row in rows})
@@ -50,6 +91,10 @@ def _table(rows: Sequence[Row], text: Callable[[Row], str]) -> str:
     for variant in dict.fromkeys(row.variant for row in rows):
         mine = {row.budget: text(row) for row in rows if row.variant == variant}
         lines.append([f"`{variant}`", *(mine.get(budget, "") for budget in budgets)])
+    return _markdown(lines)
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 

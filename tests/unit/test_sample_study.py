@@ -262,3 +262,14 @@ def test_report_marks_what_is_surely_different() -> None:
     text = report([row("white", 1.0), row("demo_layer", 0.5)])
     assert "| `demo_layer` | **0.50 (0.50 to 0.50)** |" in text
     assert "4 of 4 (51 to 100 %)" in text
+
+
+def test_report_says_from_which_number_of_samples_on_it_is_good() -> None:
+    def row(budget: int, cost: float, successes: int) -> Row:
+        outcome = Outcome((cost,) * 10, (True,) * successes + (False,) * (10 - successes))
+        return make_row(("arm", "white", budget), budget, "f", outcome)
+
+    # Good at 16 by chance, and for good from 64 on.
+    text = report([row(8, 9.0, 3), row(16, 5.0, 10), row(32, 6.0, 8), row(64, 5.05, 9), row(128, 5.0, 10)])
+    assert text.count("| `white` | 64 |") == 2
+    assert "| `white` | – |" in report([row(8, 9.0, 3)])
