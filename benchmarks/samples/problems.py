@@ -67,13 +67,15 @@ class Problem:
             samples: At most so many in all.
 
         Returns:
-            None where there are not enough for every mirror step and every member of the model.
+            None where a mirror step would have less than two samples, of which the first is not drawn, or less than
+            one per member of the model.
         """
         merged = {**settings, **self.settings}
         whole = LayerSettings.for_task(load_task(self.task), merged) if self.learned else _plain(merged)
         part = self.members if whole.ensemble == "split" else 1
         for count in range(samples // part * part, 0, -part):
-            if 0 < self._rollouts(whole, count) <= samples:
+            steps = self._samples(whole, count)
+            if steps and min(steps) >= 2 and self._rollouts(whole, count) <= samples:
                 return type(whole).from_mapping({"num_samples": count}, base=whole)
         return None
 
@@ -82,10 +84,14 @@ class Problem:
         return self._rollouts(settings, settings.num_samples)
 
     def _rollouts(self, settings: PlannerSettings, num_samples: int) -> int:
-        split = settings.ensemble == "split"
-        parts, each = (self.members, 1) if split else (1, self.members)
-        steps = [num_samples / settings.sample_decay**step for step in range(settings.mirror_steps)]
-        return sum(max(round(samples / parts), 1) * parts * each for samples in steps)
+        each = 1 if settings.ensemble == "split" else self.members
+        return each * sum(self._samples(settings, num_samples))
+
+    def _samples(self, settings: PlannerSettings, num_samples: int) -> list[int]:
+        """Samples of each mirror step, as the planner has them."""
+        part = self.members if settings.ensemble == "split" else 1
+        wanted = [num_samples / settings.sample_decay**step for step in range(settings.mirror_steps)]
+        return [max(round(samples / part), 1) * part for samples in wanted]
 
 
 @cache

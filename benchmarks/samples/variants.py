@@ -125,7 +125,9 @@ _IMPROVEMENTS: tuple[tuple[str, Mapping[str, Scalar], str, str], ...] = (
 def _layers() -> list[Variant]:
     """The DeMo Layer with more and more of what the cross-entropy methods do."""
     settings = dict(preset("demo_layer"))
-    layers = []
+    tail = _whole({**settings, "shift": "policy_tail"})
+    tail_text = "Preset demo_layer without the policy's rollout as a candidate (shift policy_tail)"
+    layers = [Variant("layer_tail", (LAYER,), tail, tail_text, Style(_GREY, "--", "v"))]
     for name, values, text, colour in _IMPROVEMENTS:
         settings.update(values)
         layers.append(Variant(name, (LAYER,), _whole(settings), text, Style(colour)))
