@@ -11,9 +11,11 @@ import numpy as np
 import onnx
 
 from demo_control.bundle import Bundle, default_bundle, load_bundle, make_bundle
+from demo_control.configuration import ConfigurationError
 from demo_control.layer.settings import LayerSettings
 from demo_control.onnx_graph import GraphBuilder
 from demo_control.rollout import RolloutShape
+from demo_control.rollout.engine import Floats
 from demo_control.tasks import Array, CostTerm, Quantity, Task, load_task
 
 
@@ -55,6 +57,25 @@ NETWORKS: Mapping[str, Network] = {
 }
 SHIPPED = ("cartpole", "stoch2")
 VALUE_UNITS = 64
+NOISE = 0.5
+"""Spread of the samples as a share of half the action range."""
+
+
+Layer = tuple[Array, Array]
+"""Weights, Shape=(members, inputs, outputs), and bias, Shape=(members, 1, outputs)."""
+
+
+@dataclass(frozen=True)
+class Perceptron:
+    """A random network as arrays, for those who cannot read ONNX.
+
+    Attributes:
+        layers: The first one first; the last one is linear.
+        activation: Of the others: relu, tanh or silu.
+    """
+
+    layers: tuple[Layer, ...]
+    activation: str
 
 
 @dataclass(frozen=True)
@@ -67,6 +88,8 @@ class Case:
         shape: Of the rollouts.
         rows: Samples per member.
         arguments: Of ``roll_out``.
+        dynamics: Predicts the change of the observation; None for a shipped bundle.
+        value: The terminal value; None where there is none, and for a shipped bundle.
     """
 
     task: Task
@@ -74,10 +97,41 @@ class Case:
     shape: RolloutShape
     rows: int
     arguments: tuple[Any, ...]
+    dynamics: Perceptron | None = None
+    value: Perceptron | None = None
+
+    @property
+    def start(self) -> Array:
+        """The state in which all samples start. Shape=(observation_dim,)."""
+        return np.asarray(self.arguments[0][0, 0], np.float64)
+
+    @property
+    def samples(self) -> Floats:
+        """The control sequences. Shape=(horizon, members, rows, action_dim)."""
+        samples: Floats = self.arguments[1]
+        return samples
+
+    @property
+    def noise(self) -> Array:
+        """Standard deviation of the samples, a quarter of the range. Shape=(action_dim,)."""
+        return NOISE * (self.task.action_maximum - self.task.action_minimum) / 2.0
+
+    @property
+    def weights(self) -> Array:
+        """Weights of the cost terms that an engine reports. Shape=(num_terms,)."""
+        value = [] if self.bundle.value is None else [1.0]
+        return np.array([*self.task.cost_weights, *value])
 
 
 def make_case(name: str) -> Case:
-    """One of :data:`NETWORKS` or :data:`SHIPPED`, with samples drawn from a fixed seed."""
+    """One of :data:`NETWORKS` or :data:`SHIPPED`, with samples drawn from a fixed seed.
+
+    Raises:
+        ConfigurationError: No such case.
+    """
+    if name not in NETWORKS and name not in SHIPPED:
+        raise ConfigurationError(f"case '{name}': must be one of {', '.join([*NETWORKS, *SHIPPED])}")
+    dynamics, value = None, None
     if name in SHIPPED:
         task = load_task(name)
         bundle = load_bundle(default_bundle(name), task)
@@ -86,11 +140,13 @@ def make_case(name: str) -> Case:
     else:
         network = NETWORKS[name]
         task = _random_task(network)
-        bundle = _random_bundle(task, network)
+        dynamics, value = _random_networks(network)
+        bundle = _as_bundle(task, dynamics, value)
         horizon, samples = network.horizon, network.samples
     members = bundle.contract.members
-    shape = RolloutShape(horizon, average_members=False, with_policy=False, with_trajectory=False)
-    return Case(task, bundle, shape, samples // members, _arguments(task, horizon, members, samples // members))
+    shape = RolloutShape(horizon, average_members=False, with_policy=False, with_trajectory=False, with_controls=False)
+    rows = samples // members
+    return Case(task, bundle, shape, rows, _arguments(task, horizon, members, rows), dynamics, value)
 
 
 def _arguments(task: Task, horizon: int, members: int, rows: int) -> tuple[Any, ...]:
@@ -100,7 +156,7 @@ def _arguments(task: Task, horizon: int, members: int, rows: int) -> tuple[Any, 
     high = np.array([quantity.maximum for quantity in task.observation])
     start = (low + high) / 2.0 + 0.1 * (high - low) * generator.uniform(-1.0, 1.0, low.shape)
     observations = np.broadcast_to(start, (members, rows, len(low))).astype(np.float32)
-    spread = (task.action_maximum - task.action_minimum) / 4.0
+    spread = NOISE * (task.action_maximum - task.action_minimum) / 2.0
     controls = spread * generator.standard_normal((horizon, members, rows, task.action_dim))
     ones = np.ones((rows, len(low)), np.float32)
     return observations, controls.astype(np.float32), None, np.ones(horizon + 1, np.float32), ones, 0.0 * ones
@@ -138,44 +194,58 @@ def _squares(columns: Mapping[str, Any]) -> Any:  # noqa: ANN401 - columns of an
     return sum((column * column for column in others), start=first * first)
 
 
-def _random_bundle(task: Task, network: Network) -> Bundle:
-    """Random weights that keep the state within its range for the horizon."""
+def _random_networks(network: Network) -> tuple[Perceptron, Perceptron | None]:
+    """Dynamics whose weights keep the state within its range for the horizon, and a value where there is one member."""
     generator = np.random.default_rng(1)
-    members, n, m = network.members, network.observation, network.action
+    n, m = network.observation, network.action
     sizes = [n + m, *[network.hidden] * network.layers, n]
+    layers = [_random_layer(network.members, *size, generator) for size in pairwise(sizes)]
+    # Small changes of the state.
+    layers[-1] = (0.1 * layers[-1][0], layers[-1][1])
+    dynamics = Perceptron(tuple(layers), network.activation)
+    if network.members > 1:
+        return dynamics, None
+    sizes = [n, VALUE_UNITS, VALUE_UNITS, 1]
+    return dynamics, Perceptron(tuple(_random_layer(1, *size, generator) for size in pairwise(sizes)), "relu")
+
+
+def _random_layer(members: int, inputs: int, outputs: int, generator: np.random.Generator) -> Layer:
+    weights = generator.normal(size=(members, inputs, outputs)) / np.sqrt(inputs)
+    return weights.astype(np.float32), (0.1 * generator.normal(size=(members, 1, outputs))).astype(np.float32)
+
+
+def _as_bundle(task: Task, dynamics: Perceptron, value: Perceptron | None) -> Bundle:
+    """The networks as ONNX graphs, with a policy that always answers zero."""
+    members, n, m = len(dynamics.layers[0][0]), task.observation_dim, task.action_dim
     graph = GraphBuilder("dynamics")
     observation = graph.input("observation", (members, "batch", n))
     action = graph.input("action", (members, "batch", m))
-    hidden = graph.node("Concat", observation, action, axis=-1)
-    for index, (inputs, outputs) in enumerate(pairwise(sizes)):
-        last = index == network.layers
-        scale = (0.1 if last else 1.0) / np.sqrt(inputs)
-        hidden = _layer(graph, hidden, generator.normal(size=(members, inputs, outputs)) * scale, generator)
-        hidden = hidden if last else _activated(graph, hidden, network.activation)
-    graph.output("next_observation", graph.node("Add", observation, hidden), (members, "batch", n))
-    graph.output("log_variance", graph.node("Mul", hidden, graph.constant(0.0)), (members, "batch", n))
+    change = _perceptron(graph, graph.node("Concat", observation, action, axis=-1), dynamics)
+    graph.output("next_observation", graph.node("Add", observation, change), (members, "batch", n))
+    graph.output("log_variance", graph.node("Mul", change, graph.constant(0.0)), (members, "batch", n))
     policy = GraphBuilder("policy")
     seen = policy.input("observation", ("batch", n))
     policy.output("action", policy.node("MatMul", seen, policy.constant(np.zeros((n, m)))), ("batch", m))
-    value = None if members > 1 else _random_value(n, generator)
-    return make_bundle(task, policy=policy.build(), dynamics=graph.build(), value=value)
+    return make_bundle(task, policy=policy.build(), dynamics=graph.build(), value=value and _as_value(value, n))
 
 
-def _random_value(n: int, generator: np.random.Generator) -> onnx.ModelProto:
-    """A value function of two hidden layers of ReLU."""
+def _as_value(value: Perceptron, observation_dim: int) -> onnx.ModelProto:
     graph = GraphBuilder("value")
-    hidden = graph.input("observation", ("batch", n))
-    for inputs, outputs in ((n, VALUE_UNITS), (VALUE_UNITS, VALUE_UNITS)):
-        weights = generator.normal(size=(inputs, outputs)) / np.sqrt(inputs)
-        hidden = graph.node("Relu", _layer(graph, hidden, weights, generator))
-    weights = generator.normal(size=(VALUE_UNITS, 1)) / np.sqrt(VALUE_UNITS)
-    graph.output("value", _layer(graph, hidden, weights, generator), ("batch", 1))
+    flat = Perceptron(tuple((weights[0], bias[0]) for weights, bias in value.layers), value.activation)
+    graph.output(
+        "value", _perceptron(graph, graph.input("observation", ("batch", observation_dim)), flat), ("batch", 1)
+    )
     return graph.build()
 
 
-def _layer(graph: GraphBuilder, value: str, weights: Array, generator: np.random.Generator) -> str:
-    bias = 0.1 * generator.normal(size=(*weights.shape[:-2], 1, weights.shape[-1]))
-    return graph.node("Add", graph.node("MatMul", value, graph.constant(weights)), graph.constant(bias))
+def _perceptron(graph: GraphBuilder, value: str, perceptron: Perceptron) -> str:
+    """Nodes of a network; returns the output's name."""
+    for index, (weights, bias) in enumerate(perceptron.layers):
+        product = graph.node("MatMul", value, graph.constant(weights))
+        value = graph.node("Add", product, graph.constant(bias))
+        if index < len(perceptron.layers) - 1:
+            value = _activated(graph, value, perceptron.activation)
+    return value
 
 
 def _activated(graph: GraphBuilder, value: str, activation: str) -> str:

@@ -170,3 +170,14 @@ def test_the_walk_is_shown_here_and_over_ros(tmp_path: Path) -> None:
     assert report["live"]["plans"] > 10
     assert sorted(path.name for path in tmp_path.iterdir()) == ["walk.mp4", "walk.png"]
     assert (tmp_path / "walk.mp4").stat().st_size > 10_000
+
+
+def test_presets_are_printed_from_the_code() -> None:
+    table = democtl("presets").stdout
+    settings = report_of("presets")
+    for name in ("mppi", "cem", "pets", "icem", "polo", "mopac", "mbpo", "topdm", "demo_rl", "demo_layer"):
+        assert f" {name} " in table
+        assert f"{name} (" in table
+        assert {"source", "shift"} <= settings[name].keys()
+    assert settings["mbpo"]["mirror_steps"] == 0
+    assert "…" not in table

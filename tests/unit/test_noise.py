@@ -17,9 +17,11 @@ def settings(**values: object) -> PlannerSettings:
 
 
 def draw(deviation: Array | None = None, seed: int = 0, **values: object) -> Array:
+    """Shape=(SAMPLES, HORIZON, ACTION_DIM)."""
     chosen = settings(**values)
     deviation = np.ones((HORIZON, ACTION_DIM)) if deviation is None else deviation
-    return NoisePool(chosen, ACTION_DIM).draw(SAMPLES, deviation, chosen, np.random.default_rng(seed))
+    noise = NoisePool(chosen, np.ones(ACTION_DIM)).draw(SAMPLES, deviation, chosen, np.random.default_rng(seed))
+    return noise.swapaxes(0, 1)
 
 
 @pytest.mark.parametrize("kind", NOISES)
@@ -61,6 +63,12 @@ def test_deviations_apply_to_their_entries() -> None:
     np.testing.assert_allclose(draw(deviation).std(axis=0), deviation, rtol=0.06)
 
 
+def test_units_are_those_of_the_entries() -> None:
+    chosen, unit = settings(), np.array([3.0, 0.01])
+    noise = NoisePool(chosen, unit).draw(SAMPLES, np.full((HORIZON, 1), 0.5), chosen, np.random.default_rng(0))
+    np.testing.assert_allclose(noise.std(axis=(0, 1)), 0.5 * unit, rtol=0.03)
+
+
 def test_held_noise_is_the_same_at_every_step_and_spread_evenly() -> None:
     held = np.ptp(draw(noise_held_share=0.5), axis=1).max(axis=1) == 0.0
     assert held.sum() == SAMPLES // 2
@@ -85,15 +93,19 @@ def test_same_seed_same_noise_and_other_seed_other_noise() -> None:
 def test_windows_of_the_pool_are_unbiased() -> None:
     """Over many plans each entry's mean is zero, although the pool is one table: signs are drawn anew."""
     chosen = settings(num_samples=8)
-    pool, generator, ones = NoisePool(chosen, ACTION_DIM), np.random.default_rng(0), np.ones((HORIZON, ACTION_DIM))
-    firsts = np.array([pool.draw(8, ones, chosen, generator)[0] for _ in range(4000)])
+    pool, generator, ones = (
+        NoisePool(chosen, np.ones(ACTION_DIM)),
+        np.random.default_rng(0),
+        np.ones((HORIZON, ACTION_DIM)),
+    )
+    firsts = np.array([pool.draw(8, ones, chosen, generator)[:, 0] for _ in range(4000)])
     np.testing.assert_allclose(firsts.mean(axis=0), 0.0, atol=0.06)
     np.testing.assert_allclose(firsts.std(axis=0), 1.0, atol=0.06)
 
 
 def test_a_draw_does_not_change_the_pool() -> None:
     chosen = settings(num_samples=8, noise_held_share=0.5, noise_smallest_share=0.1)
-    pool, ones = NoisePool(chosen, ACTION_DIM), np.ones((HORIZON, ACTION_DIM))
+    pool, ones = NoisePool(chosen, np.ones(ACTION_DIM)), np.ones((HORIZON, ACTION_DIM))
     first = pool.draw(8, ones, chosen, np.random.default_rng(3))
     kept = first.copy()
     first[:] = np.nan

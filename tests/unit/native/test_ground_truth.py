@@ -79,6 +79,31 @@ def test_a_value_function_adds_a_terminal_cost(kernel: Kernel, linear_task: Task
     np.testing.assert_allclose(found.term_costs[..., 3], expected, rtol=1e-5)
 
 
+def test_a_next_state_of_columns_as_they_are(kernel: Kernel) -> None:
+    """Columns that already lie side by side, where the next state is written over some of them."""
+    task = make_task(3, 2, {"x": lambda x, u, xp: x["x0"] ** 2})
+    graph = GraphBuilder("dynamics")
+    x, u = graph.input("observation", (1, "batch", 3)), graph.input("action", (1, "batch", 2))
+    joined = graph.node("Concat", x, u, axis=-1)
+    following = graph.node("Gather", joined, graph.constant([1, 2, 3], np.int64), axis=-1)
+    graph.output("next_observation", following, (1, "batch", 3))
+    graph.output("log_variance", graph.node("Neg", x), (1, "batch", 3))
+    bundle = make_bundle(task, policy=small_model("policy", task, "action", 2, "Tanh", 0), dynamics=graph.build())
+    for rows in (2, 40):
+        for trajectory in (True, False):
+            shape = RolloutShape(4, average_members=False, with_policy=False, with_trajectory=trajectory)
+            starts, controls, _, weights, scale, offset = arguments(task, shape, 1, rows)
+            found = NativeEngine(task, bundle, shape, kernel=kernel).roll_out(
+                starts, controls, None, weights, scale, offset
+            )
+            states = [starts[0]]
+            for control in np.clip(controls[:, 0], task.action_minimum, task.action_maximum):
+                change = np.column_stack([states[-1][:, 1:], control[:, 0]]) - states[-1]
+                states.append(states[-1] + change * scale + offset)
+            expected = weights @ np.array(states)[..., 0] ** 2
+            np.testing.assert_allclose(found.term_costs[0, :, 0], expected, rtol=1e-5)
+
+
 def test_terms_count_where_they_say(kernel: Kernel) -> None:
     costs = {"always": lambda x, u, xp: x["x0"], "stages": lambda x, u, xp: x["x0"], "end": lambda x, u, xp: x["x0"]}
     task = make_task(1, 1, costs, ["always", "stages", "end"])

@@ -34,6 +34,17 @@ def given(rows: int = ROWS) -> tuple[np.ndarray, ...]:
     return arguments(make_task(5, 2, COSTS), SHAPE, 3, rows)
 
 
+def first_rows(given: tuple[np.ndarray, ...], rows: int) -> tuple[np.ndarray, ...]:
+    observations, controls, feedback, weights, scale, offset = given
+    return observations[:, :rows], controls[:, :, :rows], feedback[:, :, :rows], weights, scale[:rows], offset[:rows]
+
+
+def assert_first_rows(some: Rollouts, whole: Rollouts, rows: int) -> None:
+    for one, other in zip(parts(some), parts(whole), strict=True):
+        axis = 1 if one.ndim == 3 else 2
+        np.testing.assert_array_equal(one, other.take(range(rows), axis))
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 5, 16])
 def test_from_call_to_call_and_for_all_numbers_of_threads(
     kernel: Kernel, threads: int, monkeypatch: pytest.MonkeyPatch
@@ -53,20 +64,24 @@ def test_a_sample_does_not_depend_on_the_others(kernel: Kernel, activation: str,
     """Few samples go another way through a layer than many; the bits are the same."""
     for variant in kernel.variants:
         engine = make_engine(kernel, activation, variant=variant)
-        observations, controls, feedback, weights, scale, offset = given()
-        whole = parts(engine.roll_out(observations, controls, feedback, weights, scale, offset))
-        some = (
-            observations[:, :rows],
-            controls[:, :, :rows],
-            feedback[:, :, :rows],
-            weights,
-            scale[:rows],
-            offset[:rows],
-        )
-        for one, other in zip(parts(engine.roll_out(*some)), whole, strict=True):
-            np.testing.assert_array_equal(
-                one, other[(slice(None), slice(0, rows))] if other.ndim == 3 else other[:, :, :rows]
-            )
+        assert_first_rows(engine.roll_out(*first_rows(given(), rows)), engine.roll_out(*given()), rows)
+
+
+@pytest.mark.parametrize("average", [True, False])
+@pytest.mark.parametrize(("sizes", "hidden"), [((19, 17), [300, 129]), ((33, 3), [16, 128]), ((1, 1), [1, 15])])
+def test_few_samples_and_many_of_networks_of_all_sizes(
+    kernel: Kernel, sizes: tuple[int, int], hidden: list[int], average: bool
+) -> None:
+    """Few samples lie otherwise in memory than many, and their layers add up along other vectors."""
+    task = make_task(*sizes, COSTS)
+    bundle = network_bundle(task, hidden, "Tanh", 2, with_value=True)
+    shape = RolloutShape(3, average_members=average, with_policy=True, with_trajectory=True)
+    passed = arguments(task, shape, 2, 40)
+    for variant in kernel.variants:
+        engine = NativeEngine(task, bundle, shape, kernel=kernel, variant=variant)
+        whole = engine.roll_out(*passed)
+        for rows in range(1, 13):
+            assert_first_rows(engine.roll_out(*first_rows(passed, rows)), whole, rows)
 
 
 @pytest.mark.parametrize("far", [1e5, 1e30, np.inf, np.nan])
@@ -107,6 +122,18 @@ def test_short_plans_stay_on_one_thread(kernel: Kernel) -> None:
     rows = int(2.5 * engine_module.WORK_PER_THREAD_S / engine._seconds_per_row)
     assert engine.threads_for(rows) == 2
     assert engine.threads_for(1000 * rows) == 8
+
+
+def test_arrays_need_not_be_copied_to_be_read(kernel: Kernel) -> None:
+    """One start for all samples, and sequences that lie sample by sample as a planner draws them; both read-only."""
+    engine = make_engine(kernel)
+    observations, controls, *others = [array.astype(np.float32) for array in given()]
+    start = np.broadcast_to(observations[:1, :1], observations.shape)
+    drawn = np.ascontiguousarray(controls.transpose(1, 2, 0, 3)).transpose(2, 0, 1, 3)
+    drawn.flags.writeable = False
+    found = engine.roll_out(start, drawn, *others)
+    for one, other in zip(parts(found), parts(engine.roll_out(start.copy(), controls, *others)), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.float32])

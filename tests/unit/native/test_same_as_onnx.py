@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,21 @@ def test_on_random_networks(
     native, onnx = both(kernel, task, bundle, shape, passed)
     # A value may be near zero: it counts little, so that a sum of costs has a relative error.
     assert_same(native, onnx, np.array([1.0, 1.0, 0.01][: 2 + value]), np.ones(sizes[0]))
+
+
+@pytest.mark.parametrize("policy", [True, False])
+def test_controls_are_only_reported_where_they_are_wanted(kernel: Kernel, policy: bool) -> None:
+    task = make_task(3, 2, {"squares": quadratic})
+    bundle = network_bundle(task, [9], "Relu", 2)
+    shape = RolloutShape(4, average_members=False, with_policy=policy, with_trajectory=False)
+    without = replace(shape, with_controls=False)
+    passed = arguments(task, shape, 2, 20)
+    for wanted, silent in zip(
+        both(kernel, task, bundle, shape, passed), both(kernel, task, bundle, without, passed), strict=True
+    ):
+        assert wanted.controls is not None
+        assert silent.controls is None
+        np.testing.assert_array_equal(silent.term_costs, wanted.term_costs)
 
 
 UNARY = ("Abs", "Atan", "Ceil", "Cos", "Elu", "Erf", "Exp", "Floor", "LeakyRelu", "Neg", "Reciprocal", "Relu", "Round",

@@ -65,12 +65,13 @@ class EvaluationRequest:
 
 @dataclass(frozen=True)
 class BatchResult:
-    """Verdicts, returns and roughness of the commands of the episodes from number ``first`` on."""
+    """Verdicts, returns, roughness of the commands, and what their planner said, of the episodes from ``first`` on."""
 
     first: int
     results: tuple[Mapping[str, float | bool], ...]
     returns: tuple[float, ...]
     action_changes: tuple[float, ...]
+    planning: tuple[Mapping[str, float | None], ...] = ()
 
 
 def split_settings(settings: Mapping[str, Scalar]) -> tuple[dict[str, Scalar], dict[str, Scalar]]:
@@ -162,9 +163,11 @@ def evaluate(
     Returns:
         Task, controller, simulator, episodes, successes, success_rate and its 95 % interval, return_mean, return_std,
         action_change_mean (root mean square change of the command per period, as a share of its range), settings,
-        seed, and the mean of each further figure of the task's score. In a scenario also: scenario, steps, falls,
-        fall_rate, intervals of all figures, the figures of each of the scenario's cells and of each episode, and
-        plan_ms, the wall time of one robot's plans.
+        seed, and the mean of each further figure of the task's score. With a planner also planning: each episode's
+        number of plans, path length, realised cost and regret (None for an infinite one) of
+        :class:`~demo_control.mpc.regret.Regret`. In a scenario also: scenario, steps, falls, fall_rate, intervals of
+        all figures, the figures of each of the scenario's cells and of each episode, and plan_ms, the wall time of
+        one robot's plans.
 
     Raises:
         ConfigurationError: A request that cannot be met.
@@ -203,25 +206,23 @@ def run_batch(request: EvaluationRequest, first: int) -> BatchResult:
     task = load_task(request.task)
     count = min(_batch_size(request), request.episodes - first)
     scenario = make_scenario(task, request.scenario, request.plant, request.steps)
+    controller = _controller(request, task, scenario, count)
     if scenario is None:
         plants = task.make_plants(request.simulator, count, request.plant)
         try:
-            episodes = run_episodes(
-                task, plants, _controller(request, task, None, count), request.seed, first_episode=first
-            )
+            episodes = run_episodes(task, plants, controller, request.seed, first_episode=first)
         finally:
             plants.close()
-        return _batch_result(task, first, episodes, episodes.results)
+        return _batch_result(task, first, episodes, episodes.results, controller)
     recording = scenario.make_plants(request.simulator, request.seed, range(first, first + count))
     try:
         episodes = run_episodes(
-            task, recording, _controller(request, task, scenario, count), request.seed,
-            first_episode=first, num_steps=scenario.num_steps,
-        )  # fmt: skip
+            task, recording, controller, request.seed, first_episode=first, num_steps=scenario.num_steps
+        )
         trials = make_trials(recording, episodes, first, task.control_period_s)
     finally:
         recording.close()
-    return _batch_result(task, first, episodes, tuple(scenario.judge(trial) for trial in trials))
+    return _batch_result(task, first, episodes, tuple(scenario.judge(trial) for trial in trials), controller)
 
 
 def _controller(request: EvaluationRequest, task: Task, scenario: Scenario | None, count: int) -> Controller:
@@ -234,10 +235,21 @@ def _controller(request: EvaluationRequest, task: Task, scenario: Scenario | Non
 
 
 def _batch_result(
-    task: Task, first: int, episodes: Episodes, results: tuple[Mapping[str, float | bool], ...]
+    task: Task, first: int, episodes: Episodes, results: tuple[Mapping[str, float | bool], ...], controller: Controller
 ) -> BatchResult:
     changes = episodes.action_changes(task)
-    return BatchResult(first, results, tuple(episodes.returns.tolist()), tuple(changes.tolist()))
+    planning: tuple[Mapping[str, float | None], ...] = ()
+    if isinstance(controller, LayerController):
+        planning = tuple(
+            {
+                "plans": counters.plans,
+                "path_length": report.path_length,
+                "regret": report.regret if np.isfinite(report.regret) else None,
+                "realised_cost": report.realised_cost,
+            }
+            for report, counters in zip(controller.reports, controller.counters, strict=True)
+        )
+    return BatchResult(first, results, tuple(episodes.returns.tolist()), tuple(changes.tolist()), planning)
 
 
 def summary(request: EvaluationRequest, batches: list[BatchResult]) -> dict[str, object]:
@@ -260,6 +272,9 @@ def summary(request: EvaluationRequest, batches: list[BatchResult]) -> dict[str,
         "settings": {**request.plant, **request.layer},
         "failed_episodes": [index for index, result in enumerate(results) if not result["success"]],
     }
+    planning = [plan for batch in batches for plan in batch.planning]
+    if planning:
+        report["planning"] = {name: [plan[name] for plan in planning] for name in planning[0]}
     if scenario is not None:
         report |= {
             "scenario": request.scenario or next(iter(task.scenarios)),

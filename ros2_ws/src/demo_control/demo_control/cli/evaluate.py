@@ -85,6 +85,12 @@ def _print(report: dict[str, object], compared: tuple[str, ...]) -> None:
     plan_ms = cast("dict[str, float] | None", report.get("plan_ms"))
     if plan_ms is not None:
         rows["plan time p50 / p99"] = f"{plan_ms['p50']:.1f} / {plan_ms['p99']:.1f} ms"
+    planning = cast("dict[str, list[float]]", report.get("planning", {}))
+    if planning:
+        plans = max(sum(planning["plans"]), 1)
+        rows["path length per plan"] = f"{sum(planning['path_length']) / plans:.3f}"
+        if None not in planning["regret"]:
+            rows["regret per plan"] = f"{sum(planning['regret']) / plans:.3f}"
     for name, text in rows.items():
         table.add_row(name, text)
     console.print(table)

@@ -13,12 +13,10 @@ from rich.table import Table
 from typer.core import TyperGroup
 
 from demo_control.bringup.description import BringUp, Recipe, bringup_names, load_recipe
-from demo_control.cli.output import error_console, fail, one_line_errors, write_json
+from demo_control.cli.output import EXIT_INTERRUPTED, error_console, fail, one_line_errors, write_json
 from demo_control.configuration import ConfigurationError, Entry, Settings, parse_assignments
 
 _FAILED = 1
-_INTERRUPTED = 130
-"""What shells report for a program that SIGINT ended."""
 
 _TOLD_OTHERWISE = ("use_layer", "seed", "real_time_factor", "observations", "commands", "plans", "overruns")
 """Figures that the table shows in its title or in rows of several."""
@@ -126,7 +124,7 @@ def _run(bringup: BringUp, json_file: str, verbose: bool) -> None:
             result = run_bringup(bringup, echo=verbose, progress=told)
     except RunInterruptedError:
         error_console().print("democtl: interrupted, all nodes have ended", style="yellow")
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     except BringUpError as error:
         error_console().print(f"democtl: {error}", style="red", soft_wrap=True, markup=False)
         raise typer.Exit(_FAILED) from None

@@ -21,6 +21,8 @@ _COMMANDS = {
     "train": "Train a policy and its model, and make a bundle of them.",
     "presets": "Print the methods that the planner contains, as settings.",
     "bundle": "Look at model bundles and validate them.",
+    "tune": "Propose samples, horizon, threads and engine that hold a deadline on this machine.",
+    "bench": "Run a benchmark of the source tree.",
     "demo": "Show the policy alone beside the policy with the DeMo Layer.",
 }
 

@@ -18,6 +18,8 @@ from demo_control.files import write_text_atomically
 
 EXIT_USAGE = 2
 """Exit code for a request that cannot be met."""
+EXIT_INTERRUPTED = 130
+"""What shells report for a program that SIGINT ended."""
 
 
 def error_console() -> Console:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from demo_control.cli.output import error_console, fail, one_line_errors
+from demo_control.cli.output import EXIT_INTERRUPTED, error_console, fail, one_line_errors
 from demo_control.configuration import parse_assignments
 from demo_control.tasks import load_task
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 EXIT_REJECTED = 1
 """Exit code of a run whose model failed the closed-loop check."""
-
-EXIT_INTERRUPTED = 130
-"""Exit code after Ctrl-C, as shells have it."""
 
 
 def command(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from demo_control.mpc.settings import PlannerSettings
 
 _NEAREST_TO_LIMIT = 0.999
+_SAMPLES_NDIM = 4
 
 
 class Bounds(Protocol):
@@ -34,7 +35,7 @@ class Bounds(Protocol):
         ...
 
     def variables(self, controls: Array) -> Array:
-        """The variables that stand for controls. Shape=(..., action_dim)."""
+        """The variables that stand for controls within the limits. Shape=(..., action_dim)."""
         ...
 
     def limited(self, variables: Floats) -> Floats:
@@ -50,23 +51,28 @@ class Clipped:
     """The variables are the controls, cut off at the limits: samples outside lie on them."""
 
     def __init__(self, minimum: Array, maximum: Array) -> None:
-        self._limits = minimum, maximum
-        self._float32_limits = minimum.astype(np.float32), maximum.astype(np.float32)
+        self._limits: tuple[Floats, Floats] = minimum, maximum
+        self._float32_limits: tuple[Floats, Floats] = minimum.astype(np.float32), maximum.astype(np.float32)
 
     @property
     def unit(self) -> Array:
         """See :class:`Bounds`."""
         minimum, maximum = self._limits
-        return (maximum - minimum) / 2.0
+        return np.asarray((maximum - minimum) / 2.0, np.float64)
 
     def variables(self, controls: Array) -> Array:
         """See :class:`Bounds`."""
-        return np.asarray(self.limited(controls), np.float64)
+        return controls
 
     def limited(self, variables: Floats) -> Floats:
         """See :class:`Bounds`."""
         minimum, maximum = self._float32_limits if variables.dtype == np.float32 else self._limits
-        limited: Floats = np.minimum(np.maximum(variables, minimum), maximum)
+        if variables.ndim == _SAMPLES_NDIM:
+            # Written out once: NumPy is slow where only the few entries of a control lie side by side.
+            count = variables.shape[-2]
+            minimum, maximum = np.repeat(minimum[None], count, axis=0), np.repeat(maximum[None], count, axis=0)
+        limited: Floats = np.maximum(variables, minimum)
+        np.minimum(limited, maximum, out=limited)
         return limited
 
     def controls(self, variables: Floats) -> Floats:
@@ -110,7 +116,7 @@ BOUNDS: dict[str, type[Bounds]] = {"clip": Clipped, "squash": Squashed}
 
 Covariance = Callable[[Array, Array, "PlannerSettings"], Array]
 """Maps variances, those seen in the weighted samples (NaN where no sample has weight), both
-Shape=(num_robots, horizon, action_dim), and the planner's settings to new variances."""
+Shape=(horizon, num_robots, action_dim), and the planner's settings to new variances."""
 
 
 def fixed(variance: Array, _seen: Array, _settings: PlannerSettings) -> Array:
@@ -149,23 +155,22 @@ def learned_deviation(
     """σ after a mirror step, never below ``covariance_floor`` times the initial one.
 
     Args:
-        deviation: Before. Shape=(num_robots, horizon, action_dim).
-        samples: Shape=(num_robots, num_samples, horizon, action_dim).
-        mean: μ after the mirror step. Shape=(num_robots, horizon, action_dim).
+        deviation: Before. Shape=(horizon, num_robots, action_dim).
+        samples: Shape=(horizon, num_robots, num_samples, action_dim).
+        mean: μ after the mirror step. Shape=(horizon, num_robots, action_dim).
         weights: Shape=(num_robots, num_samples).
         initial: Shape=(horizon, action_dim).
         settings: The planner's.
 
     Returns:
-        Shape=(num_robots, horizon, action_dim).
+        Shape=(horizon, num_robots, action_dim).
     """
     if settings.covariance == "fixed":
         return deviation
     # The samples that are worth something, also under a utility whose weights may be negative.
     worth = np.maximum(weights, 0.0)
-    total = worth.sum(axis=-1)[:, None, None]
-    squares = np.square(samples - mean[:, None]).reshape(*weights.shape, -1)
-    seen = np.matmul(worth[:, None, :], squares).reshape(mean.shape)
+    total = worth.sum(axis=-1)[:, None]
+    seen = np.matmul(worth[:, None, :], np.square(samples - mean[:, :, None]))[..., 0, :]
     seen = np.divide(seen, total, where=total > 0.0, out=np.full_like(seen, np.nan))
     variance = COVARIANCES[settings.covariance](np.square(deviation), seen, settings)
-    return np.maximum(np.sqrt(np.maximum(variance, 0.0)), settings.covariance_floor * initial)
+    return np.maximum(np.sqrt(np.maximum(variance, 0.0)), settings.covariance_floor * initial[:, None])

@@ -16,20 +16,18 @@ def mirror_step(mean: Array, samples: Floats, weights: Array, step_size: Array |
     (1 − α) μ̃ + α Σ_i w_i u⁽ⁱ⁾.
 
     Args:
-        mean: μ̃, what the shift model proposed. Shape=(..., horizon, action_dim).
-        samples: u⁽ⁱ⁾. Shape=(..., num_samples, horizon, action_dim).
+        mean: μ̃, what the shift model proposed. Shape=(horizon, ..., action_dim).
+        samples: u⁽ⁱ⁾. Shape=(horizon, ..., num_samples, action_dim).
         weights: w_i; rows of zeros leave the mean as it is. Shape=(..., num_samples).
         step_size: α in [0, 1]. One number, or Shape=(...).
 
     Returns:
-        μ. Shape=(..., horizon, action_dim).
+        μ. Shape=(horizon, ..., action_dim).
     """
-    leading, (horizon, action_dim) = mean.shape[:-2], mean.shape[-2:]
-    flat = samples.reshape(*leading, -1, horizon * action_dim)
     # matmul, not einsum: three to four times faster at these sizes.
-    weighted = np.matmul(weights[..., None, :].astype(flat.dtype), flat).reshape(mean.shape)
-    step = np.asarray(step_size)[..., None, None]
-    new_mean: Array = (1.0 - step * weights.sum(axis=-1)[..., None, None]) * mean + step * weighted
+    weighted = np.matmul(weights[..., None, :].astype(samples.dtype), samples)[..., 0, :]
+    step = np.asarray(step_size)[..., None]
+    new_mean: Array = (1.0 - step * weights.sum(axis=-1)[..., None]) * mean + step * weighted
     return new_mean
 
 

@@ -1,7 +1,7 @@
 """Noise of the sampled control sequences: kinds, and a pool that is drawn once.
 
 Drawing fresh noise costs a tenth of a plan's time. A plan takes a window of a table instead, at a random place and with
-random signs, from the robot's own generator.
+a random sign, from the robot's own generator.
 
 A kind of your own is one function and one entry of :data:`NOISES`.
 """
@@ -71,16 +71,17 @@ class NoisePool:
 
     Args:
         settings: Kind of noise, horizon, number of samples and the table's seed.
-        action_dim: Entries of a control.
+        unit: What a deviation of one means for each entry of a control. Shape=(action_dim,).
     """
 
-    def __init__(self, settings: PlannerSettings, action_dim: int) -> None:
-        horizon = settings.horizon
+    def __init__(self, settings: PlannerSettings, unit: Array) -> None:
+        horizon, action_dim = settings.horizon, len(unit)
         self._count = max(min(_POOL_NUMBERS // (horizon * action_dim), _POOL_SEQUENCES), settings.num_samples)
         generator = np.random.default_rng(settings.noise_pool_seed)
         table = NOISES[settings.noise](generator, (self._count, horizon, action_dim), settings)
-        # A window that reaches the end goes on at the start.
-        self._table: Float32s = np.concatenate([table, table[: settings.num_samples]])
+        # A window that reaches the end goes on at the start. Steps come first, as in the rollouts.
+        table = np.concatenate([table, table[: settings.num_samples]]).swapaxes(0, 1)
+        self._table: Float32s = np.multiply(table, unit, dtype=np.float32, casting="same_kind", order="C")
         self._sizes: tuple[tuple[int, float], Float32s] = ((0, 0.0), np.empty(0, np.float32))
 
     def draw(
@@ -90,34 +91,37 @@ class NoisePool:
 
         Args:
             num_samples: Number of sequences.
-            deviation: σ of each entry. Shape=(horizon, action_dim).
+            deviation: σ in units. Shape=(horizon, action_dim), or (horizon, 1) where it is the same for all entries,
+                which is faster.
             settings: ``noise_held_share`` of the sequences have the same noise at every step: what is only worth its
                 price when kept up is not found by independent draws. Sequences are scaled by factors from
                 ``noise_smallest_share`` to 1, evenly in their logarithm: wild ones find a way out of trouble, calm
                 ones settle the plan when there is none.
-            generator: Chooses the window and the signs.
+            generator: Chooses the window and its sign.
 
         Returns:
-            Shape=(num_samples, horizon, action_dim).
+            Shape=(horizon, num_samples, action_dim).
         """
-        start = int(generator.integers(self._count))
-        window = self._table[start : start + num_samples]
-        signs = 2.0 * generator.integers(0, 2, self._table.shape[2]) - 1.0
-        scale = (signs * deviation).astype(np.float32)
+        # One number for both: the sign doubles the windows and makes every entry's mean zero.
+        place = int(generator.integers(2 * self._count))
+        start, sign = place // 2, 1.0 - 2.0 * (place % 2)
+        window = self._table[:, start : start + num_samples]
+        scale = (sign * deviation).astype(np.float32)[:, None]
         noise: Float32s = window * scale
         num_held = round(settings.noise_held_share * num_samples)
         if num_held:
             held = np.linspace(0, num_samples - 1, num_held).round().astype(int)
-            noise[held] = window[held, :1] * scale
+            noise[:, held] = window[:1, held] * scale
         if settings.noise_smallest_share < 1.0:
             noise *= self._sizes_of(num_samples, settings.noise_smallest_share)
         return noise
 
     def _sizes_of(self, num_samples: int, smallest: float) -> Float32s:
-        """Factors between the smallest and 1. Shape=(num_samples, 1, 1)."""
+        """Factors between the smallest and 1. Shape=(num_samples, action_dim)."""
         if self._sizes[0] != (num_samples, smallest):
             # Multiples of the golden ratio: any part of the samples has all sizes of noise.
             places = np.arange(num_samples) * _GOLDEN_RATIO % 1.0
-            sizes = np.power(smallest, places).astype(np.float32)[:, None, None]
+            # Written out for all entries: NumPy is slow where only the few entries of a control lie side by side.
+            sizes = np.repeat(np.power(smallest, places).astype(np.float32)[:, None], self._table.shape[2], axis=1)
             self._sizes = ((num_samples, smallest), sizes)
         return self._sizes[1]

@@ -59,21 +59,54 @@ class Planner:
         # Few rows on the ensemble's mean, with all that is to be known of them ...
         self._lane_engine = make_engine(RolloutShape(self._delay + settings.horizon, True, True, True))
         # ... and many samples, each on the members that it meets.
-        self._sample_engine = make_engine(RolloutShape(settings.horizon, False, follow, False))
+        self._sample_engine = make_engine(RolloutShape(settings.horizon, False, follow, False, with_controls=follow))
         members = self._sample_engine.num_members
         if settings.ensemble == "split" and settings.num_samples % members:
             raise ConfigurationError(
                 f"num_samples = {settings.num_samples}: must be a multiple of the model's {members} members"
             )
         self._members = members
-        self._minimum, self._maximum = task.action_minimum, task.action_maximum
-        bounds = BOUNDS[settings.bounds](self._minimum, self._maximum)
+        minimum, maximum = task.action_minimum, task.action_maximum
+        self._middle, self._half_range = (minimum + maximum) / 2.0, (maximum - minimum) / 2.0
+        bounds = BOUNDS[settings.bounds](minimum, maximum)
         split = members if settings.ensemble == "split" else 1
-        self._search = Search(bounds, NoisePool(settings, task.action_dim), self._shift, split)
+        self._search = Search(bounds, NoisePool(settings, bounds.unit), self._shift, split)
         self._observation_scale = np.array([(q.maximum - q.minimum) / 2.0 for q in task.observation])
         self._stage_counts = task.cost_counts(2)[0]
-        self.cost_weights = task.cost_weights
+        self._cost_weights = task.cost_weights
         self.settings = settings
+
+    @property
+    def settings(self) -> PlannerSettings:
+        """How to plan; may be replaced between two plans by settings that need no other engine."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: PlannerSettings) -> None:
+        """Take over settings, with what follows from them."""
+        self._settings = settings
+        # γ^h for the steps, and γ^H times the terminal weight.
+        self._step_weights = np.power(settings.discount, np.arange(settings.horizon + 1))
+        self._step_weights[-1] *= settings.terminal_weight
+        self._lane_weights = np.concatenate([np.zeros(self._delay), self._step_weights])
+        self._term_weights = self._with_value(self._cost_weights)
+
+    @property
+    def cost_weights(self) -> Array:
+        """Weights of the task's cost terms; may be replaced between two plans. Shape=(num_terms,)."""
+        return self._cost_weights
+
+    @cost_weights.setter
+    def cost_weights(self, weights: Array) -> None:
+        """Take over weights."""
+        self._cost_weights = weights
+        self._term_weights = self._with_value(weights)
+
+    def _with_value(self, weights: Array) -> Array:
+        """Weights of all terms reported, with that of a value function. Shape=(num_terms,)."""
+        if self._sample_engine.num_terms == len(weights):
+            return weights
+        return np.append(weights, self._settings.value_weight * self._settings.discount**self._settings.horizon)
 
     @property
     def pending_ticks(self) -> int:
@@ -124,26 +157,24 @@ class Planner:
         num_robots, horizon = len(situations.observations), self.settings.horizon
         shape = self._shift
         lanes = 2 if shape.proposes_remembered else 1
-        controls = np.zeros((num_robots, lanes, horizon, self._task.action_dim))
-        feedback = np.ones((num_robots, lanes, horizon, 1))
+        controls = np.zeros((horizon, num_robots, lanes, self._task.action_dim))
+        feedback = np.ones((horizon, num_robots, lanes, 1))
         if shape.proposes_remembered:
+            share = self.settings.remembered_share
             for robot, plan in enumerate(situations.previous):
-                kept, follow = moved_on(plan, horizon, shape, (self._minimum + self._maximum) / 2.0)
-                share = self.settings.remembered_share
-                controls[robot, 1], feedback[robot, 1] = share * kept, follow + (1.0 - share) * (1.0 - follow)
+                kept, follow = moved_on(plan, horizon, shape, self._middle)
+                controls[:, robot, 1], feedback[:, robot, 1] = share * kept, 1.0 - share * (1.0 - follow)
         rollouts = self._roll_out_lanes(situations, controls, feedback)
+        assert rollouts.controls is not None
         terms = self._weighted(rollouts.term_costs[0]).reshape(num_robots, lanes, -1)
-        applied = _by_robot(rollouts.controls[self._delay :, 0], num_robots).astype(np.float64)
         first = 0 if shape.proposes_policy else 1
-        candidates = applied[:, first:]
+        candidates = rollouts.controls[self._delay :].reshape(controls.shape)[:, :, first:].astype(np.float64)
         costs = terms[:, first:].sum(axis=-1)
         robots, cheapest = np.arange(num_robots), np.argmin(comparable(costs), axis=1)
-        states = np.asarray(_observed(rollouts)[:, 0], np.float64).reshape(
-            -1, num_robots, lanes, self._task.observation_dim
-        )
+        states = _observed(rollouts).reshape(-1, num_robots, lanes, self._task.observation_dim)
         return Proposal(
             start=states[self._delay, :, 0],
-            mean=candidates[robots, cheapest],
+            mean=candidates[:, robots, cheapest],
             cost=costs[robots, cheapest],
             candidates=candidates,
             nominal_costs=terms[:, 0],
@@ -151,44 +182,37 @@ class Planner:
         )
 
     def _roll_out_lanes(self, situations: Situations, controls: Array, feedback: Array) -> Rollouts:
-        """Pending commands, then (num_robots, lanes, horizon, ·) controls, on the ensemble's mean."""
-        num_robots, lanes = controls.shape[:2]
-        steps = self._delay + self.settings.horizon
-        all_controls = np.zeros((steps, 1, num_robots * lanes, self._task.action_dim))
-        all_feedback = np.zeros((steps, 1, num_robots * lanes, 1))
-        all_controls[: self._delay, 0] = np.repeat(situations.pending, lanes, axis=0).swapaxes(0, 1)
-        all_controls[self._delay :, 0] = controls.reshape(num_robots * lanes, *controls.shape[2:]).swapaxes(0, 1)
-        all_feedback[self._delay :, 0] = feedback.reshape(num_robots * lanes, *feedback.shape[2:]).swapaxes(0, 1)
-        start = np.repeat(situations.observations, lanes, axis=0)[None]
-        scale, offset = (
-            np.repeat(factor, lanes, axis=0) for factor in (situations.change_scale, situations.change_offset)
-        )
-        weights = np.concatenate([np.zeros(self._delay), self._step_weights()])
-        return self._lane_engine.roll_out(start, all_controls, all_feedback, weights, scale, offset)
+        """Pending commands, then controls, Shape=(horizon, num_robots, num_lanes, ·), on the ensemble's mean."""
+        horizon, num_robots, lanes, action_dim = controls.shape
+        steps, rows = self._delay + horizon, num_robots * lanes
+        all_controls = np.zeros((steps, num_robots, lanes, action_dim))
+        all_feedback = np.zeros((steps, 1, rows, 1))
+        all_controls[: self._delay] = situations.pending.swapaxes(0, 1)[:, :, None]
+        all_controls[self._delay :] = controls
+        all_feedback[self._delay :, 0] = feedback.reshape(horizon, rows, 1)
+        start, scale, offset = _repeated(lanes, situations.observations, situations)
+        all_controls = all_controls.reshape(steps, 1, rows, action_dim)
+        return self._lane_engine.roll_out(start[None], all_controls, all_feedback, self._lane_weights, scale, offset)
 
     def _evaluate(self, start: Array, samples: Floats, situations: Situations) -> tuple[Array, Floats]:
         """Costs of samples, Shape=(num_robots, num_samples), and the sequences that the mirror step weighs."""
-        num_robots, num_samples, horizon = samples.shape[:3]
+        horizon, num_robots, num_samples, action_dim = samples.shape
         controls = samples if self._shift.samples_follow_policy else self._search.bounds.controls(samples)
         members, summary = self._members, ENSEMBLE_USES[self.settings.ensemble]
         per_member = num_samples if summary else num_samples // members
-        # (robot, sample, ...) with sample = member-major -> (step, member, robot · sample of member, action)
-        split = controls.reshape(num_robots, -1, per_member, horizon, controls.shape[-1])
-        rows = split.transpose(3, 1, 0, 2, 4).reshape(horizon, -1, num_robots * per_member, controls.shape[-1])
+        # (step, robot, sample, ...) with sample = member-major -> (step, member, robot · sample of member, action)
+        split = controls.reshape(horizon, num_robots, -1, per_member, action_dim)
+        rows = split.swapaxes(1, 2).reshape(horizon, -1, num_robots * per_member, action_dim)
         rows = np.broadcast_to(rows, (horizon, members, *rows.shape[2:]))
         feedback = np.ones((*rows.shape[:3], 1), np.float32) if self._shift.samples_follow_policy else None
-        starts = np.broadcast_to(
-            np.repeat(start, per_member, axis=0), (members, num_robots * per_member, start.shape[-1])
-        )
-        scale, offset = (
-            np.repeat(factor, per_member, axis=0) for factor in (situations.change_scale, situations.change_offset)
-        )
-        rollouts = self._sample_engine.roll_out(starts, rows, feedback, self._step_weights(), scale, offset)
+        start, scale, offset = _repeated(per_member, start, situations)
+        starts = np.broadcast_to(start, (members, *start.shape))
+        rollouts = self._sample_engine.roll_out(starts, rows, feedback, self._step_weights, scale, offset)
         costs = self._weighted(rollouts.term_costs).sum(axis=-1).reshape(members, num_robots, per_member)
-        if feedback is not None:
+        if rollouts.controls is not None:
             # What was applied on the path of the first member that a sample met; a diverging policy's is no number.
-            applied = rollouts.controls.reshape(horizon, members, num_robots, per_member, -1)[:, : split.shape[1]]
-            samples = np.nan_to_num(applied.transpose(2, 1, 3, 0, 4).reshape(samples.shape))
+            applied = rollouts.controls.reshape(horizon, members, num_robots, per_member, action_dim)
+            samples = np.nan_to_num(applied[:, : split.shape[2]].swapaxes(1, 2).reshape(samples.shape))
         by_sample = summary(costs) if summary else costs.swapaxes(0, 1).reshape(num_robots, num_samples)
         return by_sample, samples
 
@@ -196,53 +220,48 @@ class Planner:
         """Roll the plans out: their cost, the policy's predicted answers, the members' disagreement."""
         mean = np.asarray(self._search.bounds.controls(state.mean), np.float64)
         controls = state.best if self.settings.answer == "best" else mean
-        num_robots, horizon = mean.shape[:2]
-        rollouts = self._roll_out_lanes(situations, controls[:, None], np.zeros((num_robots, 1, horizon, 1)))
+        rollouts = self._roll_out_lanes(situations, controls[:, :, None], np.zeros((*controls.shape[:2], 1, 1)))
         states = _observed(rollouts)
         assert rollouts.policy_actions is not None
         assert rollouts.predictions is not None
         # Step h of the plan answers the observation ``unmodelled_ticks`` + h steps on; a delayed command acts later.
         first = self._task.unmodelled_ticks
-        answers = rollouts.policy_actions[first : first + horizon, 0]
-        spread = np.asarray(rollouts.predictions, np.float64).std(axis=1) / self._observation_scale
+        answers = rollouts.policy_actions[first : first + len(mean), 0]
+        predictions = np.asarray(rollouts.predictions, np.float64)
+        apart = (predictions - predictions.mean(axis=1, keepdims=True)) / self._observation_scale
         return PlanningResult(
-            controls=controls,
-            policy_actions=_by_robot(answers, num_robots)[:, 0].astype(np.float64),
+            controls=_by_robot(controls),
+            policy_actions=_by_robot(answers),
             nominal_costs=proposal.nominal_costs,
             plan_costs=self._weighted(rollouts.term_costs[0]),
             proposal_cost=proposal.cost,
             path_step=self._distance(mean, proposal.mean),
             effective_sample_size=state.sample_size,
-            expected_changes=_as_trained(states[1, 0], situations),
+            expected_changes=_as_trained(states[1], situations),
             nominal_changes=proposal.nominal_changes,
-            disagreement=np.sqrt(np.square(spread).mean(axis=(0, 2))),
-            mean=mean,
-            deviation=state.deviation,
-            elites=state.elites,
+            disagreement=np.sqrt(np.square(apart).mean(axis=(0, 1, 3))),
+            mean=_by_robot(mean),
+            deviation=_by_robot(state.deviation),
+            elites=state.elites.transpose(1, 2, 0, 3),
             plans=state.plans,
         )
 
     def _distance(self, one: Array, other: Array) -> Array:
         """Euclidean distance of sequences, in units of half the action range. Shape=(num_robots,)."""
-        apart = (one - other) / ((self._maximum - self._minimum) / 2.0)
-        distance: Array = np.sqrt(np.square(apart).sum(axis=(1, 2)))
+        apart = (one - other) / self._half_range
+        distance: Array = np.sqrt(np.square(apart).sum(axis=(0, 2)))
         return distance
-
-    def _step_weights(self) -> Array:
-        """γ^h for the steps, and γ^H times the terminal weight. Shape=(horizon + 1,)."""
-        settings = self.settings
-        weights: Array = np.power(settings.discount, np.arange(settings.horizon + 1))
-        weights[-1] *= settings.terminal_weight
-        return weights
 
     def _weighted(self, term_costs: Floats) -> Array:
         """Cost terms times their weights. Shape=(..., num_terms)."""
-        weights = self.cost_weights
-        if self._sample_engine.num_terms > len(weights):
-            settings = self.settings
-            weights = np.append(weights, settings.value_weight * settings.discount**settings.horizon)
-        weighted: Array = np.asarray(term_costs, np.float64) * weights
+        weighted: Array = np.asarray(term_costs, np.float64) * self._term_weights
         return weighted
+
+
+def _repeated(times: int, start: Array, situations: Situations) -> tuple[Array, ...]:
+    """States to start from, scales and offsets of all robots, once for each of a robot's rows. Shape=(rows, n) each."""
+    arrays = (start, situations.change_scale, situations.change_offset)
+    return tuple(np.repeat(array, times, axis=0) for array in arrays)
 
 
 def _as_trained(following: Floats, situations: Situations) -> Array:
@@ -250,15 +269,13 @@ def _as_trained(following: Floats, situations: Situations) -> Array:
     return (following - situations.observations - situations.change_offset) / situations.change_scale
 
 
-def _by_robot(steps: Floats, num_robots: int) -> Floats:
-    """(steps, robots · lanes, k) as (robots, lanes, steps, k)."""
-    lanes = steps.shape[1] // num_robots
-    by_robot: Floats = steps.reshape(steps.shape[0], num_robots, lanes, -1).transpose(1, 2, 0, 3)
-    return by_robot
+def _by_robot(sequences: Floats) -> Array:
+    """(horizon, num_robots, action_dim) as (num_robots, horizon, action_dim)."""
+    return np.ascontiguousarray(sequences.swapaxes(0, 1), np.float64)
 
 
-def _observed(rollouts: Rollouts) -> Floats:
-    """The states of rollouts made with a trajectory."""
+def _observed(rollouts: Rollouts) -> Array:
+    """The states of rollouts made with a trajectory, those of their only lane. Shape=(horizon + 1, rows, n)."""
     if rollouts.observations is None:
         raise TypeError("the lane engine must report trajectories")
-    return rollouts.observations
+    return np.asarray(rollouts.observations[:, 0], np.float64)

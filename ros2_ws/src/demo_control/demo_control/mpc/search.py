@@ -1,5 +1,6 @@
 """The search of one plan: the control distribution from one mirror step to the next.
 
+Steps come first in all arrays, as in the rollouts: nothing has to be turned round on the way to the engine and back.
 Sequences are in the variables of the Gaussian (:mod:`demo_control.mpc.distribution`) unless they are called controls.
 """
 
@@ -27,9 +28,9 @@ class Proposal:
 
     Attributes:
         start: Predicted state at which the plan begins. Shape=(num_robots, observation_dim).
-        mean: μ̃, the cheapest candidate. Shape=(num_robots, horizon, action_dim).
+        mean: μ̃, the cheapest candidate. Shape=(horizon, num_robots, action_dim).
         cost: Its cost. Shape=(num_robots,).
-        candidates: Shape=(num_robots, num_candidates, horizon, action_dim).
+        candidates: Shape=(horizon, num_robots, num_candidates, action_dim).
         nominal_costs: Weighted terms of the policy's rollout. Shape=(num_robots, num_terms).
         nominal_changes: Of the observation in the first step of that rollout. Shape=(num_robots, observation_dim).
     """
@@ -47,11 +48,13 @@ class SearchState:
     """The control distribution between two mirror steps, in the Gaussian's variables.
 
     Attributes:
-        mean: μ, at first μ̃. Shape=(num_robots, horizon, action_dim).
-        deviation: σ. Shape=(num_robots, horizon, action_dim).
-        centres: What samples are drawn around. Shape=(num_robots, num_centres, horizon, action_dim).
-        elites: Samples to be tried again. Shape=(num_robots, num_elites, horizon, action_dim).
-        best: The cheapest sample of the last mirror step, as controls. Shape=(num_robots, horizon, action_dim).
+        mean: μ, at first μ̃. Shape=(horizon, num_robots, action_dim).
+        deviation: σ. Shape=(horizon, num_robots, action_dim).
+        initial_deviation: σ before any sample was seen. Shape=(horizon, action_dim).
+        centres: What samples are drawn around. Shape=(horizon, num_robots, num_centres, action_dim).
+        elites: Samples to be tried again. Shape=(horizon, num_robots, num_elites, action_dim).
+        best: The cheapest sample of the last mirror step, as controls, where it is the answer.
+            Shape=(horizon, num_robots, action_dim).
         plans: Number of each robot's plan since its search began. Shape=(num_robots,).
         step_size: α of this plan. One number, or Shape=(num_robots,).
         sample_size: Effective sample size of the last mirror step. Shape=(num_robots,).
@@ -59,6 +62,7 @@ class SearchState:
 
     mean: Array
     deviation: Array
+    initial_deviation: Array
     centres: Array
     elites: Array
     best: Array
@@ -82,6 +86,7 @@ class Search:
         self._noise = noise
         self._shift = shift
         self._parts = parts
+        self._known: tuple[PlannerSettings | None, Array] = (None, np.empty(0))
 
     def begin(self, settings: PlannerSettings, proposal: Proposal, previous: Sequence[Previous | None]) -> SearchState:
         """The distribution that Φ proposes, and the samples that are remembered.
@@ -92,8 +97,8 @@ class Search:
             previous: What is known of each robot's plan before, or None.
         """
         mean, centres = self.bounds.variables(proposal.mean), self.bounds.variables(proposal.candidates)
-        initial = initial_deviation(settings, self.bounds.unit)
-        deviation = np.broadcast_to(initial, mean.shape)
+        initial = self._initial_deviation(settings)
+        deviation = np.broadcast_to(initial[:, None], mean.shape)
         if settings.carry_covariance:
             remembered = [
                 initial
@@ -101,30 +106,33 @@ class Search:
                 else continued(plan.deviation[plan.elapsed :], initial)
                 for plan in previous
             ]
-            deviation = np.array(remembered)
-        elites = np.empty((len(mean), 0, *mean.shape[1:]))
+            deviation = np.stack(remembered, axis=1)
         num_kept = self._num_kept(settings)
-        if num_kept:
+        elites = np.empty((*mean.shape[:2], num_kept, mean.shape[2]))
+        for robot, plan in enumerate(previous if num_kept else ()):
             # The end that an old sample lacks is that of the proposal; a robot without any tries the proposal.
-            kept = [
-                mean[robot][None].repeat(num_kept, axis=0)
-                if plan is None or plan.elites is None or len(plan.elites) != num_kept
-                else continued(plan.elites[:, plan.elapsed :], mean[robot])
-                for robot, plan in enumerate(previous)
-            ]
-            elites = np.array(kept)
+            elites[:, robot] = mean[:, robot, None]
+            if plan is not None and plan.elites is not None and len(plan.elites) == num_kept:
+                elites[:, robot] = continued(plan.elites[:, plan.elapsed :], mean[:, robot]).swapaxes(0, 1)
         plans = np.array([1 if plan is None else plan.plans + 1 for plan in previous])
         step_size = STEP_SIZES[settings.step_size_schedule](settings.step_size, plans)
         return SearchState(
             mean=mean,
             deviation=deviation,
+            initial_deviation=initial,
             centres=self._centres(centres),
             elites=elites,
             best=proposal.mean,
             plans=plans,
             step_size=step_size,
-            sample_size=np.zeros(len(mean)),
+            sample_size=np.zeros(len(previous)),
         )
+
+    def _initial_deviation(self, settings: PlannerSettings) -> Array:
+        """That of the settings, computed anew when they change. Shape=(horizon, action_dim)."""
+        if self._known[0] is not settings:
+            self._known = (settings, initial_deviation(settings, self.bounds.unit))
+        return self._known[1]
 
     def _centres(self, sequences: Array) -> Array:
         """What samples are drawn around; where they follow the policy, their part of the sum is around zero."""
@@ -157,22 +165,27 @@ class Search:
             generators: One per robot.
 
         Returns:
-            Shape=(num_robots, num_samples, horizon, action_dim). Where samples follow the policy: what is added to it.
+            Shape=(horizon, num_robots, num_samples, action_dim). Where samples follow the policy: what is added to it.
         """
-        num_samples, num_centres = self._num_samples(settings, step), state.centres.shape[1]
+        num_samples, num_centres = self._num_samples(settings, step), state.centres.shape[2]
+        deviation = state.deviation / self.bounds.unit
+        if settings.covariance == "fixed":
+            deviation = deviation[..., :1]
         draws = [
-            self._noise.draw(num_samples, deviation, settings, generator)
-            for deviation, generator in zip(state.deviation, generators, strict=True)
+            self._noise.draw(num_samples, deviation[:, robot], settings, generator)
+            for robot, generator in enumerate(generators)
         ]
-        samples = draws[0][None] if len(draws) == 1 else np.stack(draws)
+        centres = state.centres.astype(np.float32)
+        samples = draws[0][:, None] if len(draws) == 1 else np.stack(draws, axis=1)
         for centre in range(num_centres):
-            around = samples[:, centre::num_centres]
-            around += state.centres[:, centre, None]
-            around[:, :1] = state.centres[:, centre, None]
-        if state.elites.shape[1]:
+            around = samples[:, :, centre::num_centres]
+            around += centres[:, :, centre, None]
+            around[:, :, :1] = centres[:, :, centre, None]
+        num_kept = state.elites.shape[2]
+        if num_kept:
             # Spread over the ensemble's members, and not where the centres are.
-            places = np.linspace(num_centres, num_samples - 1, state.elites.shape[1]).round().astype(int)
-            samples[:, places] = state.elites
+            places = np.linspace(num_centres, num_samples - 1, num_kept).round().astype(int)
+            samples[:, :, places] = state.elites
         return samples if self._shift.samples_follow_policy else self.bounds.limited(samples)
 
     def advance(
@@ -189,26 +202,27 @@ class Search:
         Args:
             settings: The planner's.
             state: Before.
-            mean: What the mirror step made of it. Shape=(num_robots, horizon, action_dim).
-            samples: As weighed. Shape=(num_robots, num_samples, horizon, action_dim).
+            mean: What the mirror step made of it. Shape=(horizon, num_robots, action_dim).
+            samples: As weighed. Shape=(horizon, num_robots, num_samples, action_dim).
             costs: Shape=(num_robots, num_samples).
             weights: Shape=(num_robots, num_samples).
         """
         mean = np.asarray(self.bounds.limited(mean), np.float64)
-        robots = np.arange(len(mean))
+        robots = np.arange(len(costs))
         ranked = comparable(costs)
-        elites, num_kept = state.elites, self._num_kept(settings)
+        elites, best, num_kept = state.elites, state.best, self._num_kept(settings)
+        if settings.answer == "best":
+            best = self.bounds.controls(samples[:, robots, np.argmin(ranked, axis=1)]).astype(np.float64)
         if num_kept:
             cheapest = np.argpartition(ranked, num_kept, axis=1)[:, :num_kept]
-            elites = samples[robots[:, None], cheapest].astype(np.float64)
-        initial = initial_deviation(settings, self.bounds.unit)
+            elites = samples[:, robots[:, None], cheapest].astype(np.float64)
         return replace(
             state,
             mean=mean,
-            deviation=learned_deviation(state.deviation, samples, mean, weights, initial, settings),
-            centres=self._centres(mean[:, None]),
+            deviation=learned_deviation(state.deviation, samples, mean, weights, state.initial_deviation, settings),
+            centres=self._centres(mean[:, :, None]),
             elites=elites,
-            best=self.bounds.controls(samples[robots, np.argmin(ranked, axis=1)]).astype(np.float64),
+            best=best,
             sample_size=effective_sample_size(weights),
         )
 

@@ -118,8 +118,10 @@ def _infinite_where_not_finite(costs: Array) -> Array:
 
 def _gaps(costs: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
     """Costs above the lowest finite one, 0 where not finite, and where they are finite."""
-    costs = _infinite_where_not_finite(costs)
+    costs = np.asarray(costs, np.float64)
     finite = np.isfinite(costs)
+    if finite.all():
+        return costs - costs.min(axis=-1, keepdims=True), finite
     lowest = np.min(costs, axis=-1, where=finite, initial=np.inf, keepdims=True)
     return np.subtract(costs, lowest, where=finite, out=np.zeros_like(costs)), finite
 

@@ -9,9 +9,10 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from demo_control.bundle import BundleError
 from demo_control.configuration import ConfigurationError
+from demo_control.machine import settle_memory
 from demo_control.nodes.diagnostics import Diagnostics, Health
 from demo_control.nodes.parameters import Parameters
-from demo_control.nodes.running import RosError, settle_memory
+from demo_control.nodes.running import RosError
 
 
 class ManagedNode(LifecycleNode):  # type: ignore[misc] # rclpy has no types

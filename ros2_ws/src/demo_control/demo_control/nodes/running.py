@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -54,15 +53,6 @@ def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -
         return 0
     finally:
         rclpy.try_shutdown()
-
-
-def settle_memory() -> None:
-    """Spare what has been loaded from garbage collection: looking through all of it takes tens of milliseconds.
-
-    Call it once everything is loaded, before time matters.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def _spin(node: Node) -> None:

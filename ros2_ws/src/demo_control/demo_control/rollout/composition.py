@@ -19,7 +19,8 @@ from demo_control.rollout.single_member import on_matrices
 from demo_control.tasks import Task
 
 ROLLOUT_OUTPUTS = {
-    "always": ("term_costs", "applied_controls"),
+    "always": ("term_costs",),
+    "with_controls": ("applied_controls",),
     "with_policy": ("policy_actions",),
     "with_trajectory": ("observations", "predictions"),
 }
@@ -94,7 +95,8 @@ class _Composer:
         states, steps = make(start, controls, feedback)
         costs = self._term_costs(states, steps["applied_controls"], step_weights)
         graph.output("term_costs", costs, [lanes, "rows", "terms"])
-        graph.output("applied_controls", steps["applied_controls"], [horizon, lanes, "rows", m])
+        if shape.with_controls:
+            graph.output("applied_controls", steps["applied_controls"], [horizon, lanes, "rows", m])
         if shape.with_policy:
             graph.output("policy_actions", steps["policy_actions"], [horizon, lanes, "rows", m])
         if shape.with_trajectory:

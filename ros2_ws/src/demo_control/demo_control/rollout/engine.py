@@ -21,12 +21,15 @@ class RolloutShape:
             False: every row belongs to one member and follows it.
         with_policy: True: rows may follow the policy (``feedback``), and its actions are reported.
         with_trajectory: True: states and every member's predictions are reported.
+        with_controls: True: what was applied is reported. Without policy that is what was asked for, clipped, and who
+            has no use for it need not wait until it is written.
     """
 
     horizon: int
     average_members: bool
     with_policy: bool
     with_trajectory: bool
+    with_controls: bool = True
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Rollouts:
     Attributes:
         term_costs: Unweighted cost terms, summed over the steps with the step weights.
             Shape=(lanes, rows, num_terms).
-        controls: What was applied, after clipping. Shape=(horizon, lanes, rows, action_dim).
+        controls: What was applied, after clipping, or None. Shape=(horizon, lanes, rows, action_dim).
         policy_actions: π_θ(x_h) along the way, or None. Shape=(horizon, lanes, rows, action_dim).
         observations: x_0 … x_H, or None. Shape=(horizon + 1, lanes, rows, observation_dim).
         predictions: What each member predicted from x_h, or None.
@@ -44,7 +47,7 @@ class Rollouts:
     """
 
     term_costs: Floats
-    controls: Floats
+    controls: Floats | None = None
     policy_actions: Floats | None = None
     observations: Floats | None = None
     predictions: Floats | None = None

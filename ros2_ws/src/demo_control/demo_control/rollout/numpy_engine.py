@@ -72,7 +72,7 @@ class NumpyEngine:
         costs = costs * self._task.cost_counts(len(states))[:, None]
         return Rollouts(
             term_costs=np.einsum("h,hrt->rt", step_weights, costs)[None],
-            controls=np.array(applied)[:, None],
+            controls=np.array(applied)[:, None] if self._shape.with_controls else None,
             policy_actions=np.array(policy_actions)[:, None] if policy_actions else None,
             observations=np.array(states)[:, None],
             predictions=np.array(states[1:])[:, None],

@@ -45,6 +45,7 @@ class OnnxEngine(BundleEngine):
         self._session = make_session(model)
         self._outputs = [
             *ROLLOUT_OUTPUTS["always"],
+            *(ROLLOUT_OUTPUTS["with_controls"] if shape.with_controls else ()),
             *(ROLLOUT_OUTPUTS["with_policy"] if shape.with_policy else ()),
             *(ROLLOUT_OUTPUTS["with_trajectory"] if shape.with_trajectory else ()),
         ]
@@ -94,7 +95,7 @@ class OnnxEngine(BundleEngine):
         results = self._run(feeds, self.threads_for(np.shape(observations)[1]))
         return Rollouts(
             term_costs=results["term_costs"],
-            controls=results["applied_controls"],
+            controls=results.get("applied_controls"),
             policy_actions=results.get("policy_actions"),
             observations=results.get("observations"),
             predictions=results.get("predictions"),

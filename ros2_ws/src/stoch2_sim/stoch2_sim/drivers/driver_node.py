@@ -26,11 +26,11 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 
 from demo_control.configuration import ConfigurationError
+from demo_control.machine import settle_memory
 from demo_control.nodes.diagnostics import Diagnostics, Health
 from demo_control.nodes.messages import nanoseconds, values_of
 from demo_control.nodes.parameters import Parameters
 from demo_control.nodes.quality import CONTROL_PUBLISHER, RECORDING, WITHOUT_EVENTS
-from demo_control.nodes.running import settle_memory
 from demo_control.tasks import Array
 from stoch2_sim.drivers.core import Command, DriverState, Output
 from stoch2_sim.drivers.running import StopRequest, run_in_lockstep, run_paced

@@ -164,15 +164,12 @@ class _Compiler:
         inputs = {"observation": state, "action": rows["control"]}
         for member in members:
             (prediction,) = lowering.of_member(member).lower(self._dynamics, inputs, ["next_observation"], _MEMBER_RANK)
-            change = lowering.apply(Operator.SUBTRACT, prediction, state)
-            change = lowering.apply(Operator.MULTIPLY, change, rows["change_scale"])
-            change = lowering.apply(Operator.ADD, change, rows["change_offset"])
             reported = None
             if self._predictions:
                 reported = rows["predictions"][len(predictions) * n : (len(predictions) + 1) * n]
             elif len(members) == 1:
                 reported = state
-            predictions.append(lowering.apply(Operator.ADD, state, change, reported))
+            predictions.append(self._assembler.follow(prediction, state, reported))
         total = predictions[0]
         for prediction in predictions[1:]:
             total = lowering.apply(Operator.ADD, total, prediction)

@@ -73,7 +73,8 @@ class NativeEngine(BundleEngine):
         dimensions = np.array(
             [
                 self._num_lanes, shape.horizon, task.observation_dim, task.action_dim, num_terms, compiled.predictions,
-                shape.with_policy, shape.with_trajectory, self._num_terms > num_terms, program.num_rows, num_constants,
+                shape.with_policy, shape.with_trajectory, shape.with_controls, self._num_terms > num_terms,
+                program.num_rows, num_constants,
             ],
             np.int32,
         )  # fmt: skip
@@ -117,29 +118,30 @@ class NativeEngine(BundleEngine):
             raise ValueError(f"feedback: {'missing' if shape.with_policy else 'given'}, but with_policy is not")
         term_weights = self._counts * np.asarray(step_weights)[:, None]
         taken = {
-            "observations": _checked("observations", observations, (lanes, rows, n)),
-            "controls": _checked("controls", controls, (horizon, lanes, rows, m)),
+            "observations": _with_strides("observations", observations, (lanes, rows, n)),
+            "controls": _with_strides("controls", controls, (horizon, lanes, rows, m)),
             "step_weights": _checked("step_weights", term_weights, self._counts.shape),
             "change_scale": _checked("change_scale", change_scale, (rows, n)),
             "change_offset": _checked("change_offset", change_offset, (rows, n)),
         }
         if feedback is not None:
             taken["feedback"] = _checked("feedback", feedback, (horizon, lanes, rows, 1))
-        made = {
-            "term_costs": np.empty((lanes, rows, self._num_terms), np.float32),
-            "applied": np.empty((horizon, lanes, rows, m), np.float32),
-        }
+        made = {"term_costs": np.empty((lanes, rows, self._num_terms), np.float32)}
+        if shape.with_controls:
+            made["applied"] = np.empty((horizon, lanes, rows, m), np.float32)
         if shape.with_policy:
             made["policy_actions"] = np.empty((horizon, lanes, rows, m), np.float32)
         if shape.with_trajectory:
             made["trajectory"] = np.empty((horizon + 1, lanes, rows, n), np.float32)
             made["predictions"] = np.empty((horizon, self._num_members, rows, n), np.float32)
-        arrays = Arrays(**{name: _address(array) for name, array in {**taken, **made}.items()})
+        addresses = {name: _address(array) for name, array in {**taken, **made}.items()}
+        # The structure begins with the strides.
+        arrays = Arrays(0, *taken["observations"].strides[:-1], *taken["controls"].strides[:-1], **addresses)
         if self._kernel.functions.demo_native_run(self._handle, ctypes.byref(arrays), rows, self.threads_for(rows)):
             raise MemoryError("native rollout: no memory for the workspace")
         return Rollouts(
             term_costs=made["term_costs"],
-            controls=made["applied"],
+            controls=made.get("applied"),
             policy_actions=made.get("policy_actions"),
             observations=made.get("trajectory"),
             predictions=made.get("predictions"),
@@ -160,6 +162,27 @@ def _checked(name: str, array: Floats, shape: tuple[int, ...]) -> Float32s:
     Raises:
         ValueError: It has another shape.
     """
+    return np.ascontiguousarray(_of_shape(name, array, shape), np.float32)
+
+
+def _with_strides(name: str, array: Floats, shape: tuple[int, ...]) -> Float32s:
+    """The array as float32 with features side by side; the other axes stay as they are, as a copy takes its time.
+
+    Raises:
+        ValueError: It has another shape.
+    """
+    floats = _of_shape(name, array, shape)
+    if floats.dtype == np.float32 and floats.strides[-1] == floats.itemsize and floats.flags.aligned:
+        return floats
+    return np.ascontiguousarray(floats, np.float32)
+
+
+def _of_shape(name: str, array: Floats, shape: tuple[int, ...]) -> Floats:
+    """The array.
+
+    Raises:
+        ValueError: It has another shape.
+    """
     if np.shape(array) != shape:
         raise ValueError(f"{name}: shape {np.shape(array)}, expected {shape}")
-    return np.ascontiguousarray(array, np.float32)
+    return array

@@ -36,7 +36,8 @@ class Operator(IntEnum):
     MINIMUM = 24
     POWER = 25
     ACCUMULATE = 26
-    DENSE = 27
+    FOLLOW = 27
+    DENSE = 28
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ class Arrays(ctypes.Structure):
     """One call's arrays; see kernel/program.hpp."""
 
     _fields_ = [
+        (f"{name}_{axis}_stride", ctypes.c_int64)
+        for name in ("observation", "control") for axis in ("step", "lane", "row")
+    ] + [
         (name, Pointer)
         for name in (
             "observations", "controls", "feedback", "step_weights", "change_scale", "change_offset", "term_costs",

@@ -149,6 +149,15 @@ class Assembler:
             start = stop
         return result
 
+    def follow(self, prediction: Rows, state: Rows, out: Rows | None = None) -> Rows:
+        """The state after a prediction: state + (prediction − state) · change_scale + change_offset."""
+        if not _consecutive(prediction):
+            prediction = self.copy(prediction)
+        size = len(state)
+        result = self._new(size) if out is None else out
+        self._tapes[-1].append(Instruction(Operator.FOLLOW, result[0], prediction[0], state[0], size, 1, 1))
+        return result
+
     def _new(self, size: int) -> Rows:
         """Consecutive virtual rows; a gap behind them, as the next ones need not get the place behind theirs."""
         start = self._next

@@ -103,7 +103,8 @@ def _merged(
     order = sorted(zip(_levels(tape), tape, strict=True), key=lambda pair: pair[0])
     for number, (level, step) in enumerate(order):
         # What cannot be merged has a group of its own.
-        alone = step.operator is Operator.DENSE or step.out in fixed or sizes.get(step.out) != step.count
+        own_way = step.operator in (Operator.DENSE, Operator.FOLLOW)
+        alone = own_way or step.out in fixed or sizes.get(step.out) != step.count
         groups.setdefault((level, -1 - number if alone else int(step.operator)), []).append(step)
     moved: dict[int, int] = {}
     result = []

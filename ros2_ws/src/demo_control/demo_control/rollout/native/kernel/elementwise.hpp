@@ -1,4 +1,4 @@
-// One instruction of a tape on all samples of a tile: the interpreter's cost is shared by as many samples.
+// What an instruction other than a layer does to numbers; which numbers, the samples say: SampleRows, SampleColumns.
 #pragma once
 
 #include "program.hpp"
@@ -6,63 +6,21 @@
 
 namespace {
 
-struct Place {
-  float* workspace;
-  int64_t stride;  // from a row to the next
-  int64_t width;   // used part of a row, a multiple of kLanes
-};
-
-template <class Function>
-DEMO_INLINE void map_vectors(const Instruction& step, const Place& place, Function function) {
-  for (int64_t row = 0; row < step.count; ++row) {
-    float* out = place.workspace + (step.out + row) * place.stride;
-    const float* first = place.workspace + (step.first + row * step.first_step) * place.stride;
-    for (int64_t i = 0; i < place.width; i += kLanes) store(out + i, function(load(first + i)));
-  }
+DEMO_INLINE Vector following(Vector state, Vector prediction, Vector scale, Vector offset) {
+  return state + ((prediction - state) * scale + offset);
 }
 
-template <class Function>
-DEMO_INLINE void join_vectors(const Instruction& step, const Place& place, Function function) {
-  for (int64_t row = 0; row < step.count; ++row) {
-    float* out = place.workspace + (step.out + row) * place.stride;
-    const float* first = place.workspace + (step.first + row * step.first_step) * place.stride;
-    const float* second = place.workspace + (step.second + row * step.second_step) * place.stride;
-    for (int64_t i = 0; i < place.width; i += kLanes) store(out + i, function(load(first + i), load(second + i)));
-  }
-}
-
-inline void accumulate(const Instruction& step, const Place& place) {
-  float* out = place.workspace + step.out * place.stride;
-  const float* first = place.workspace + step.first * place.stride;
-  const float* second = place.workspace + step.second * place.stride;
-  for (int64_t i = 0; i < place.width; i += kLanes) {
-    Vector sum = load(first + i);
-    for (int64_t row = 0; row < step.count; ++row) sum = sum + load(second + row * place.stride + i);
-    store(out + i, sum);
-  }
-}
-
-// With a function of the C library, number by number.
-template <class Function>
-DEMO_INLINE void map_numbers(const Instruction& step, const Place& place, Function function) {
-  for (int64_t row = 0; row < step.count; ++row) {
-    float* out = place.workspace + (step.out + row) * place.stride;
-    const float* first = place.workspace + (step.first + row * step.first_step) * place.stride;
-    const float* second = place.workspace + (step.second + row * step.second_step) * place.stride;
-    for (int64_t i = 0; i < place.width; ++i) out[i] = function(first[i], second[i]);
-  }
-}
-
-inline void elementwise(const Instruction& step, const Place& place) {
+template <class Samples>
+void elementwise(const Instruction& step, const Samples& samples) {
 #define DEMO_MAP(name, expression) \
   case Operator::name:             \
-    return map_vectors(step, place, [](Vector x) { return expression; });
+    return samples.map(step, [](Vector x) { return expression; });
 #define DEMO_JOIN(name, expression) \
   case Operator::name:              \
-    return join_vectors(step, place, [](Vector x, Vector y) { return expression; });
+    return samples.join(step, [](Vector x, Vector y) { return expression; });
 #define DEMO_NUMBERS(name, expression) \
   case Operator::name:                 \
-    return map_numbers(step, place, [](float x, [[maybe_unused]] float y) { return expression; });
+    return samples.map_numbers(step, [](float x, [[maybe_unused]] float y) { return expression; });
   switch (step.op) {
     DEMO_MAP(copy, x)
     DEMO_MAP(negate, -x)
@@ -91,7 +49,8 @@ inline void elementwise(const Instruction& step, const Place& place) {
     DEMO_NUMBERS(nearest, rintf(x))
     DEMO_NUMBERS(power, powf(x, y))
     case Operator::accumulate:
-      return accumulate(step, place);
+      return samples.accumulate(step);
+    case Operator::follow:  // needs more than two operands
     case Operator::dense:
       return;
   }

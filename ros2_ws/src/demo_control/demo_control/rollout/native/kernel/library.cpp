@@ -55,10 +55,10 @@ const Variant* variant_named(const char* name) {
   return nullptr;
 }
 
-// Memory of one tile, with the constants of the program for the stride.
-struct Workspace {
+// A workspace and its memory.
+struct Place {
   Floats memory;
-  int64_t stride;
+  Workspace workspace;
 };
 
 // A program with all that it refers to.
@@ -96,13 +96,7 @@ class Rollout {
     std::atomic<bool> failed{false};
     const auto work = [&] {
       try {
-        Workspace workspace = acquire(split.tile);
-        for (int64_t number = next++; number < split.tiles; number = next++) {
-          const int64_t first = number % split.tiles_per_lane * split.tile;
-          const Tile tile{number / split.tiles_per_lane, first, std::min(split.tile, rows - first), rows};
-          variant_.run(program_, arrays, tile, workspace.memory.get(), split.tile);
-        }
-        release(std::move(workspace));
+        for (int64_t number = next++; number < split.tiles(); number = next++) run_tile(arrays, rows, split, number);
       } catch (const std::bad_alloc&) {
         failed = true;
       }
@@ -110,7 +104,7 @@ class Rollout {
     std::vector<std::thread> helpers;
     try {
       // Made and ended with the call: a pool would not survive a fork, and costs little less beside milliseconds.
-      for (int64_t i = 1; i < std::min(threads, split.tiles); ++i) helpers.emplace_back(work);
+      for (int64_t i = 1; i < std::min(threads, split.tiles()); ++i) helpers.emplace_back(work);
     } catch (const std::system_error&) {
       // The system gives no more threads; those that there are do it.
     }
@@ -120,38 +114,55 @@ class Rollout {
   }
 
  private:
+  // Each lane's samples: the first 'many' in tiles of 'tile', the others in tiles of 'few'.
   struct Split {
-    int64_t tile, tiles_per_lane, tiles;
+    int64_t lanes, rows, many, tile, few;
+
+    int64_t tiles_of_many() const { return (many + tile - 1) / tile; }
+    int64_t tiles_per_lane() const { return tiles_of_many() + (rows - many + few - 1) / few; }
+    int64_t tiles() const { return lanes * tiles_per_lane(); }
   };
 
   // Results do not depend on it: every sample is on its own. Large tiles share the interpreter's work among more
-  // samples, but no thread should be without a tile.
+  // samples, but no thread should be without a tile. Less than half a vector of samples is better off as few.
   Split split_for(int64_t rows, int64_t threads) const {
-    const auto tiles_of = [rows](int64_t tile) { return (rows + tile - 1) / tile; };
-    const int64_t lanes = program_.dimensions.lanes;
-    int64_t tile = variant_.largest_tile;
-    while (tile > variant_.lanes && (rows <= tile / 2 || lanes * tiles_of(tile) < threads)) tile /= 2;
-    return {tile, tiles_of(tile), lanes * tiles_of(tile)};
+    const int64_t rest = rows % variant_.lanes;
+    const int64_t many = rest <= variant_.lanes / 2 ? rows - rest : rows;
+    Split split{program_.dimensions.lanes, rows, many, variant_.largest_tile, variant_.most_few};
+    while (split.tile > variant_.lanes && (many <= split.tile / 2 || split.tiles() < threads)) split.tile /= 2;
+    return split;
   }
 
-  Workspace acquire(int64_t stride) {
+  void run_tile(const Arrays& arrays, int64_t rows, const Split& split, int64_t number) {
+    const int64_t lane = number / split.tiles_per_lane(), tile = number % split.tiles_per_lane();
+    const int64_t few_before = tile - split.tiles_of_many();
+    const bool few = few_before >= 0;
+    const int64_t first = few ? split.many + few_before * split.few : tile * split.tile;
+    const int64_t count = few ? std::min(split.few, rows - first) : std::min(split.tile, split.many - first);
+    Place place = acquire(few ? split.few : split.tile, few);
+    variant_.run(program_, arrays, {lane, first, count, rows}, place.workspace);
+    release(std::move(place));
+  }
+
+  Place acquire(int64_t capacity, bool few) {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       for (size_t i = 0; i < spare_.size(); ++i) {
-        if (spare_[i].stride != stride) continue;
-        Workspace found = std::move(spare_[i]);
+        if (spare_[i].workspace.capacity != capacity || spare_[i].workspace.few != few) continue;
+        Place found = std::move(spare_[i]);
         spare_.erase(spare_.begin() + static_cast<std::ptrdiff_t>(i));
         return found;
       }
     }
-    Workspace made{allocate(program_.dimensions.rows * stride), stride};
-    variant_.fill(program_, made.memory.get(), stride);
+    Place made{allocate(variant_.workspace_size(program_, capacity, few)), {nullptr, capacity, few}};
+    made.workspace.memory = made.memory.get();
+    variant_.fill(program_, made.workspace);
     return made;
   }
 
-  void release(Workspace workspace) {
+  void release(Place place) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    if (spare_.size() < kSpareWorkspaces) spare_.push_back(std::move(workspace));
+    if (spare_.size() < kSpareWorkspaces) spare_.push_back(std::move(place));
   }
 
   static constexpr size_t kSpareWorkspaces = 64;
@@ -164,7 +175,7 @@ class Rollout {
   std::vector<float> constants_;
   Floats weights_;
   std::mutex mutex_;
-  std::vector<Workspace> spare_;
+  std::vector<Place> spare_;
 };
 
 double seconds() {

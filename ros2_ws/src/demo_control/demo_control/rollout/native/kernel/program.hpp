@@ -12,7 +12,7 @@
   X(copy) X(negate) X(absolute) X(square_root) X(exponential) X(sine) X(cosine) X(hyperbolic_tangent)        \
   X(sigmoid) X(relu) X(logarithm) X(tangent) X(arc_tangent) X(error_function) X(exponential_minus_one)       \
   X(logarithm_of_one_plus) X(floor) X(ceiling) X(nearest) X(add) X(subtract) X(multiply) X(divide)           \
-  X(maximum) X(minimum) X(power) X(accumulate) X(dense)
+  X(maximum) X(minimum) X(power) X(accumulate) X(follow) X(dense)
 
 enum class Operator : int32_t {
 #define X(name) name,
@@ -23,8 +23,9 @@ enum class Operator : int32_t {
 enum class Activation : int32_t { none, relu, hyperbolic_tangent, sigmoid, silu };
 
 // out[r] = op(first[r * first_step], second[r * second_step]) for r < count; all are row numbers. 'accumulate' adds the
-// count rows of second to first, one after the other. For 'dense', second is the layer's number and count its number
-// of outputs.
+// count rows of second to first, one after the other. 'follow' goes from the state, second, to the prediction, first,
+// by the share that the change's scale says, and on by its offset. For 'dense', second is the layer's number and count
+// its number of outputs.
 struct Instruction {
   Operator op;
   int32_t out, first, second, count, first_step, second_step;
@@ -58,12 +59,19 @@ struct Rows {
 struct Dimensions {
   int32_t lanes, horizon, observation, action, terms;
   int32_t predictions;  // how many members' predictions one lane makes
-  int32_t with_policy, with_trajectory, with_value;
+  int32_t with_policy, with_trajectory, with_controls, with_value;
   int32_t rows, constants;
 };
 
-// One call's arrays, C order; shapes as in engine.py's RolloutEngine. Null where there is none.
+// Bytes from one step, lane and row of an array to the next.
+struct Strides {
+  int64_t step, lane, row;
+};
+
+// One call's arrays; shapes as in engine.py's RolloutEngine. C order, but for those with strides, of which only the
+// features lie side by side. Null where there is none.
 struct Arrays {
+  Strides observation_strides, control_strides;
   const float* observations;
   const float* controls;
   const float* feedback;
@@ -77,8 +85,9 @@ struct Arrays {
   float* predictions;
 };
 
-// A layer as one instruction set wants it. 'wide': blocks of outputs, (block, inputs, outputs of block), for vectors
-// of samples. 'narrow': (block, inputs, lanes), zeros behind the last output, for vectors of outputs.
+// A layer as one instruction set wants it; see packing.hpp. 'wide', for vectors of samples: blocks of outputs,
+// (block, inputs, outputs of block). 'narrow', for vectors of outputs: groups of such vectors, (group, inputs,
+// outputs of group), zeros behind the last output.
 struct PackedLayer {
   const float* wide;
   const float* narrow;
@@ -101,17 +110,28 @@ struct Tile {
   int64_t lane, first, count, rows;
 };
 
+// Memory of a tile of up to 'capacity' samples; how they lie in it say sample_columns.hpp, where they are few, and
+// sample_rows.hpp.
+struct Workspace {
+  float* memory;
+  int64_t capacity;
+  bool few;
+};
+
 // The kernel in one instruction set.
 struct Variant {
   const char* name;
-  int64_t lanes;          // samples per vector
-  int64_t largest_tile;   // samples per tile
+  int64_t lanes;         // samples per vector
+  int64_t largest_tile;  // samples per tile
+  int64_t most_few;      // samples per tile of few
   // Floats that a layer's packed weights need, all three arrays together, and the packing itself.
   int64_t (*packed_size)(const Layer& layer);
   PackedLayer (*pack)(const Layer& layer, const float* numbers, float* to);
-  // Fill a workspace's constant rows, each 'stride' floats long.
-  void (*fill)(const Program& program, float* workspace, int64_t stride);
-  void (*run)(const Program& program, const Arrays& arrays, const Tile& tile, float* workspace, int64_t stride);
+  // Floats of a workspace.
+  int64_t (*workspace_size)(const Program& program, int64_t capacity, bool few);
+  // Give constants their values, and all else some value.
+  void (*fill)(const Program& program, const Workspace& workspace);
+  void (*run)(const Program& program, const Arrays& arrays, const Tile& tile, const Workspace& workspace);
   // Floating point operations per second of nothing but register-to-register multiply-adds, for benchmarks.
   double (*multiply_add_rate)(int64_t repetitions, double (*now)());
 };

@@ -1,8 +1,9 @@
 // The kernel: one tile of samples through all steps of the horizon. Compiled once per instruction set.
-#include "dense.hpp"
 #include "elementwise.hpp"
+#include "packing.hpp"
 #include "program.hpp"
-#include "transpose.hpp"
+#include "sample_columns.hpp"
+#include "sample_rows.hpp"
 #include "vector.hpp"
 
 namespace {
@@ -11,28 +12,12 @@ namespace {
 constexpr int64_t kLargestTile = 64;
 
 // One tile on its way.
+template <class Samples>
 struct Run {
   const Program& program;
   const Arrays& arrays;
   const Tile& tile;
-  Place place;
-
-  float* row(int64_t number) const { return place.workspace + number * place.stride; }
-
-  // (samples, features), C order, into rows of features. Lanes behind the last sample repeat it.
-  void read(int64_t first_row, const float* from, int64_t features) const {
-    float* const to = row(first_row);
-    transpose(from, features, to, place.stride, tile.count, features);
-    if (tile.count == place.width) return;
-    for (int64_t feature = 0; feature < features; ++feature) {
-      float* const lanes = to + feature * place.stride;
-      for (int64_t lane = tile.count; lane < place.width; ++lane) lanes[lane] = lanes[tile.count - 1];
-    }
-  }
-
-  void write(float* to, int64_t first_row, int64_t features) const {
-    transpose(row(first_row), place.stride, to, features, features, tile.count);
-  }
+  Samples samples;
 
   // Number of the tile's first sample at a step of an array (steps, lanes, rows, ...).
   int64_t sample_at(int64_t step, int64_t lane, int64_t lanes) const {
@@ -40,13 +25,21 @@ struct Run {
   }
   int64_t sample_at(int64_t step) const { return sample_at(step, tile.lane, program.dimensions.lanes); }
 
+  void read(int64_t first_row, const float* from, const Strides& strides, int64_t step, int64_t features) const {
+    const int64_t bytes = step * strides.step + tile.lane * strides.lane + tile.first * strides.row;
+    constexpr int64_t size = sizeof(float);
+    samples.read(first_row, from + bytes / size, strides.row / size, features);
+  }
+
   void play(const Tape& tape) const {
     for (int32_t i = tape.start; i < tape.stop; ++i) {
       const Instruction& step = program.code[i];
       if (step.op == Operator::dense) {
-        dense({program.layers[step.second], row(step.first), row(step.out), place.stride}, place.width, tile.count);
+        samples.layer(program.layers[step.second], step);
+      } else if (step.op == Operator::follow) {
+        samples.follow(step, program.rows.change_scale, program.rows.change_offset);
       } else {
-        elementwise(step, place);
+        elementwise(step, samples);
       }
     }
   }
@@ -56,33 +49,31 @@ struct Run {
     const int64_t terms = program.dimensions.terms;
     play(program.lanes[tile.lane].cost);
     for (int64_t term = 0; term < terms; ++term) {
-      const Vector weight = all(arrays.step_weights[step * terms + term]);
-      float* total = row(program.rows.totals + term);
-      const float* cost = row(program.rows.terms + term);
-      for (int64_t i = 0; i < place.width; i += kLanes) store(total + i, load(total + i) + weight * load(cost + i));
+      samples.add_weighted(program.rows.totals + term, arrays.step_weights[step * terms + term],
+                           program.rows.terms + term);
     }
   }
 
   void start() const {
     const Dimensions& size = program.dimensions;
-    read(program.rows.observation, arrays.observations + sample_at(0) * size.observation, size.observation);
-    read(program.rows.change_scale, arrays.change_scale + tile.first * size.observation, size.observation);
-    read(program.rows.change_offset, arrays.change_offset + tile.first * size.observation, size.observation);
-    for (int64_t term = 0; term < size.terms; ++term) {
-      float* total = row(program.rows.totals + term);
-      for (int64_t i = 0; i < place.width; i += kLanes) store(total + i, all(0.0f));
-    }
+    read(program.rows.observation, arrays.observations, arrays.observation_strides, 0, size.observation);
+    const int64_t first = tile.first * size.observation;
+    samples.read(program.rows.change_scale, arrays.change_scale + first, size.observation, size.observation);
+    samples.read(program.rows.change_offset, arrays.change_offset + first, size.observation, size.observation);
+    for (int64_t term = 0; term < size.terms; ++term) samples.fill(program.rows.totals + term, 0.0f);
   }
 
   void step(int64_t number) const {
     const Dimensions& size = program.dimensions;
     const LaneTapes& tapes = program.lanes[tile.lane];
     const int64_t sample = sample_at(number);
-    read(program.rows.control, arrays.controls + sample * size.action, size.action);
-    if (size.with_policy) read(program.rows.feedback, arrays.feedback + sample, 1);
+    read(program.rows.control, arrays.controls, arrays.control_strides, number, size.action);
+    if (size.with_policy) samples.read(program.rows.feedback, arrays.feedback + sample, 1, 1);
     play(tapes.control);
-    write(arrays.applied + sample * size.action, program.rows.control, size.action);
-    if (size.with_policy) write(arrays.policy_actions + sample * size.action, program.rows.policy_action, size.action);
+    if (size.with_controls) samples.write(arrays.applied + sample * size.action, program.rows.control, size.action);
+    if (size.with_policy) {
+      samples.write(arrays.policy_actions + sample * size.action, program.rows.policy_action, size.action);
+    }
     if (size.with_trajectory) write_observation(number);
     add_costs(number);
     play(tapes.dynamics);
@@ -90,46 +81,64 @@ struct Run {
     const int64_t members = size.lanes * size.predictions;
     for (int64_t i = 0; i < size.predictions; ++i) {
       const int64_t member = tile.lane * size.predictions + i;
-      write(arrays.predictions + sample_at(number, member, members) * size.observation,
-            program.rows.predictions + i * size.observation, size.observation);
+      samples.write(arrays.predictions + sample_at(number, member, members) * size.observation,
+                    program.rows.predictions + i * size.observation, size.observation);
     }
   }
 
   void write_observation(int64_t number) const {
     const int64_t features = program.dimensions.observation;
-    write(arrays.trajectory + sample_at(number) * features, program.rows.observation, features);
+    samples.write(arrays.trajectory + sample_at(number) * features, program.rows.observation, features);
   }
 
   void finish() const {
     const Dimensions& size = program.dimensions;
     if (size.with_trajectory) write_observation(size.horizon);
     // No action follows the last state; a NaN stays one, as in the composed ONNX graph.
-    for (int64_t i = 0; i < size.action; ++i) {
-      float* control = row(program.rows.control + i);
-      for (int64_t j = 0; j < place.width; j += kLanes) store(control + j, load(control + j) * 0.0f);
-    }
+    for (int64_t i = 0; i < size.action; ++i) samples.scale(program.rows.control + i, 0.0f);
     add_costs(size.horizon);
     const int64_t reported = size.terms + (size.with_value ? 1 : 0);
     if (size.with_value) play(program.lanes[tile.lane].value);
     // The value's row follows the totals.
-    write(arrays.term_costs + sample_at(0) * reported, program.rows.totals, reported);
+    samples.write(arrays.term_costs + sample_at(0) * reported, program.rows.totals, reported);
   }
 };
 
-void run(const Program& program, const Arrays& arrays, const Tile& tile, float* workspace, int64_t stride) {
-  const Place place{workspace, stride, rounded_up(tile.count, kLanes)};
-  const Run whole{program, arrays, tile, place};
+template <class Samples>
+void run_as(const Program& program, const Arrays& arrays, const Tile& tile, Samples samples) {
+  const Run<Samples> whole{program, arrays, tile, samples};
   whole.start();
   for (int64_t step = 0; step < program.dimensions.horizon; ++step) whole.step(step);
   whole.finish();
 }
 
-void fill(const Program& program, float* workspace, int64_t stride) {
+void run(const Program& program, const Arrays& arrays, const Tile& tile, const Workspace& workspace) {
+  if (workspace.few) {
+    run_as(program, arrays, tile, SampleColumns(workspace, program.dimensions.rows, tile.count));
+  } else {
+    run_as(program, arrays, tile, SampleRows(workspace, tile.count));
+  }
+}
+
+int64_t workspace_size(const Program& program, int64_t capacity, bool few) {
+  const int64_t rows = program.dimensions.rows;
+  return few ? SampleColumns::size(rows, capacity) : SampleRows::size(rows, capacity);
+}
+
+template <class Samples>
+void fill_as(const Program& program, Samples samples) {
   // Nothing that a tape reads is ever uninitialised, not even in lanes that do not count.
-  for (int64_t i = 0; i < program.dimensions.rows * stride; ++i) workspace[i] = 0.0f;
+  for (int64_t row = 0; row < program.dimensions.rows; ++row) samples.fill(row, 0.0f);
   for (int64_t constant = 0; constant < program.dimensions.constants; ++constant) {
-    float* to = workspace + (program.rows.constants + constant) * stride;
-    for (int64_t i = 0; i < stride; ++i) to[i] = program.constants[constant];
+    samples.fill(program.rows.constants + constant, program.constants[constant]);
+  }
+}
+
+void fill(const Program& program, const Workspace& workspace) {
+  if (workspace.few) {
+    fill_as(program, SampleColumns(workspace, program.dimensions.rows, workspace.capacity));
+  } else {
+    fill_as(program, SampleRows(workspace, workspace.capacity));
   }
 }
 
@@ -157,5 +166,6 @@ double multiply_add_rate(int64_t repetitions, double (*now)()) {
 
 extern const Variant DEMO_VARIANT_OF(DEMO_VARIANT);
 const Variant DEMO_VARIANT_OF(DEMO_VARIANT) = {
-    DEMO_TEXT(DEMO_VARIANT), kLanes, kLargestTile, packed_size, pack, fill, run, multiply_add_rate,
+    DEMO_TEXT(DEMO_VARIANT), kLanes, kLargestTile, kMostFew, packed_size, pack,
+    workspace_size, fill, run, multiply_add_rate,
 };

@@ -21,9 +21,9 @@ typedef int32_t FourIntegers __attribute__((vector_size(16)));
 #define DEMO_SHUFFLE(x, y, a, b, c, d) __builtin_shuffle(x, y, FourIntegers{a, b, c, d})
 #endif
 
-// to[j * to_stride + i] = from[i * from_stride + j] for i < rows, j < columns.
-inline void transpose(const float* from, int64_t from_stride, float* to, int64_t to_stride, int64_t rows,
-                      int64_t columns) {
+// to[j * to_stride + i] = from[i * from_stride + j] for i < rows, j < columns. Not inlined: the strides need registers.
+__attribute__((noinline)) void transpose(const float* from, int64_t from_stride, float* to, int64_t to_stride,
+                                        int64_t rows, int64_t columns) {
   int64_t row = 0;
   for (; row + 4 <= rows; row += 4) {
     const float* source = from + row * from_stride;

@@ -29,6 +29,35 @@ typedef int32_t Integers __attribute__((vector_size(kLanes * 4)));
 DEMO_INLINE Vector all(float value) { return value - Vector{}; }
 DEMO_INLINE Vector load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
 DEMO_INLINE void store(float* to, Vector value) { *reinterpret_cast<Vector*>(to) = value; }
+// The same for 'count' numbers, 1 ... kLanes, from anywhere. The other lanes are 0 in what is loaded, and what they
+// would overwrite stays. Without masks they are read all the same: the memory must not end there.
+#if defined(__AVX512F__)
+DEMO_INLINE Vector load_some(const float* from, int64_t count) {
+  return (Vector)_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << count) - 1), from);
+}
+DEMO_INLINE void store_some(float* to, Vector value, int64_t count) {
+  _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1u << count) - 1), (__m512)value);
+}
+#else
+DEMO_INLINE Vector load_anywhere(const float* from) {
+  Vector value;
+  __builtin_memcpy(&value, from, sizeof value);
+  return value;
+}
+DEMO_INLINE Integers first_lanes(int64_t count) {
+  Integers number;
+  for (int lane = 0; lane < kLanes; ++lane) number[lane] = lane;
+  return number < static_cast<int32_t>(count);
+}
+DEMO_INLINE Vector load_some(const float* from, int64_t count) {
+  return first_lanes(count) ? load_anywhere(from) : Vector{};
+}
+DEMO_INLINE void store_some(float* to, Vector value, int64_t count) {
+  const Vector stored = first_lanes(count) ? value : load_anywhere(to);
+  __builtin_memcpy(to, &stored, sizeof stored);
+}
+#endif
+
 DEMO_INLINE Integers bits(Vector value) { return (Integers)value; }
 DEMO_INLINE Vector floats(Integers value) { return (Vector)value; }
 
@@ -112,8 +141,8 @@ DEMO_INLINE Vector hyperbolic_tangent(Vector x) {
   return limited * p / q;
 }
 
-// sin(x + quarters * pi / 2). Angles that the three-part reduction cannot hold exactly go to the C library, lane by lane:
-// a sample's result must not depend on its neighbours'.
+// sin(x + quarters * pi / 2). Angles that the three-part reduction cannot hold exactly go to the C library, lane by
+// lane: a sample's result must not depend on its neighbours'.
 DEMO_INLINE Vector sine(Vector x, int quarters) {
   const Vector shifted = x * 0.636619772f + kRounding;
   const Vector whole = shifted - kRounding;

@@ -1,0 +1,101 @@
+"""A table and a plot of what ``democtl bench planner --json FILE`` wrote, beside that file.
+
+.venv/bin/python benchmarks/planner_figures.py docs/experiments/planner_speed.json
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import matplotlib as mpl
+import typer
+from planner_report import Report
+
+from demo_control.files import write_atomically, write_text_atomically
+
+mpl.use("Agg")
+
+from matplotlib import pyplot
+
+COLOURS = {
+    "native": "#00509e",
+    "native_plan": "#6fa8dc",
+    "onnx": "#38761d",
+    "onnx_plan": "#93c47d",
+    "numpy": "#b7b7b7",
+    "torch_eager": "#f6b26b",
+    "pytorch_mppi": "#cc0000",
+    "mbrl_evaluation": "#c27ba0",
+    "mbrl_cem": "#741b47",
+    "mbrl_pets": "#4c1130",
+}
+TEXTS = {
+    "native_plan": "native, whole plan",
+    "onnx_plan": "onnx, whole plan",
+    "torch_eager": "PyTorch",
+    "numpy": "NumPy",
+    "mbrl_evaluation": "mbrl-lib, evaluation",
+    "mbrl_cem": "mbrl-lib, CEM iteration",
+    "mbrl_pets": "mbrl-lib, CEM iteration of PETS",
+}
+
+
+def command(
+    file: Annotated[Path, typer.Argument(help="What the benchmark wrote.", exists=True, dir_okay=False)],
+) -> None:
+    """Write the table and the plot."""
+    report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    write_text_atomically(file.with_name(f"{file.stem}_table.md"), "\n".join(table(report)) + "\n")
+    write_atomically(file.with_suffix(".png"), lambda path: plot(report, path))
+
+
+def table(report: Report) -> Iterator[str]:
+    """Lines of Markdown: one row per contender, one column per case, with milliseconds and multiples of the limit."""
+    cases = report["cases"]
+    yield "| one thread, ms (× limit) | " + " | ".join(cases) + " |"
+    yield "|---" * (len(cases) + 1) + "|"
+    yield "| limit | " + " | ".join(f"{case['limit_ms']:.2f}" for case in cases.values()) + " |"
+    for engine in _engines(report):
+        cells = []
+        for case in cases.values():
+            figures = case["engines"].get(engine)
+            cells.append(f"{figures['median_ms']:.2f} ({figures['times_limit']:.2f})" if figures else "")
+        yield f"| {TEXTS.get(engine, engine)} | " + " | ".join(cells) + " |"
+
+
+def plot(report: Report, path: Path) -> None:
+    """Bars of the multiples of the limit, by case."""
+    cases, engines = report["cases"], list(_engines(report))
+    figure, axes = pyplot.subplots(figsize=(11.0, 4.2), layout="constrained")
+    labelled: set[str] = set()
+    for place, case in enumerate(cases.values()):
+        there = [engine for engine in engines if engine in case["engines"]]
+        width = 0.86 / len(there)
+        for index, engine in enumerate(there):
+            left = place - 0.43 + (index + 0.5) * width
+            label = None if engine in labelled else TEXTS.get(engine, engine)
+            labelled.add(engine)
+            axes.bar(left, case["engines"][engine]["times_limit"], width, color=COLOURS[engine], label=label)
+    axes.set_yscale("log")
+    axes.set_yticks([1, 2, 4, 8, 16, 32], ["1", "2", "4", "8", "16", "32"], minor=False)
+    axes.set_yticks([], minor=True)
+    axes.set_ylim(bottom=0.9)
+    axes.axhline(1.0, color="black", linewidth=0.8)
+    axes.set_xticks(range(len(cases)), list(cases))
+    axes.set_ylabel("processor time / limit of the layers' operations")
+    axes.legend(fontsize=8, ncols=2)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def _engines(report: Report) -> list[str]:
+    """All contenders, ours first."""
+    there = [engine for case in report["cases"].values() for engine in case["engines"]]
+    return [engine for engine in COLOURS if engine in there]
+
+
+if __name__ == "__main__":
+    typer.run(command)

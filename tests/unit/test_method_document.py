@@ -1,0 +1,51 @@
+"""docs/method.md names code that exists, and its table of presets is that of the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import demo_control
+from demo_control.mpc import PRESETS
+from demo_control.mpc.presets import settings_of
+
+PACKAGE = Path(demo_control.__file__).parent
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
+TABLED = [name for name in PRESETS if name != "demo_layer_thesis"]
+
+
+def source(name: str) -> str:
+    """The text of a file named in the document, relative to one of the places it may mean."""
+    for folder in (PACKAGE, PACKAGE / "mpc", ROOT, ROOT / "tests" / "unit"):
+        if (folder / name).is_file():
+            return (folder / name).read_text(encoding="utf-8")
+    raise AssertionError(f"docs/method.md names {name}, which does not exist")
+
+
+def test_every_file_and_name_exists() -> None:
+    named = re.findall(r"`([\w/]+\.py)(?:: ([\w., ]+))?`", TEXT)
+    assert len(named) > 25
+    for file, names in named:
+        text = source(file)
+        for name in re.findall(r"\w+", names):
+            assert re.search(rf"(def|class) {name}\b", text), f"{file} has no {name}"
+
+
+def test_every_link_leads_somewhere() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", TEXT):
+        assert (ROOT / "docs" / target).exists(), target
+
+
+@pytest.mark.parametrize("name", TABLED)
+def test_the_table_of_presets_is_that_of_the_code(name: str) -> None:
+    (line,) = re.findall(rf"^\| `{name}` .*$", TEXT, re.MULTILINE)
+    _, _, _, shift, terminal, step_size, mirror_steps, used_for, _ = (cell.strip() for cell in line.split("|"))
+    settings = settings_of(name)
+    assert shift == f"`{settings.shift}`"
+    assert terminal == PRESETS[name].terminal_cost
+    assert step_size == f"{settings.step_size:g}"
+    assert mirror_steps == str(settings.mirror_steps)
+    assert used_for.startswith(PRESETS[name].used_for)
