@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 
+from demo_control import layer, mpc, rollout
 from demo_control.bundle import Bundle, default_bundle, load_bundle
 from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.layer import LayerSettings
@@ -15,6 +18,7 @@ from demo_control.mpc import PlannerSettings
 from demo_control.tasks import load_task
 from samples import arm, cartpole, closed_loop, equations, obstacles, stoch2
 from samples.closed_loop import Outcome
+from stoch2_sim import robots
 
 Runner = Callable[[PlannerSettings | None, int, int], Outcome]
 """Maps (settings or None for the policy alone, number of seeds, seed) to what came of it."""
@@ -55,9 +59,9 @@ class Problem:
 
     @property
     def digest(self) -> str:
-        """Stands for all that defines the problem: its code, and the bundle."""
+        """Stands for all that defines the problem and its plans: the bundle, and the code."""
         bundle = _bundle(self.task).sha256 if self.task else ""
-        return "\n".join([bundle, *(_source(module) for module in (closed_loop, *self.sources))])
+        return "\n".join([bundle, _code(), *(_source(module) for module in (closed_loop, *self.sources))])
 
     def planner_settings(self, settings: Mapping[str, Scalar], samples: int) -> PlannerSettings | None:
         """The planner's settings for a number of rollouts per plan, which its mirror steps share.
@@ -97,6 +101,18 @@ class Problem:
 @cache
 def _bundle(task: str) -> Bundle:
     return load_bundle(default_bundle(task))
+
+
+@cache
+def _code() -> str:
+    """Stands for the code of planner, engines, layer and robots: other noise or other physics are other results."""
+    digest = hashlib.sha256()
+    for package in (mpc, rollout, layer, robots):
+        for folder in map(Path, package.__path__):
+            for path in sorted(folder.rglob("*.[pch]*")):
+                if path.suffix in {".py", ".cpp", ".hpp"}:
+                    digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 @cache

@@ -60,7 +60,7 @@ class Cell:
 
     @property
     def fingerprint(self) -> str:
-        """Stands for all that decides the result, but for the code of demo_control and stoch2_sim."""
+        """Stands for all that decides the result: settings, seeds, bundle and code."""
         settings = self.settings
         values = None if settings is None else settings.as_mapping()
         text = json.dumps([PROBLEMS[self.problem].digest, values, self.seeds, self.seed], sort_keys=True)
