@@ -1,6 +1,6 @@
 """How much a sample is worth: closed-loop cost and success against the number of samples per plan.
 
-    .venv/bin/python benchmarks/sample_efficiency.py                  # everything; about 20 minutes on two cores
+    .venv/bin/python benchmarks/sample_efficiency.py                  # everything; about half an hour on two cores
     .venv/bin/python benchmarks/sample_efficiency.py --quick          # a glance, in less than a minute
     .venv/bin/python benchmarks/sample_efficiency.py --problems arm,obstacles --variants white,cem
 
