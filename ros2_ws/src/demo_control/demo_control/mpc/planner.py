@@ -14,11 +14,11 @@ from demo_control.mpc.distribution import BOUNDS
 from demo_control.mpc.ensemble_use import ENSEMBLE_USES
 from demo_control.mpc.mirror_step import mirror_step
 from demo_control.mpc.noise import NoisePool
-from demo_control.mpc.search import Proposal, Search, SearchState, comparable
+from demo_control.mpc.search import Proposal, Search, SearchState
 from demo_control.mpc.settings import PlannerSettings
 from demo_control.mpc.shift_models import SHIFT_MODELS, moved_on
 from demo_control.mpc.situations import PlanningResult, Situations
-from demo_control.mpc.utilities import UTILITIES
+from demo_control.mpc.utilities import UTILITIES, comparable
 from demo_control.rollout.engine import Floats, RolloutEngine, Rollouts, RolloutShape
 from demo_control.tasks import Array, Task
 

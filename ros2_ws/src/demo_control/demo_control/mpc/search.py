@@ -17,7 +17,7 @@ from demo_control.mpc.mirror_step import STEP_SIZES
 from demo_control.mpc.noise import NoisePool
 from demo_control.mpc.settings import PlannerSettings
 from demo_control.mpc.shift_models import Previous, ShiftModel, continued
-from demo_control.mpc.utilities import effective_sample_size
+from demo_control.mpc.utilities import comparable, effective_sample_size
 from demo_control.rollout.engine import Floats
 from demo_control.tasks import Array
 
@@ -50,7 +50,6 @@ class SearchState:
     Attributes:
         mean: μ, at first μ̃. Shape=(horizon, num_robots, action_dim).
         deviation: σ. Shape=(horizon, num_robots, action_dim).
-        initial_deviation: σ before any sample was seen. Shape=(horizon, action_dim).
         centres: What samples are drawn around. Shape=(horizon, num_robots, num_centres, action_dim).
         elites: Samples to be tried again. Shape=(horizon, num_robots, num_elites, action_dim).
         best: The cheapest sample of the last mirror step, as controls, where it is the answer.
@@ -62,7 +61,6 @@ class SearchState:
 
     mean: Array
     deviation: Array
-    initial_deviation: Array
     centres: Array
     elites: Array
     best: Array
@@ -119,7 +117,6 @@ class Search:
         return SearchState(
             mean=mean,
             deviation=deviation,
-            initial_deviation=initial,
             centres=self._centres(centres),
             elites=elites,
             best=proposal.mean,
@@ -216,18 +213,13 @@ class Search:
         if num_kept:
             cheapest = np.argpartition(ranked, num_kept, axis=1)[:, :num_kept]
             elites = samples[:, robots[:, None], cheapest].astype(np.float64)
+        initial = self._initial_deviation(settings)
         return replace(
             state,
             mean=mean,
-            deviation=learned_deviation(state.deviation, samples, mean, weights, state.initial_deviation, settings),
+            deviation=learned_deviation(state.deviation, samples, mean, weights, initial, settings),
             centres=self._centres(mean[:, :, None]),
             elites=elites,
             best=best,
             sample_size=effective_sample_size(weights),
         )
-
-
-def comparable(costs: Array) -> Array:
-    """Costs with +∞ where they are not finite, so that the cheapest is a real one if there is any."""
-    found: Array = np.where(np.isfinite(costs), costs, np.inf)
-    return found

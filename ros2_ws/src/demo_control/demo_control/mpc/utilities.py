@@ -65,7 +65,7 @@ def elite_fraction(costs: Array, fraction: float, weighting: str = "uniform") ->
     Returns:
         Shape=(..., num_samples).
     """
-    costs = _infinite_where_not_finite(costs)
+    costs = comparable(costs)
     num_elites = int(np.ceil(round(fraction * costs.shape[-1], 9)))
     elites = np.argpartition(costs, max(num_elites, 1) - 1, axis=-1)[..., : max(num_elites, 1)]
     elite_costs = np.take_along_axis(costs, elites, axis=-1)
@@ -109,8 +109,8 @@ def effective_sample_size(weights: Array) -> Array:
     return size
 
 
-def _infinite_where_not_finite(costs: Array) -> Array:
-    """Costs as float64 with NaN and ±∞ as +∞."""
+def comparable(costs: Array) -> Array:
+    """Costs as float64 with NaN and ±∞ as +∞, so that the cheapest is a real one if there is any."""
     costs = np.asarray(costs, np.float64)
     finite_or_infinite: Array = np.where(np.isfinite(costs), costs, np.inf)
     return finite_or_infinite
