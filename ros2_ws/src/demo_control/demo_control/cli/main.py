@@ -19,6 +19,7 @@ _COMMANDS = {
     "teleop": "Drive a robot with the keyboard.",
     "evaluate": "Judge a controller over many episodes, without ROS.",
     "train": "Train a policy and its model, and make a bundle of them.",
+    "experiment": "Run a study of training methods from one specification, and report on it.",
     "presets": "Print the methods that the planner contains, as settings.",
     "bundle": "Look at model bundles and validate them.",
     "tune": "Propose samples, horizon, threads and engine that hold a deadline on this machine.",

@@ -11,12 +11,10 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Any, TypeVar
 
-from demo_control.processes import end_with_parent
+from demo_control.processes import end_with_parent, one_thread_each
 from demo_control.tasks import Task, load_task, task_names
 
 T = TypeVar("T")
-
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class Workers:
@@ -61,25 +59,10 @@ class Workers:
         if self._pool is None:
             yield from (function(self._task, *values) for values in arguments)
             return
-        with _one_thread_each():
+        with one_thread_each():
             futures = [self._pool.submit(_call, self._task.name, function, values) for values in arguments]
         for future in futures:
             yield future.result()
-
-
-class _one_thread_each:  # noqa: N801 - used like a function
-    """While processes are started: their numerical libraries shall not fight for the cores."""
-
-    def __enter__(self) -> None:
-        self._before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-
-    def __exit__(self, *_: object) -> None:
-        for name, value in self._before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _begin(parent: int) -> None:
