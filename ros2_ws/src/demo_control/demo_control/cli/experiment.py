@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shlex
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from demo_control.cli.output import EXIT_INTERRUPTED, error_console, one_line_errors, write_json
 from demo_control.configuration import ConfigurationError
+from demo_control.experiments.journal import has_tensorboard
 from demo_control.experiments.local import run_locally
 from demo_control.experiments.progress import RunProgress
 from demo_control.experiments.run import Folders, Outcome, Pool, Selection, run_experiment
@@ -47,6 +47,7 @@ def run(
     time_limit: Annotated[
         float | None, typer.Option(min=0.0, help="Minutes after which the session ends; another one goes on.")
     ] = None,
+    logs: Annotated[bool, typer.Option(help="Write TensorBoard logs.")] = True,
     ray: Annotated[str, typer.Option(help="Address of a Ray cluster that runs the cells, for example auto.")] = "",
 ) -> None:
     """Run what a specification asks for and is not there yet.
@@ -59,7 +60,7 @@ def run(
         experiment = read_experiment(specification)
         cells = Selection(_methods(only or []), environment or [], _numbers(seeds)).of(experiment)
         folder = out or Path("out") / "experiments" / experiment.name
-        folders = Folders(folder, results or folder)
+        folders = Folders(folder, results or folder, logs)
         pool, count = _pool(ray, jobs)
         text = specification.read_text(encoding="utf-8")
         limit_s = None if time_limit is None else 60.0 * time_limit
@@ -102,7 +103,7 @@ def _pool(ray: str, jobs: int | None) -> tuple[Pool, int]:
 def _end(outcome: Outcome, folders: Folders) -> None:
     """Say how the session ended."""
     console = error_console()
-    if importlib.util.find_spec("tensorboardX") is None:
+    if folders.with_logs and not has_tensorboard():
         console.print("no TensorBoard logs: the Python package 'tensorboardX' is not installed", soft_wrap=True)
     for title, message in outcome.failed.items():
         console.print(f"failed: {title}: {message}", style="red", markup=False, soft_wrap=True)

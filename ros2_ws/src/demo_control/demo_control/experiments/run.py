@@ -36,10 +36,12 @@ class Folders:
     Attributes:
         out: Checkpoints and logs.
         kept: The specification and the results: what is worth committing.
+        with_logs: Whether TensorBoard logs are written.
     """
 
     out: Path
     kept: Path
+    with_logs: bool = True
 
     @property
     def results(self) -> Path:
@@ -56,7 +58,8 @@ class Folders:
 
     def work(self, cell: Cell) -> Work:
         """What a worker needs."""
-        return Work(cell, TRAINERS[cell.trainer], self.run(cell), self.out / LOGS / cell.name)
+        log = self.out / LOGS / cell.name if self.with_logs else None
+        return Work(cell, TRAINERS[cell.trainer], self.run(cell), log)
 
 
 @dataclass(frozen=True)
