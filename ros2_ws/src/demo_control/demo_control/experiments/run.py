@@ -84,7 +84,7 @@ class Selection:
         """
         names = [method.name for method in experiment.methods]
         known: dict[str, list[str] | list[int]] = {
-            "method": [*names, *dict.fromkeys(name.split(" ")[0] for name in names)],
+            "method": list(dict.fromkeys([*names, *(name.split(" ")[0] for name in names)])),
             "environment": [environment.name for environment in experiment.environments],
             "seed": list(experiment.seeds),
         }
