@@ -13,8 +13,11 @@ from typer.testing import CliRunner
 
 from demo_control.cli.experiment import app
 from demo_control.experiments import training
+from demo_control.experiments.report import page
 from demo_control.experiments.results import CellResult, result_text
 from demo_control.experiments.spec import read_experiment
+from demo_control.experiments.study import load_study
+from demo_control.experiments.summary import summarise
 from demo_control.experiments.training import Record
 
 HERE = Path(__file__).parent
@@ -111,8 +114,9 @@ def test_results_of_other_settings_are_left_out(tmp_path: Path) -> None:
     make_study(tmp_path / "other", steps=900)
     name = "A--sac--seed-0.json"
     (study / "results" / name).write_bytes((tmp_path / "other" / "results" / name).read_bytes())
-    call("report", study)
-    assert "1 results in the folder are of other settings and are left out." in (study / "report.md").read_text()
+    found = load_study(study)
+    assert (len(found.results), found.strangers) == (34, 1)
+    assert "1 results in the folder are of other settings and are left out." in page(found, summarise(found), [])
 
 
 def test_nothing_to_report(tmp_path: Path) -> None:

@@ -26,6 +26,14 @@ def read(folder: Path, **changes: Any) -> Experiment:  # noqa: ANN401 - any fiel
     return read_experiment(write(folder, {**MINIMAL, **changes}))
 
 
+def test_example_of_the_documentation(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "experiments.md").read_text().partition("```yaml\n")[2]
+    experiment = read_experiment(write(tmp_path, text.partition("```")[0]))
+    names = [method.name for method in experiment.methods]
+    assert names == ["mbpo updates=10", "mbpo updates=20", "demorl updates=10", "demorl updates=20", "ars"]
+    assert len(experiment.cells()) == 8 * 2 * 5
+
+
 def test_minimal_specification(tmp_path: Path) -> None:
     experiment = read(tmp_path)
     (cell,) = experiment.cells()

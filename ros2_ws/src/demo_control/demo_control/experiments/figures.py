@@ -144,17 +144,19 @@ def _curves(axes: Axes, study: Study, environment: str, kind: str, name: str) ->
 def _runs(
     study: Study, environment: str, kind: str, name: str, method: str | None = None
 ) -> Iterator[tuple[list[int], list[float]]]:
-    """Steps and finite values of each run that has some."""
+    """Steps and values of each run that has some."""
     for result in study.results:
         if result.cell.request.environment == environment and method in {None, result.cell.method}:
-            found = _finite(result, kind, name)
+            found = _shown(result, kind, name)
             if found[0]:
                 yield found
 
 
-def _finite(result: CellResult, kind: str, name: str) -> tuple[list[int], list[float]]:
-    rows = [(step, value) for step, value in zip(*result.column(kind, name), strict=True) if np.isfinite(value)]
-    return [step for step, _ in rows], [value for _, value in rows]
+def _shown(result: CellResult, kind: str, name: str) -> tuple[list[int], list[float]]:
+    rows = zip(*result.column(kind, name), strict=True)
+    # A return that is no number must leave a gap: to hold the last good one would hide that the run diverged.
+    shown = [(step, value) for step, value in rows if kind == EVALUATION or np.isfinite(value)]
+    return [step for step, _ in shown], [value for _, value in shown]
 
 
 def _styles(study: Study) -> dict[str, _Style]:

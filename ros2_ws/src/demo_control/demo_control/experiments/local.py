@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -63,8 +64,13 @@ def _start(work: Work) -> _Worker:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=work_for_parent, args=(there, work, os.getpid()), name=work.cell.name)
-    with one_thread_each():
-        process.start()
+    # Ctrl-C is the parent's alone, also while the worker is starting; here it waits for that long.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with one_thread_each():
+            process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     # The worker's end is now the worker's alone: when it dies, reading ends here.
     there.close()
     return _Worker(work, process, here)
