@@ -110,18 +110,19 @@ def draw_steps(study: Study, summaries: Sequence[MethodSummary], path: Path) -> 
 
 def _strip(axes: Axes, place: int, row: ThresholdSummary, style: _Style) -> None:
     """The runs of a method, and above them their interquartile mean with its interval."""
-    for seen, face in ((True, style.colour), (False, "none")):
-        steps = [run.steps for run in row.runs.values() if run.reached == seen]
+    # A little below each other, so that runs with the same number of steps are all seen.
+    heights = place + np.linspace(0.02, 0.32, max(len(row.runs), 2))
+    for run, height in zip(row.runs.values(), heights, strict=False):
         axes.plot(
-            steps, [place + 0.14] * len(steps), linestyle="none", marker=style.marker, markersize=4.5, alpha=0.75,
-            markerfacecolor=face, markeredgecolor=style.colour,
+            [run.steps], [height], marker=style.marker, markersize=3.5, alpha=0.75,
+            markerfacecolor=style.colour if run.reached else "none", markeredgecolor=style.colour,
         )  # fmt: skip
     found = row.steps
     if np.isfinite(found.low):
-        axes.hlines(place - 0.14, found.low, found.high, color=style.colour, linewidth=2.0)
-    axes.plot([found.value], [place - 0.14], marker="|", markersize=11, markeredgewidth=2.4, color=style.colour)
+        axes.hlines(place - 0.18, found.low, found.high, color=style.colour, linewidth=2.0)
+    axes.plot([found.value], [place - 0.18], marker="|", markersize=11, markeredgewidth=2.4, color=style.colour)
     if any(found.marks):  # a bound: it may lie further to the right
-        axes.plot([found.high if np.isfinite(found.high) else found.value], [place - 0.14], marker=">", markersize=6,
+        axes.plot([found.high if np.isfinite(found.high) else found.value], [place - 0.18], marker=">", markersize=6,
                   color=style.colour)  # fmt: skip
 
 

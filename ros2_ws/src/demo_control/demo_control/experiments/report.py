@@ -137,7 +137,7 @@ def _text(found: Estimate, number: Callable[[float], str]) -> str:
     """'1.2 (1.1 to 1.4)', with the marks of bounds."""
     words = ["?" if mark == UNKNOWN else f"{mark}{number(value)}"
              for value, mark in zip((found.value, found.low, found.high), found.marks, strict=True)]  # fmt: skip
-    if math.isnan(found.low):
+    if math.isnan(found.low) or set(words) == {"?"}:
         return words[0]
     return f"{words[0]} ({words[1]} to {words[2]})"
 
