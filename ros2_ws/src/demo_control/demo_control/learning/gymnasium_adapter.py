@@ -34,7 +34,8 @@ class AdaptedEnvironments:
     def __init__(self, name: str, time_limit: int, num_environments: int) -> None:
         self._time_limit = time_limit
         self._environments = [_made(name, time_limit) for _ in range(num_environments)]
-        self._observations = np.zeros((num_environments, *_box(self._environments[0].observation_space).shape))
+        shape = _box(self._environments[0].observation_space).shape
+        self._observations: Array = np.zeros((num_environments, *shape))
         self._action_type = _box(self._environments[0].action_space).dtype
         action_dim = _box(self._environments[0].action_space).shape[0]
         self._seeds = np.zeros(num_environments, dtype=int)
@@ -70,7 +71,7 @@ class AdaptedEnvironments:
 
     def observations(self) -> Array:
         """See the protocol."""
-        return self._observations.copy()
+        return np.array(self._observations)
 
     def states(self) -> Array:
         """See the protocol and the class."""

@@ -80,7 +80,7 @@ class MujocoEnvironments:
         self._views = [np.reshape(view, -1) for view in robot.derived(self._data)]
         size = mujoco.mj_stateSize(self._model, _STATE)
         num_derived = sum(len(view) for view in self._views)
-        self._rows = np.zeros((num_environments, size + num_derived + 1))
+        self._rows: Array = np.zeros((num_environments, size + num_derived + 1))
         self._simulated = list(self._rows[:, :size])
         self._derived = list(self._rows[:, size:-1])
         self._positions = self._columns(mujoco.mjtState.mjSTATE_QPOS)
@@ -139,7 +139,7 @@ class MujocoEnvironments:
 
     def states(self) -> Array:
         """See the protocol."""
-        return self._rows.copy()
+        return np.array(self._rows)
 
     def set_states(self, states: Array) -> None:
         """See the protocol."""

@@ -26,7 +26,7 @@ class PendulumEnvironments:
     """
 
     def __init__(self, num_environments: int) -> None:
-        self._rows = np.zeros((num_environments, 3))
+        self._rows: Array = np.zeros((num_environments, 3))
         self._all = np.arange(num_environments)
 
     @property
@@ -66,7 +66,7 @@ class PendulumEnvironments:
 
     def states(self) -> Array:
         """See the protocol."""
-        return self._rows.copy()
+        return np.array(self._rows)
 
     def set_states(self, states: Array) -> None:
         """See the protocol."""
