@@ -1,0 +1,136 @@
+"""Environments of reinforcement learning: what a learner asks of a batch of them, and what is known about one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from demo_control.tasks import Array
+
+Booleans = npt.NDArray[np.bool_]
+Indices = Sequence[int] | npt.NDArray[np.intp]
+
+RewardFunction = Callable[[Array, Array, Array], Array]
+"""Maps (observations, actions, next observations), Shape=(..., dim) each, to rewards, Shape=(...)."""
+
+TerminationFunction = Callable[[Array], Booleans]
+"""Maps the observations after a step, Shape=(..., observation_dim), to whether the episode ended there, Shape=(...)."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What came of one step of k environments.
+
+    Attributes:
+        observations: After the step, also of an episode that just ended. Shape=(k, observation_dim).
+        rewards: Shape=(k,).
+        terminated: The episode ended for good: nothing follows, the value of the state is 0. Shape=(k,).
+        truncated: The time limit is reached. Shape=(k,).
+    """
+
+    observations: Array
+    rewards: Array
+    terminated: Booleans
+    truncated: Booleans
+
+    @property
+    def ended(self) -> Booleans:
+        """Whether the episode is over, for either reason. Shape=(k,)."""
+        return np.asarray(self.terminated | self.truncated)
+
+
+class Environments(Protocol):
+    """Independent environments of one kind in one process, stepped together. Nothing is reset by itself."""
+
+    @property
+    def num_environments(self) -> int:
+        """How many there are."""
+        ...
+
+    def reset(self, generators: Sequence[np.random.Generator]) -> Array:
+        """Start every environment anew, each with its own generator; first observations. Shape=(B, n)."""
+        ...
+
+    def reset_some(self, indices: Indices, generators: Sequence[np.random.Generator]) -> Array:
+        """The same for the environments numbered so, which come in that order. Shape=(k, n)."""
+        ...
+
+    def step(self, actions: Array) -> Step:
+        """One action for each environment. Shape=(B, m), physical units.
+
+        Actions are taken as they are; keep them within the problem's range, as a Gymnasium environment asks, too.
+        """
+        ...
+
+    def step_some(self, indices: Indices, actions: Array) -> Step:
+        """The same for the environments numbered so; the others stay where they are. Shape=(k, m)."""
+        ...
+
+    def observations(self) -> Array:
+        """Of the states they are in. Shape=(B, n)."""
+        ...
+
+    def states(self) -> Array:
+        """All that decides what follows, and how much of the time is over. Shape=(B, problem-dependent)."""
+        ...
+
+    def set_states(self, states: Array) -> None:
+        """Go on from :meth:`states` of any environments of this kind, bit for bit. Shape=(B, as there)."""
+        ...
+
+    def close(self) -> None:
+        """Release what the simulator holds."""
+        ...
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A reinforcement learning problem.
+
+    Attributes:
+        name: Gymnasium's.
+        observation_names: Of the observation's entries.
+        action_minimum: Shape=(action_dim,).
+        action_maximum: Shape=(action_dim,).
+        time_limit: Steps after which an episode is truncated.
+        make: Builds this many environments.
+        model_inputs: Whether a learned model sees (and predicts) the entry; others are hidden from it. Shape=(n,).
+        reward: The reward where it is a function of what is observed, else None: it must be learned. Where the function
+            is not exact its documentation says so.
+        terminated: Whether an episode ends; None: never.
+    """
+
+    name: str
+    observation_names: tuple[str, ...]
+    action_minimum: Array
+    action_maximum: Array
+    time_limit: int
+    make: Callable[[int], Environments]
+    model_inputs: Booleans
+    reward: RewardFunction | None = None
+    terminated: TerminationFunction | None = None
+
+    @property
+    def observation_dim(self) -> int:
+        """Length of an observation, n."""
+        return len(self.observation_names)
+
+    @property
+    def action_dim(self) -> int:
+        """Length of an action, m."""
+        return len(self.action_minimum)
+
+    @property
+    def reward_known(self) -> bool:
+        """Whether :attr:`reward` need not be learned."""
+        return self.reward is not None
+
+    def is_terminated(self, observations: Array) -> Booleans:
+        """Whether episodes end with these observations, Shape=(..., observation_dim). Shape=(...)."""
+        if self.terminated is None:
+            return np.zeros(observations.shape[:-1], dtype=bool)
+        return self.terminated(observations)
