@@ -228,8 +228,8 @@ def test_stages_of_each_command(tmp_path: Path, progress: Progress) -> None:
     recipe = Recipe(tmp_path, sys.executable, {}, progress)
     setup = ["environment", "running", "messages", "check"]
     assert [stage.name for stage in recipe.stages([])] == setup
-    assert [stage.name for stage in recipe.stages(["train"])] == [*setup, "logs", "train"]
-    assert [stage.name for stage in recipe.stages(["train", "test"])] == [*setup, "test", "logs", "train"]
+    assert [stage.name for stage in recipe.stages(["train"])] == [*setup, "train-tools", "train"]
+    assert [stage.name for stage in recipe.stages(["train", "test"])] == [*setup, "test", "train-tools", "train"]
 
 
 def test_only_what_is_installed_counts_in_pyproject(tmp_path: Path, progress: Progress) -> None:

@@ -96,7 +96,7 @@ class Recipe:
             stages.append(self._packages("test", "Tools for the tests", ["test"], needed_gb=0.3))
         if "train" in wanted:
             # First, from PyPI: PyTorch may come from an index that has nothing else.
-            stages.append(self._packages("logs", "Logs of training", ["logs"], needed_gb=0.1))
+            stages.append(self._packages("train-tools", "Tools of training", ["train-tools"], needed_gb=0.1))
             stages.append(self._packages("train", "PyTorch", ["train"], needed_gb=1.5))
         return stages
 
