@@ -10,8 +10,8 @@ at x_t and β named γ:
     z_{t+1} = z_t + γ g            a large step of a sequence of its own
     x_{t+1} = (1 − τ) y_{t+1} + τ z_{t+1}
 
-With γ = α it is the plain update. A single estimate moves x by ((1 − τ) α + τ γ) g at once, and by γ g in the end: along
-a direction in which g stays the same, x moves by γ g per update.
+With γ = α it is the plain update. A single estimate moves x by ((1 − τ) α + τ γ) g at once, and by γ g in the end:
+along a direction in which g stays the same, x moves by γ g per update.
 """
 
 from __future__ import annotations
