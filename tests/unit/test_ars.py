@@ -11,11 +11,8 @@ import numpy.typing as npt
 import pytest
 
 from demo_control.configuration import ConfigurationError, Scalar
-from demo_control.learning.ars import (
-    AugmentedRandomSearch,
-    SearchSettings,
-    SearchState,
-)
+from demo_control.learning.ars import AugmentedRandomSearch, SearchState
+from demo_control.learning.ars_settings import SearchSettings
 from demo_control.learning.episodes import run_episodes
 from demo_control.learning.linear_policy import LinearPolicy, denormalised
 from demo_control.learning.seeding import Purpose, streams

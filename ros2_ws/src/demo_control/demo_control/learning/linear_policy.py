@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from demo_control.learning.episodes import ControlLaw
-from demo_control.tasks import Array, Task
+from demo_control.tasks import Array
+
+
+class Controlled(Protocol):
+    """What a linear policy must know of what it controls; tasks and environments' problems say it."""
+
+    @property
+    def observation_dim(self) -> int:
+        """Length of an observation, n."""
+        ...
+
+    @property
+    def action_dim(self) -> int:
+        """Length of an action, m."""
+        ...
+
+    @property
+    def action_minimum(self) -> Array:
+        """Shape=(action_dim,)."""
+        ...
+
+    @property
+    def action_maximum(self) -> Array:
+        """Shape=(action_dim,)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -32,10 +57,10 @@ class LinearPolicy:
         m, n = weights.shape
         return cls(weights, np.zeros(m), np.zeros(n), np.ones(n))
 
-    def act(self, observations: Array, task: Task) -> Array:
+    def act(self, observations: Array, controlled: Controlled) -> Array:
         """Actions in physical units. Shape=(num_plants, action_dim)."""
         normalised = (observations - self.mean) / self.scale @ self.weights.T + self.bias
-        return denormalised(normalised, task)
+        return denormalised(normalised, controlled)
 
 
 @dataclass(frozen=True)
@@ -52,19 +77,19 @@ class LinearPolicies:
     mean: Array
     scale: Array
 
-    def law(self, task: Task) -> ControlLaw:
+    def law(self, controlled: Controlled) -> ControlLaw:
         """What they do."""
         weights, bias = self.parameters[..., :-1], self.parameters[..., -1]
 
         def act(observations: Array) -> Array:
             normalised = ((observations - self.mean) / self.scale)[..., np.newaxis]
-            return denormalised((weights @ normalised)[..., 0] + bias, task)
+            return denormalised((weights @ normalised)[..., 0] + bias, controlled)
 
         return act
 
 
-def denormalised(normalised: Array, task: Task) -> Array:
+def denormalised(normalised: Array, controlled: Controlled) -> Array:
     """Actions of -1 .. 1 (clipped) in physical units."""
-    middle = (task.action_maximum + task.action_minimum) / 2
-    half_range = (task.action_maximum - task.action_minimum) / 2
+    middle = (controlled.action_maximum + controlled.action_minimum) / 2
+    half_range = (controlled.action_maximum - controlled.action_minimum) / 2
     return np.asarray(middle + half_range * np.clip(normalised, -1.0, 1.0))

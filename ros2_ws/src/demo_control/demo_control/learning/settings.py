@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 
 from demo_control.configuration import ConfigurationError, Scalar, Settings, setting
-from demo_control.learning.ars import SearchSettings
+from demo_control.learning.ars_settings import SearchSettings
 from demo_control.learning.collection import CollectionSettings
 from demo_control.learning.ensemble import NetworkSettings
 from demo_control.learning.exploration import ExplorationSettings

@@ -15,10 +15,49 @@ from demo_control.processes import end_with_parent, one_thread_each
 from demo_control.tasks import Task, load_task, task_names
 
 T = TypeVar("T")
+P = TypeVar("P", bound="Processes")
 
 
-class Workers:
-    """Runs functions of a task in processes of their own; a context manager.
+class Processes:
+    """Runs functions in processes of their own; a context manager.
+
+    Args:
+        jobs: Processes; with one, everything runs in this one.
+    """
+
+    def __init__(self, jobs: int) -> None:
+        self._pool: ProcessPoolExecutor | None = None
+        if jobs > 1:
+            # 'spawn': a forked child would inherit the threads of numerical libraries in an unknown state.
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(jobs, context, _begin, (os.getpid(),))
+
+    def __enter__(self: P) -> P:
+        """Nothing more to start."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None) -> None:
+        """End the processes; after an error without waiting for what they have not begun."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=kind is None, cancel_futures=True)
+
+    def map(self, function: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> Iterator[T]:
+        """Call a function of a module with each of the arguments; all of it must survive pickling.
+
+        Yields:
+            The results, in the order of the arguments.
+        """
+        if self._pool is None:
+            yield from (function(*values) for values in arguments)
+            return
+        with one_thread_each():
+            futures = [self._pool.submit(function, *values) for values in arguments]
+        for future in futures:
+            yield future.result()
+
+
+class Workers(Processes):
+    """Runs functions of a task.
 
     A task that is not installed (it is made up by a test) cannot be loaded in another process; its work is done in
     this one.
@@ -30,21 +69,7 @@ class Workers:
 
     def __init__(self, task: Task, jobs: int | None = None) -> None:
         self._task = task
-        jobs = jobs or len(os.sched_getaffinity(0))
-        self._pool: ProcessPoolExecutor | None = None
-        if jobs > 1 and task.name in task_names():
-            # 'spawn': a forked child would inherit the threads of numerical libraries in an unknown state.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(jobs, context, _begin, (os.getpid(),))
-
-    def __enter__(self) -> Workers:
-        """Nothing more to start."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None) -> None:
-        """End the processes; after an error without waiting for what they have not begun."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=kind is None, cancel_futures=True)
+        super().__init__((jobs or num_cores()) if task.name in task_names() else 1)
 
     def map(self, function: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> Iterator[T]:
         """Call a function of a module with the task and each of the arguments.
@@ -59,10 +84,12 @@ class Workers:
         if self._pool is None:
             yield from (function(self._task, *values) for values in arguments)
             return
-        with one_thread_each():
-            futures = [self._pool.submit(_call, self._task.name, function, values) for values in arguments]
-        for future in futures:
-            yield future.result()
+        yield from super().map(_call, [(self._task.name, function, values) for values in arguments])
+
+
+def num_cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 def _begin(parent: int) -> None:

@@ -139,7 +139,7 @@ class SoftActorCritic:
         return UpdateFigures(loss, float(value.amin(dim=0).mean()), entropy, self.temperature)
 
     def _targets_of(self, rows: Tensor, noise: Tensor) -> Tensor:
-        """r + γ (min Q'(x', u') − α log π(u' | x')), u' drawn from the policy. Shape=(1, batch_size, 1)."""
+        """Targets r + γ (min Q'(x', u') − α log π(u' | x')), u' drawn from π. Shape=(1, batch_size, 1)."""
         layout = self.layout
         following = rows[..., layout.next_observation]
         sampled = self._sample(self.policy.forward(following, "next").sums[-1], noise)

@@ -29,12 +29,12 @@ class RowLayout:
 
     @property
     def observation(self) -> slice:
-        """x."""
+        """The observation x."""
         return slice(0, self.observation_dim)
 
     @property
     def action(self) -> slice:
-        """u, as a share of half the range."""
+        """The action u, as a share of half the range."""
         return slice(self.observation_dim, self.observation_dim + self.action_dim)
 
     @property
@@ -44,18 +44,18 @@ class RowLayout:
 
     @property
     def next_observation(self) -> slice:
-        """x'."""
+        """The next observation x'."""
         first = self.observation_dim + self.action_dim
         return slice(first, first + self.observation_dim)
 
     @property
     def reward(self) -> int:
-        """r."""
+        """The reward r."""
         return self.width - 2
 
     @property
     def terminated(self) -> int:
-        """1 where nothing follows x'."""
+        """Holds 1 where nothing follows x'."""
         return self.width - 1
 
     def rows(
