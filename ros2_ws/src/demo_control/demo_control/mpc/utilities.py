@@ -172,7 +172,9 @@ def _spread(gaps: Array, finite: npt.NDArray[np.bool_]) -> Array:
 def _normalised(weights: Array) -> Array:
     """Weights divided by their sum; zeros stay zeros."""
     total = weights.sum(axis=-1, keepdims=True)
-    normalised: Array = weights / np.where(total > 0.0, total, 1.0)
+    some = total > 0.0
+    # A sum that is no number (costs beyond float64's range) leaves no weights, as one of zero does.
+    normalised: Array = np.where(some, weights, 0.0) / np.where(some, total, 1.0)
     return normalised
 
 
