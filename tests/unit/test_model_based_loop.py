@@ -1,0 +1,316 @@
+"""The loop of DeMoRL, MBPO, MoPAC and SAC on a mass whose equations are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from demo_control.bundle import load_bundle, make_bundle, save_bundle  # noqa: E402
+from demo_control.configuration import ConfigurationError, Scalar  # noqa: E402
+from demo_control.experiments.training import EvaluationSettings, Record, RunRequest  # noqa: E402
+from demo_control.learning.ensemble import Ensemble, NetworkSettings, Scaling  # noqa: E402
+from demo_control.learning.environments import Problem  # noqa: E402
+from demo_control.learning.export import dynamics_model  # noqa: E402
+from demo_control.learning.model_based import trainer  # noqa: E402
+from demo_control.learning.model_based.evaluation import evaluate  # noqa: E402
+from demo_control.learning.model_based.imagination import roll_through_model  # noqa: E402
+from demo_control.learning.model_based.loop import ModelBasedLearner  # noqa: E402
+from demo_control.learning.model_based.planning import ModelPlanner, Plans, accepted  # noqa: E402
+from demo_control.learning.model_based.planning_problem import planning_observations, planning_task  # noqa: E402
+from demo_control.learning.model_based.settings import TrainerSettings  # noqa: E402
+from demo_control.learning.model_based.trust import measure_trust  # noqa: E402
+from demo_control.learning.sac import RowLayout, SacSettings, SoftActorCritic  # noqa: E402
+from demo_control.learning.sac.export import policy_model, value_model  # noqa: E402
+from demo_control.tasks import Array  # noqa: E402
+
+from .learning_problem import column_margin, column_reward, following, mass_problem, reward, terminated  # noqa: E402
+
+pytestmark = pytest.mark.train
+
+
+class Stop(KeyboardInterrupt):
+    pass
+
+
+LAYOUT = RowLayout(2, 1)
+SMALL: Mapping[str, Scalar] = {
+    "sac.hidden_units": 16, "sac.batch_size": 16, "loop.initial_steps": 40, "loop.model_interval": 40,
+    "loop.updates_per_step": 1, "loop.start_states": 12, "loop.trust_starts": 4, "loop.trust_steps": 6,
+    "model.hidden_units": 16, "model.hidden_layers": 1, "model.first_steps": 60, "model.steps": 20,
+    "model.num_members": 3, "model.num_elites": 2, "planner.num_samples": 16, "planner.horizon": 3,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def no_graph() -> object:
+    with torch.no_grad():
+        yield
+
+
+def make_learner(seed: int = 0) -> SoftActorCritic:
+    return SoftActorCritic(LAYOUT, SacSettings(hidden_units=16, batch_size=16), seed)
+
+
+def perfect_model(problem: Problem, members: int = 2, push: float = 1.0, log_variance: float = -40.0) -> Ensemble:
+    """Members that say exactly what the equations say, a tanh being as good as linear for small inputs."""
+    task = planning_task(problem)
+    small = 1e-3
+    first = torch.zeros((members, 3, 3))
+    head = torch.zeros((members, 3, 2))
+    for i in range(3):
+        first[:, i, i] = small
+    head[:, 1, 0] = 0.2 / small  # the place changes with the speed,
+    head[:, 2, 1] = push * 0.2 / small  # and the speed with the push
+    bounds = torch.full((members, 1, 2), log_variance)
+    parameters = {
+        "weight_0": first, "bias_0": torch.zeros((members, 1, 3)), "mean_weight": head,
+        "mean_bias": torch.zeros((members, 1, 2)), "spread_weight": torch.zeros((members, 3, 2)),
+        "spread_bias": torch.zeros((members, 1, 2)), "lower": bounds, "upper": bounds,
+    }  # fmt: skip
+    settings = NetworkSettings(members, members, 1, 3, "tanh")
+    scaling = Scaling(np.zeros(3), np.ones(3), np.zeros(2), np.ones(2))
+    return Ensemble(task, settings, scaling, parameters)
+
+
+def make_planner(
+    ensemble: Ensemble, learner: SoftActorCritic, method: str, **settings: Scalar
+) -> tuple[ModelPlanner, TrainerSettings]:
+    problem = mass_problem()
+    small = {"planner.num_samples": 20, "planner.horizon": 4, "model.num_elites": 2}
+    chosen = TrainerSettings.from_mapping({"loop.method": method, **small, **settings})
+    return ModelPlanner(problem, ensemble.task, ensemble, learner, chosen.planner), chosen
+
+
+def starts(count: int, seed: int = 0) -> Array:
+    return planning_observations(np.random.default_rng(seed).uniform(-1.0, 1.0, (count, 2)))
+
+
+def test_columns_are_the_functions() -> None:
+    generator = np.random.default_rng(0)
+    x, u = generator.uniform(-3, 3, (50, 2)), generator.uniform(-1.5, 1.5, (50, 1))
+    x_next = following(x, u)
+    columns = [list(values.T) for values in (x, u, x_next)]
+    np.testing.assert_allclose(column_reward(*columns, np), reward(x, u, x_next))
+    assert np.array_equal(column_margin(columns[2], np) <= 0.0, terminated(x_next))
+
+
+def test_imagined_transitions_of_mbpo_are_the_environments() -> None:
+    """With a model that is right, what MBPO stores is what the environment would have done, to rounding."""
+    problem, learner = mass_problem(), make_learner()
+    model, x = perfect_model(problem), starts(20)
+    planner, _ = make_planner(model, learner, "mbpo")
+    plans = planner.plan(x, np.random.default_rng(1))
+    np.testing.assert_allclose(plans.controls, plans.answers, atol=1e-6)
+    assert np.abs(plans.gains).max() < 1e-4
+    rows = roll_through_model(problem, model, learner, x, plans, "policy_along_plan", np.random.default_rng(2))
+    before, u = rows[:, LAYOUT.observation].astype(float), 1.5 * rows[:, LAYOUT.action].astype(float)
+    x_next = following(before, u)
+    np.testing.assert_allclose(rows[:, LAYOUT.next_observation], x_next, atol=1e-4)
+    np.testing.assert_allclose(rows[:, LAYOUT.reward], reward(before, u, x_next), atol=1e-3)
+    assert np.array_equal(rows[:, LAYOUT.terminated] > 0.5, terminated(x_next))
+    # And its actions are draws from the policy at these states.
+    noise = np.arctanh(rows[:, LAYOUT.action].clip(-0.999, 0.999)) - np.arctanh(learner.act(before))
+    assert 0.3 < np.abs(noise).mean() < 3.0
+
+
+def test_an_episode_that_ended_in_imagination_is_not_gone_on_with() -> None:
+    problem, learner = mass_problem(), make_learner()
+    model = perfect_model(problem)
+    x = planning_observations(np.array([[1.9, 2.0], [0.0, 0.0]]))
+    controls = np.zeros((2, 3, 1))
+    plans = Plans(controls, controls, np.zeros(2), np.zeros(2), np.zeros(2))
+    rows = roll_through_model(problem, model, learner, x, plans, "plan", np.random.default_rng(0))
+    assert len(rows) == 1 + 3
+    assert rows[:, LAYOUT.terminated].sum() == 1.0
+
+
+def test_a_stored_plan_is_the_plan() -> None:
+    problem, learner = mass_problem(), make_learner()
+    model, x = perfect_model(problem), starts(4)
+    controls = np.random.default_rng(3).uniform(-1.0, 1.0, (4, 2, 1))
+    plans = Plans(controls, 0.0 * controls, np.zeros(4), np.zeros(4), np.zeros(4))
+    rows = roll_through_model(problem, model, learner, x, plans, "plan", np.random.default_rng(0))
+    np.testing.assert_allclose(rows[:4, LAYOUT.action], controls[:, 0] / 1.5, rtol=1e-6)
+    np.testing.assert_allclose(rows[4:, LAYOUT.action], controls[:, 1] / 1.5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["mopac", "demo_rl"])
+def test_plans_gain_what_they_promise_on_a_model_that_is_right(method: str) -> None:
+    """The return of the plan, with the critics' value at its end, less that of the policy."""
+    problem, learner = mass_problem(), make_learner()
+    planner, settings = make_planner(perfect_model(problem), learner, method)
+    x = starts(30)
+    plans = planner.plan(x, np.random.default_rng(1))
+    assert plans.gains.mean() > 0.0
+
+    def discounted(act: Any) -> Array:  # noqa: ANN401
+        states, total, alive = x[:, :2], np.zeros(len(x)), np.ones(len(x))
+        for step in range(4):
+            u = act(step, states)
+            x_next = following(states, u)
+            total += alive * 0.99**step * reward(states, u, x_next)
+            states = np.where(alive[:, None] > 0, x_next, states)
+            alive = alive * ~terminated(x_next)
+        joined = torch.from_numpy(np.hstack([states, learner.act(states)]).astype(np.float32))[None]
+        value = learner.critics.forward(joined).sums[-1].amin(dim=0)[:, 0].numpy()
+        return np.asarray(total + alive * 0.99**4 * value)
+
+    gains = discounted(lambda step, _: plans.controls[:, step]) - discounted(lambda _, s: 1.5 * learner.act(s))
+    # The factor: costs count a step's reward at the state behind it; see planning_problem.py.
+    np.testing.assert_allclose(plans.gains, settings.sac.discount * gains, atol=2e-3)
+    np.testing.assert_allclose(planner.member_gains(x, plans.controls), np.tile(plans.gains, (2, 1)), atol=2e-3)
+
+
+def test_gates() -> None:
+    problem, learner = mass_problem(), make_learner()
+    model = perfect_model(problem)
+    # The second member believes that a push drives the other way.
+    model.parameters["mean_weight"][1] *= torch.tensor([1.0, -1.0])
+    planner, _ = make_planner(model, learner, "demo_rl")
+    x = starts(8)
+    plans = planner.plan(x, np.random.default_rng(0))
+    bad = replace(plans, controls=plans.controls.copy(), disagreement=np.arange(8.0))
+    bad.controls[3] = np.nan
+    assert accepted(bad, planner, x, "none", 0.5).tolist() == [i != 3 for i in range(8)]
+    assert accepted(bad, planner, x, "disagreement", 0.5).tolist() == [True, True, True, False, True, *[False] * 3]
+    members = accepted(plans, planner, x, "members", 0.5)
+    gains = planner.member_gains(x, plans.controls)
+    assert np.array_equal(members, (gains > 0.0).all(axis=0))
+    assert not members.all()
+    kept = bad.kept(accepted(bad, planner, x, "none", 0.5))
+    assert np.array_equal(kept.controls[3], plans.answers[3])
+
+
+def test_a_plan_that_is_the_policys_own_gains_nothing() -> None:
+    problem, learner = mass_problem(), make_learner()
+    states = np.column_stack([np.random.default_rng(0).uniform(-1, 1, (5, 2)), np.zeros(5)])
+    x, controls = states[:, :2], np.zeros((5, 3, 1))
+    for step in range(3):
+        controls[:, step] = 1.5 * learner.act(x)
+        x = following(x, controls[:, step])
+    trust = measure_trust(problem, learner, states, controls, np.ones(5), 10)
+    assert trust.realised_gain == pytest.approx(0.0, abs=1e-6)
+    assert trust.predicted_gain == 1.0
+
+
+def test_evaluations_start_alike() -> None:
+    problem, learner = mass_problem(), make_learner()
+    first = evaluate(problem, learner, 6, seed=3)
+    assert np.array_equal(first, evaluate(problem, learner, 6, seed=3))
+    assert not np.array_equal(first, evaluate(problem, learner, 6, seed=4))
+
+
+@pytest.mark.parametrize("reward_known", [True, False])
+def test_a_bundle_of_such_a_model_is_saved_and_loaded(reward_known: bool, tmp_path: Path) -> None:
+    problem, learner = mass_problem(reward_known=reward_known), make_learner()
+    task = planning_task(problem)
+    assert task.transition is not None
+    assert ("reward" in task.transition.outputs) is not reward_known
+    generator = np.random.default_rng(0)
+    x, u = planning_observations(generator.uniform(-1, 1, (60, 2))), generator.uniform(-1, 1, (60, 1))
+    x_next = planning_observations(following(x[:, :2], u))
+    x_next[:, 2] = reward(x, u, x_next)
+    settings = TrainerSettings.from_mapping(SMALL)
+    learning = ModelBasedLearner(problem, settings, 0, 100)
+    ensemble, _ = learning.fitter.refit(x, u, x_next, generator)
+    bundle = make_bundle(
+        task,
+        policy=policy_model(learner, problem.action_minimum, problem.action_maximum, 4),
+        dynamics=dynamics_model(ensemble),
+        value=value_model(learner, 4, 3),
+    )
+    save_bundle(bundle, tmp_path / "bundle", "A card.")
+    assert load_bundle(tmp_path / "bundle", task).contract == bundle.contract
+
+
+def test_schedules() -> None:
+    schedule: Mapping[str, Scalar] = {
+        "loop.real_share": 0.2, "loop.real_share_last": 0.8, "loop.first_horizon": 1, "loop.horizon_steps": 100,
+    }  # fmt: skip
+    settings = TrainerSettings.from_mapping({**SMALL, **schedule})
+    learner = ModelBasedLearner(mass_problem(), settings, 0, 200)
+    assert (learner.real_share(), learner.horizon()) == (0.2, 1)
+    learner.step_count = 100
+    assert (learner.real_share(), learner.horizon()) == (pytest.approx(0.5), 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"loop.method": "ppo"}, "loop: LoopSettings.method = 'ppo': must be one of sac, mbpo, mopac, demo_rl"),
+        ({"lop.method": "sac"}, "setting 'lop.method': its group must be one of loop, sac, model, planner"),
+        ({"sac.batchsize": 3}, "did you mean 'batch_size'"),
+        ({"planner.num_samples": 10}, "planner.num_samples = 10: must be a multiple of model.num_elites = 4"),
+        ({"model.num_elites": 9}, "must be at most num_members = 5"),
+    ],
+)
+def test_wrong_settings_are_named(values: Mapping[str, Scalar], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        TrainerSettings.from_mapping(values)
+
+
+REQUEST = RunRequest("mass", 5, 130, SMALL, EvaluationSettings(every_steps=25, episodes=3))
+
+
+def told(records: list[Record]) -> list[tuple[str, int, Mapping[str, float]]]:
+    return [(record.kind, record.step, record.values) for record in records]
+
+
+@pytest.fixture
+def mass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "gymnasium_problem", lambda _: mass_problem(reward_known=False))
+
+
+@pytest.mark.usefixtures("mass")
+@pytest.mark.parametrize("method", ["sac", "mbpo", "mopac", "demo_rl"])
+def test_one_seed_one_result_however_often_interrupted(method: str, tmp_path: Path) -> None:
+    request = replace(REQUEST, settings={**SMALL, "loop.method": method})
+    whole = trainer.train(request, tmp_path / "whole", lambda _: None)
+    kinds = {record.kind for record in whole}
+    assert kinds == ({"evaluation", "learner"} | ({"model", "plan"} if method != "sac" else set()))
+
+    settings = TrainerSettings.from_mapping(request.settings)
+    path = tmp_path / "parts" / trainer.CHECKPOINT
+    for stop_after in (3, 7):
+
+        def press(record: Record, calls: list[Record], last: int = stop_after) -> None:
+            calls.append(record)
+            if len(calls) == last:
+                raise Stop
+
+        calls: list[Record] = []
+        run = trainer.TrainingRun(request, settings, lambda record, calls=calls: press(record, calls))
+        if path.exists():
+            run.restore(path)
+        with pytest.raises(Stop):
+            run.run(path, interval_s=0.0)
+    parts = trainer.train(request, tmp_path / "parts", lambda _: None)
+    assert told(parts) == told(whole)
+    again = trainer.train(request, tmp_path / "parts", lambda _: None)
+    assert again == parts
+
+
+@pytest.mark.usefixtures("mass")
+def test_a_run_stops_when_it_is_good_enough(tmp_path: Path) -> None:
+    request = replace(REQUEST, evaluation=replace(REQUEST.evaluation, stop_return=-1e9, stop_in_a_row=2))
+    records = trainer.train(request, tmp_path, lambda _: None)
+    assert [record.step for record in records if record.kind == "evaluation"] == [25, 50]
+
+
+@pytest.mark.usefixtures("mass")
+def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
+    short = replace(REQUEST, steps=30)
+    trainer.train(short, tmp_path, lambda _: None)
+    with pytest.raises(ConfigurationError, match="is of another request"):
+        trainer.train(replace(short, seed=6), tmp_path, lambda _: None)
+    path = tmp_path / trainer.CHECKPOINT
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        trainer.train(short, tmp_path, lambda _: None)
