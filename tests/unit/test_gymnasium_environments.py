@@ -40,32 +40,37 @@ def _same(one: Step, other: Step) -> bool:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_episodes_are_gymnasiums(name: str) -> None:
-    problem, num = GYMNASIUM_PROBLEMS[name], 5
+    """The gentlest to the time limit, if it gets there; wilder ones see all there is to see in less time."""
+    problem, num = GYMNASIUM_PROBLEMS[name], 4
     environments, reference = problem.make(num), _gymnasium(name)
     assert reference.observation_space.shape == (problem.observation_dim,)
     assert np.array_equal(reference.action_space.low, problem.action_minimum)
     assert np.array_equal(reference.action_space.high, problem.action_maximum)
+    assert reference.spec is not None
+    assert reference.spec.max_episode_steps == problem.time_limit
     first = environments.reset(_generators(range(num)))
-    actions = _actions(problem, problem.time_limit, num)
-    steps = [environments.step(action) for action in actions]
+    together, longest = 100, 300 if name == "Ant-v5" else problem.time_limit  # it takes longest and is like the others
+    actions = _actions(problem, longest, num)
+    steps = [environments.step(action) for action in actions[:together]]
+    steps += [environments.step_some([0], action[:1]) for action in actions[together:]]
     lengths = []
     for i in range(num):
         # Gymnasium's generator of a seed is NumPy's default one, and our draws come in its order.
         observation, _ = reference.reset(seed=i)
         assert np.array_equal(observation, first[i])
-        for t in range(problem.time_limit):
+        for t in range(longest if i == 0 else together):
             observation, reward, terminated, truncated, _ = reference.step(actions[t, i])
-            np.testing.assert_allclose(steps[t].observations[i], observation, rtol=0, atol=1e-12)
-            assert steps[t].rewards[i] == pytest.approx(reward, rel=0, abs=1e-12)
+            # Plainly and not by NumPy's tests, which take longer than the steps.
+            assert np.abs(steps[t].observations[i] - observation).max() <= 1e-12
+            assert abs(steps[t].rewards[i] - reward) <= 1e-12
             assert (steps[t].terminated[i], steps[t].truncated[i]) == (terminated, truncated)
-            assert steps[t].ended[i] == (terminated or truncated)
             if terminated or truncated:
                 break
         lengths.append(t + 1)
     if name in {"Hopper-v5", "InvertedDoublePendulum-v5"}:
         assert max(lengths) < problem.time_limit  # all terminate
     else:
-        assert max(lengths) == problem.time_limit
+        assert lengths[0] == longest
 
 
 def test_ant_terminates_as_gymnasiums() -> None:
@@ -93,11 +98,11 @@ def test_ant_terminates_as_gymnasiums() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_known_functions(name: str) -> None:
     """What is known of an environment says what the environment does."""
-    problem, num = GYMNASIUM_PROBLEMS[name], 20
+    problem, num = GYMNASIUM_PROBLEMS[name], 12
     environments = problem.make(num)
     before = environments.reset(_generators(range(num)))
     rewards_seen = 0
-    for action in _actions(problem, 150, num):
+    for action in _actions(problem, 100, num):
         step = environments.step(action)
         near = _near_the_limit(problem, step.observations)
         np.testing.assert_array_equal(problem.is_terminated(step.observations)[~near], step.terminated[~near])
