@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -332,3 +332,26 @@ def test_situations_of_many_robots_are_independent(linear_task: Task) -> None:
     result = planner.plan(both, [np.random.default_rng(0), np.random.default_rng(1)])
     alone = planner.plan(here(), [np.random.default_rng(0)])
     np.testing.assert_allclose(result.controls[0], alone.controls[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("shift", ["shift_and_repeat", "shift_and_mean", "shift_and_zero", "shift_and_middle"])
+def test_candidates_that_wait_for_the_plan_give_the_same_result(
+    linear_task: Task, shift: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing of the proposal depends on the model, it is rolled out with the plan, not before."""
+    task = replace(linear_task, unmodelled_ticks=0)
+    starts = np.array([[1.0, -0.5], [0.3, 0.2], [-0.7, 0.4]])
+
+    def plans() -> list[PlanningResult]:
+        planner = make_planner(task, shift=shift, mirror_steps=2, num_samples=20)
+        generators, previous, made = [np.random.default_rng(i) for i in range(3)], [None] * 3, []
+        for _ in range(3):
+            made.append(planner.plan(situation(starts, np.zeros((3, 0, 1)), previous), generators))
+            previous = [made[-1].previous(robot, 1) for robot in range(3)]
+        return made
+
+    waited = plans()
+    monkeypatch.setattr(Planner, "_may_wait", lambda _: False)
+    for one, other in zip(waited, plans(), strict=True):
+        for field in fields(PlanningResult):
+            np.testing.assert_allclose(getattr(one, field.name), getattr(other, field.name), rtol=1e-9, atol=1e-12)

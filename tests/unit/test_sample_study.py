@@ -58,9 +58,9 @@ class CountingEngine:
             return engine
         roll_out = engine.roll_out
 
-        def counted(observations: np.ndarray, *arguments: Any) -> Rollouts:  # noqa: ANN401 - passed on
-            self.rows += observations.shape[1]
-            return roll_out(observations, *arguments)
+        def counted(observations: np.ndarray, controls: np.ndarray, *others: Any) -> Rollouts:  # noqa: ANN401 - passed on
+            self.rows += controls.shape[2]
+            return roll_out(observations, controls, *others)
 
         engine.roll_out = counted  # type: ignore[method-assign]
         return engine

@@ -16,7 +16,7 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
-from demo_control.bundle.contract import BundleError, Contract, PlanningContract
+from demo_control.bundle.contract import BundleError, Contract, PlanningContract, learned_names
 from demo_control.onnx_graph import OPSET, make_session, opset_of
 from demo_control.tasks import Array, Quantity, Task
 
@@ -95,6 +95,7 @@ def make_bundle(
         provenance=dict(provenance or {}),
         metrics=dict(metrics or {}),
         planning=PlanningContract.of(task),
+        outputs=learned_names(task),
     )
     bundle = Bundle(contract, policy, dynamics, value)
     _check_graphs(bundle)

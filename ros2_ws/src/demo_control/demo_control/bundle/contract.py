@@ -93,6 +93,8 @@ class Contract:
         provenance: How it was made: command, seed, versions, hash of the training data.
         metrics: Measured quality.
         planning: The planning problem where plans decide on corrections of the action, else None.
+        outputs: Names of the learned quantities where they are neither the changes of the observation's entries nor
+            those of ``planning``; ``log_variance`` is theirs.
     """
 
     task: str
@@ -106,6 +108,7 @@ class Contract:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     planning: PlanningContract | None = None
+    outputs: tuple[str, ...] = ()
 
     @property
     def model_observation(self) -> tuple[Quantity, ...]:
@@ -120,13 +123,17 @@ class Contract:
     @property
     def num_model_outputs(self) -> int:
         """Number of learned quantities."""
-        return len(self.observation if self.planning is None else self.planning.outputs)
+        if self.planning is not None:
+            return len(self.planning.outputs)
+        return len(self.outputs or self.observation)
 
     def to_json(self) -> str:
         """The text of contract.json."""
         fields = {"format": FORMAT, **asdict(self)}
         if self.planning is None:
             del fields["planning"]
+        if not self.outputs:
+            del fields["outputs"]
         return json.dumps(fields, indent=2, allow_nan=False) + "\n"
 
     @classmethod
@@ -150,11 +157,14 @@ class Contract:
             "provenance": dict, "metrics": dict,
         }  # fmt: skip
         for name in raw:
-            if name not in expected and name not in ("format", "planning"):
-                raise BundleError(f"contract.json: unknown field '{name}'; known: {', '.join(expected)}, planning")
+            if name not in expected and name not in ("format", "planning", "outputs"):
+                raise BundleError(
+                    f"contract.json: unknown field '{name}'; known: {', '.join(expected)}, planning, outputs"
+                )
         values = {name: _typed(raw, name, kind) for name, kind in expected.items()}
         values["observation"] = _quantities(values["observation"], "observation")
         values["action"] = _quantities(values["action"], "action")
+        values["outputs"] = tuple(str(name) for name in _typed({"outputs": [], **raw}, "outputs", list))
         contract = cls(**values, planning=PlanningContract.from_raw(raw.get("planning")))
         contract._check_values()
         return contract
@@ -186,11 +196,17 @@ class Contract:
                 pairs += [(f"{vector}[{i}].{key}", getattr(a, key), getattr(b, key)) for key in asdict(b)]
         pairs.append(("control_period_s", self.control_period_s, task.control_period_s))
         pairs.append(("model_period_s", self.model_period_s, task.planning_problem.control_period_s))
+        pairs.append(("outputs", self.outputs, learned_names(task)))
         mine, theirs = (vars(planning) if planning else {} for planning in (self.planning, PlanningContract.of(task)))
         pairs += [(f"planning.{name}", mine.get(name), theirs.get(name)) for name in {**theirs, **mine}]
         for name, value, expectation in pairs:
             if value != expectation:
                 raise BundleError(f"contract.json: {name} = {value!r}, task '{task.name}' expects {expectation!r}")
+
+
+def learned_names(task: Task) -> tuple[str, ...]:
+    """What the contract's ``outputs`` are for a task."""
+    return task.transition.outputs if task.planning is None and task.transition is not None else ()
 
 
 def _typed(raw: Mapping[str, Any], name: str, kind: type) -> Any:  # noqa: ANN401 - of type ``kind``

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,13 @@ Indices = Sequence[int] | npt.NDArray[np.intp]
 
 RewardFunction = Callable[[Array, Array, Array], Array]
 """Maps (observations, actions, next observations), Shape=(..., dim) each, to rewards, Shape=(...)."""
+
+ColumnReward = Callable[[Sequence[Any], Sequence[Any], Sequence[Any], Any], Any]
+"""Maps columns of (observation, action, next observation) and a namespace to a column of rewards; see
+:class:`demo_control.tasks.Namespace` for what it may use. Planners draw their graph with it."""
+
+ColumnMargin = Callable[[Sequence[Any], Any], Any]
+"""Maps columns of the observation and a namespace to a column that is positive while the episode goes on."""
 
 TerminationFunction = Callable[[Array], Booleans]
 """Maps the observations after a step, Shape=(..., observation_dim), to whether the episode ended there, Shape=(...)."""
@@ -102,6 +109,8 @@ class Problem:
         reward: The reward where it is a function of what is observed, else None: it must be learned. Where the function
             is not exact its documentation says so.
         terminated: Whether an episode ends; None: never.
+        column_reward: :attr:`reward` in the form that planners need; None: it must be learned.
+        column_margin: :attr:`terminated` in that form, not positive where an episode ends; None: it never does.
     """
 
     name: str
@@ -113,6 +122,8 @@ class Problem:
     model_inputs: Booleans
     reward: RewardFunction | None = None
     terminated: TerminationFunction | None = None
+    column_reward: ColumnReward | None = None
+    column_margin: ColumnMargin | None = None
 
     @property
     def observation_dim(self) -> int:

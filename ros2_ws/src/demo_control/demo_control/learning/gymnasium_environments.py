@@ -6,16 +6,22 @@ compares them step by step); what is not there is the work around each step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import mujoco
 import numpy as np
 
-from demo_control.learning.environments import Booleans, Problem, RewardFunction, TerminationFunction
+from demo_control.learning.environments import Booleans, ColumnMargin, Problem, RewardFunction, TerminationFunction
 from demo_control.learning.gymnasium_adapter import adapted_problem
 from demo_control.learning.mujoco_environments import Motion, MujocoEnvironments, Robot
 from demo_control.learning.pendulum_environments import PENDULUM
 from demo_control.tasks import Array
 
 _TIME_LIMIT = 1000
+_STEEP = 1e6
+"""Makes a step of a slope: planners know no comparison."""
 
 
 def _half_cheetah() -> Problem:
@@ -54,9 +60,13 @@ def _hopper() -> Problem:
         """Exact as long as no velocity exceeds 100: there Gymnasium ends, and the observation shows 10."""
         return np.asarray(~healthy(observations[..., :2], observations[..., 1:]))
 
+    def margin(x: Sequence[Any], xp: Any) -> Any:  # noqa: ANN401 - columns of any kind
+        """Height and angle only: nothing else gets out of its range before them."""
+        return xp.minimum(x[0] - lowest, largest_angle - xp.abs(x[1]))
+
     robot = Robot("hopper.xml", 4, 5e-3, False, observe, judge)
     joints = ("z", "pitch", "thigh", "leg", "foot")
-    return _problem("Hopper-v5", robot, (*joints, *_velocities("x", *joints)), 3, terminated=terminated)
+    return _problem("Hopper-v5", robot, (*joints, *_velocities("x", *joints)), 3, terminated=terminated, margin=margin)
 
 
 def _inverted_double_pendulum() -> Problem:
@@ -91,6 +101,18 @@ def _inverted_double_pendulum() -> Problem:
         """As exact as :func:`terminated`; velocities beyond 10 appear as 10."""
         return rewarded(*tip(next_observations), next_observations[..., 6:8])
 
+    def column_tip(x: Sequence[Any]) -> tuple[Any, Any]:
+        sine, cosine = x[1] * x[4] + x[3] * x[2], x[3] * x[4] - x[1] * x[2]
+        return x[0] + length * (x[1] + sine), length * (x[3] + cosine)
+
+    def column_reward(_: Sequence[Any], __: Sequence[Any], following: Sequence[Any], xp: Any) -> Any:  # noqa: ANN401
+        x, y = column_tip(following)
+        standing = xp.minimum(xp.maximum((y - fallen) * _STEEP, 0.0), 1.0)
+        return 10.0 * standing - 0.01 * x**2 - (y - 2.0) ** 2 - 1e-3 * following[6] ** 2 - 5e-3 * following[7] ** 2
+
+    def margin(x: Sequence[Any], _: Any) -> Any:  # noqa: ANN401 - columns of any kind
+        return column_tip(x)[1] - fallen
+
     def derived(data: mujoco.MjData) -> list[Array]:
         return [data.site_xpos[0, ::2], data.qfrc_constraint[:1]]
 
@@ -98,7 +120,10 @@ def _inverted_double_pendulum() -> Problem:
     names = ("x", "sine_1", "sine_2", "cosine_1", "cosine_2", *_velocities("x", "angle_1", "angle_2"), "rail_force")
     # The rail's force is 0 until the cart hits the end of the rail, then beyond its limit of 10: nothing to learn from,
     # but standardised by its tiny deviation it would swamp all else.
-    return _problem("InvertedDoublePendulum-v5", robot, names, 1, ("rail_force",), reward, terminated)
+    return replace(
+        _problem("InvertedDoublePendulum-v5", robot, names, 1, ("rail_force",), reward, terminated, margin),
+        column_reward=column_reward,
+    )
 
 
 def _ant() -> Problem:
@@ -122,6 +147,9 @@ def _ant() -> Problem:
         """Exact."""
         return np.asarray(~healthy(observations[..., 0], observations))
 
+    def margin(x: Sequence[Any], xp: Any) -> Any:  # noqa: ANN401 - columns of any kind
+        return xp.minimum(x[0] - lowest, highest - x[0])
+
     def derived(data: mujoco.MjData) -> list[Array]:
         return [data.xpos[1, :1], data.cfrc_ext]
 
@@ -129,7 +157,7 @@ def _ant() -> Problem:
     joints = tuple(f"{joint}_{leg}" for leg in range(1, 5) for joint in ("hip", "ankle"))
     velocities = _velocities("x", "y", "z", "roll", "pitch", "yaw", *joints)
     names = ("z", "quaternion_w", "quaternion_x", "quaternion_y", "quaternion_z", *joints, *velocities)
-    return _problem("Ant-v5", robot, names, 8, terminated=terminated)
+    return _problem("Ant-v5", robot, names, 8, terminated=terminated, margin=margin)
 
 
 def _velocities(*names: str) -> tuple[str, ...]:
@@ -144,6 +172,7 @@ def _problem(
     hidden: tuple[str, ...] = (),
     reward: RewardFunction | None = None,
     terminated: TerminationFunction | None = None,
+    margin: ColumnMargin | None = None,
 ) -> Problem:
     return Problem(
         name=name,
@@ -155,6 +184,7 @@ def _problem(
         model_inputs=np.array([entry not in hidden for entry in observation_names]),
         reward=reward,
         terminated=terminated,
+        column_margin=margin,
     )
 
 

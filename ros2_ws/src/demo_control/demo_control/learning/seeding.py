@@ -28,6 +28,17 @@ class Purpose(IntEnum):
     CURRICULUM_PLANTS = 13
     EXPLORATION = 14
     DATA_PLANTS = 15
+    WEIGHTS = 20
+    EPISODE_STARTS = 21
+    ACTIONS = 22
+    UPDATES = 23
+    MODEL_FIT = 24
+    MODEL_STARTS = 25
+    MODEL_PLANS = 26
+    MODEL_ROLLOUTS = 27
+    TRUST_STARTS = 28
+    EVALUATION_STARTS = 29
+    FIGURES = 30
 
 
 def stream(seed: int, purpose: Purpose, *indices: int) -> np.random.Generator:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from demo_control.rollout.engine import Floats
 from demo_control.tasks import Array
@@ -18,8 +19,9 @@ from demo_control.tasks import Array
 if TYPE_CHECKING:
     from demo_control.mpc.settings import PlannerSettings
 
+Float32s = npt.NDArray[np.float32]
+
 _NEAREST_TO_LIMIT = 0.999
-_SAMPLES_NDIM = 4
 
 
 class Bounds(Protocol):
@@ -38,6 +40,11 @@ class Bounds(Protocol):
         """The variables that stand for controls within the limits. Shape=(..., action_dim)."""
         ...
 
+    @property
+    def limits(self) -> tuple[Float32s, Float32s] | None:
+        """Of the variables, where they have any. Shape=(action_dim,) each."""
+        ...
+
     def limited(self, variables: Floats) -> Floats:
         """Variables of controls within the limits: what is weighed and averaged. Shape=(..., action_dim)."""
         ...
@@ -51,8 +58,8 @@ class Clipped:
     """The variables are the controls, cut off at the limits: samples outside lie on them."""
 
     def __init__(self, minimum: Array, maximum: Array) -> None:
-        self._limits: tuple[Floats, Floats] = minimum, maximum
-        self._float32_limits: tuple[Floats, Floats] = minimum.astype(np.float32), maximum.astype(np.float32)
+        self._limits = minimum, maximum
+        self._float32_limits = minimum.astype(np.float32), maximum.astype(np.float32)
 
     @property
     def unit(self) -> Array:
@@ -64,13 +71,14 @@ class Clipped:
         """See :class:`Bounds`."""
         return controls
 
+    @property
+    def limits(self) -> tuple[Float32s, Float32s] | None:
+        """See :class:`Bounds`."""
+        return self._float32_limits
+
     def limited(self, variables: Floats) -> Floats:
         """See :class:`Bounds`."""
-        minimum, maximum = self._float32_limits if variables.dtype == np.float32 else self._limits
-        if variables.ndim == _SAMPLES_NDIM:
-            # Written out once: NumPy is slow where only the few entries of a control lie side by side.
-            count = variables.shape[-2]
-            minimum, maximum = np.repeat(minimum[None], count, axis=0), np.repeat(maximum[None], count, axis=0)
+        minimum, maximum = self._limits
         limited: Floats = np.maximum(variables, minimum)
         np.minimum(limited, maximum, out=limited)
         return limited
@@ -99,6 +107,11 @@ class Squashed:
         share = (controls - self._middle) / self._half
         variables: Array = np.arctanh(np.clip(share, -_NEAREST_TO_LIMIT, _NEAREST_TO_LIMIT))
         return variables
+
+    @property
+    def limits(self) -> tuple[Float32s, Float32s] | None:
+        """See :class:`Bounds`."""
+        return None
 
     def limited(self, variables: Floats) -> Floats:
         """See :class:`Bounds`."""

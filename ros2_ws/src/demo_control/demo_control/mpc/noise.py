@@ -84,15 +84,14 @@ class NoisePool:
         self._table: Float32s = np.multiply(table, unit, dtype=np.float32, casting="same_kind", order="C")
         self._sizes: tuple[tuple[int, float], Float32s] = ((0, 0.0), np.empty(0, np.float32))
 
-    def draw(
+    def window(
         self, num_samples: int, deviation: Array, settings: PlannerSettings, generator: np.random.Generator
-    ) -> Float32s:
+    ) -> tuple[Float32s, Float32s, Float32s | None]:
         """Noise of one plan and robot.
 
         Args:
             num_samples: Number of sequences.
-            deviation: σ in units. Shape=(horizon, action_dim), or (horizon, 1) where it is the same for all entries,
-                which is faster.
+            deviation: σ in units. Shape=(horizon, action_dim), or (horizon, 1) where it is the same for all entries.
             settings: ``noise_held_share`` of the sequences have the same noise at every step: what is only worth its
                 price when kept up is not found by independent draws. Sequences are scaled by factors from
                 ``noise_smallest_share`` to 1, evenly in their logarithm: wild ones find a way out of trouble, calm
@@ -100,21 +99,21 @@ class NoisePool:
             generator: Chooses the window and its sign.
 
         Returns:
-            Shape=(horizon, num_samples, action_dim).
+            What is to be multiplied: the window, not to be written to, Shape=(horizon, num_samples, action_dim), its
+            scales, of the deviation's shape, and each sequence's sizes, Shape=(num_samples, action_dim), or None.
         """
         # One number for both: the sign doubles the windows and makes every entry's mean zero.
         place = int(generator.integers(2 * self._count))
         start, sign = place // 2, 1.0 - 2.0 * (place % 2)
         window = self._table[:, start : start + num_samples]
-        scale = (sign * deviation).astype(np.float32)[:, None]
-        noise: Float32s = window * scale
         num_held = round(settings.noise_held_share * num_samples)
         if num_held:
+            window = window.copy()
             held = np.linspace(0, num_samples - 1, num_held).round().astype(int)
-            noise[:, held] = window[:1, held] * scale
-        if settings.noise_smallest_share < 1.0:
-            noise *= self._sizes_of(num_samples, settings.noise_smallest_share)
-        return noise
+            window[:, held] = window[:1, held]
+        smallest = settings.noise_smallest_share
+        sizes = self._sizes_of(num_samples, smallest) if smallest < 1.0 else None
+        return window, (sign * deviation).astype(np.float32), sizes
 
     def _sizes_of(self, num_samples: int, smallest: float) -> Float32s:
         """Factors between the smallest and 1. Shape=(num_samples, action_dim)."""

@@ -12,6 +12,7 @@ import numpy as np
 from demo_control.configuration import ConfigurationError
 from demo_control.mpc.distribution import BOUNDS
 from demo_control.mpc.ensemble_use import ENSEMBLE_USES
+from demo_control.mpc.lanes import Lanes, Prospect, as_trained, by_robot, joined, observed, repeated
 from demo_control.mpc.mirror_step import mirror_step
 from demo_control.mpc.noise import NoisePool
 from demo_control.mpc.search import Proposal, Search, SearchState
@@ -154,8 +155,26 @@ class Planner:
 
     def _propose(self, situations: Situations) -> Proposal:
         """Φ: roll the pending commands and then each candidate out on the ensemble's mean."""
-        num_robots, horizon = len(situations.observations), self.settings.horizon
-        shape = self._shift
+        lanes, first = self._candidates(situations), 0 if self._shift.proposes_policy else 1
+        if self._may_wait():
+            candidates = np.clip(lanes.controls[:, :, first:], self._task.action_minimum, self._task.action_maximum)
+            return Proposal(situations.observations, candidates[:, :, 0], candidates, lanes, None)
+        rollouts = self._roll_out_lanes(situations, lanes)
+        assert rollouts.controls is not None
+        candidates = rollouts.controls[self._delay :].reshape(lanes.controls.shape)[:, :, first:].astype(np.float64)
+        costs = self._lane_costs(rollouts, lanes)[:, first:].sum(axis=-1)
+        robots, cheapest = np.arange(len(costs)), np.argmin(comparable(costs), axis=1)
+        return Proposal(
+            start=observed(rollouts, len(costs))[self._delay, :, 0],
+            mean=candidates[:, robots, cheapest],
+            candidates=candidates,
+            lanes=lanes,
+            prospect=self._prospect(situations, rollouts, lanes, costs[robots, cheapest]),
+        )
+
+    def _candidates(self, situations: Situations) -> Lanes:
+        """The policy, and the previous plan moved on where that is a candidate."""
+        num_robots, horizon, shape = len(situations.observations), self.settings.horizon, self._shift
         lanes = 2 if shape.proposes_remembered else 1
         controls = np.zeros((horizon, num_robots, lanes, self._task.action_dim))
         feedback = np.ones((horizon, num_robots, lanes, 1))
@@ -164,35 +183,43 @@ class Planner:
             for robot, plan in enumerate(situations.previous):
                 kept, follow = moved_on(plan, horizon, shape, self._middle)
                 controls[:, robot, 1], feedback[:, robot, 1] = share * kept, 1.0 - share * (1.0 - follow)
-        rollouts = self._roll_out_lanes(situations, controls, feedback)
-        assert rollouts.controls is not None
-        terms = self._weighted(rollouts.term_costs[0]).reshape(num_robots, lanes, -1)
-        first = 0 if shape.proposes_policy else 1
-        candidates = rollouts.controls[self._delay :].reshape(controls.shape)[:, :, first:].astype(np.float64)
-        costs = terms[:, first:].sum(axis=-1)
-        robots, cheapest = np.arange(num_robots), np.argmin(comparable(costs), axis=1)
-        states = _observed(rollouts).reshape(-1, num_robots, lanes, self._task.observation_dim)
-        return Proposal(
-            start=states[self._delay, :, 0],
-            mean=candidates[:, robots, cheapest],
-            cost=costs[robots, cheapest],
-            candidates=candidates,
-            nominal_costs=terms[:, 0],
-            nominal_changes=_as_trained(states[1, :, 0], situations),
-        )
+        return Lanes(controls, feedback)
 
-    def _roll_out_lanes(self, situations: Situations, controls: Array, feedback: Array) -> Rollouts:
-        """Pending commands, then controls, Shape=(horizon, num_robots, num_lanes, ·), on the ensemble's mean."""
-        horizon, num_robots, lanes, action_dim = controls.shape
-        steps, rows = self._delay + horizon, num_robots * lanes
-        all_controls = np.zeros((steps, num_robots, lanes, action_dim))
-        all_feedback = np.zeros((steps, 1, rows, 1))
-        all_controls[: self._delay] = situations.pending.swapaxes(0, 1)[:, :, None]
-        all_controls[self._delay :] = controls
-        all_feedback[self._delay :, 0] = feedback.reshape(horizon, rows, 1)
-        start, scale, offset = _repeated(lanes, situations.observations, situations)
-        all_controls = all_controls.reshape(steps, 1, rows, action_dim)
-        return self._lane_engine.roll_out(start[None], all_controls, all_feedback, self._lane_weights, scale, offset)
+    def _may_wait(self) -> bool:
+        """Whether samples can be drawn before the candidates are rolled out, which is then done with the plan.
+
+        That is where there is but one candidate, nothing of it is the policy's, and it begins at the observation.
+        """
+        remembers = not self._shift.proposes_policy and self._shift.tail is not None
+        return remembers and self.settings.remembered_share == 1.0 and not self._delay
+
+    def _lane_costs(self, rollouts: Rollouts, lanes: Lanes) -> Array:
+        """Weighted cost terms. Shape=(num_robots, num_lanes, num_terms)."""
+        _, num_robots, num_lanes, _ = lanes.controls.shape
+        return self._weighted(rollouts.term_costs[0]).reshape(num_robots, num_lanes, -1)
+
+    def _prospect(
+        self, situations: Situations, rollouts: Rollouts, lanes: Lanes, cost: Array | None = None
+    ) -> Prospect:
+        """What rollouts of the candidates say; ``cost`` is that of the second lane unless given."""
+        terms = self._lane_costs(rollouts, lanes)
+        following = observed(rollouts, len(terms))[1, :, 0]
+        cost = terms[:, 1].sum(axis=-1) if cost is None else cost
+        return Prospect(cost, terms[:, 0], as_trained(following, situations))
+
+    def _roll_out_lanes(self, situations: Situations, lanes: Lanes) -> Rollouts:
+        """Pending commands, then the lanes' controls, on the ensemble's mean."""
+        horizon, num_robots, num_lanes, action_dim = lanes.controls.shape
+        steps, rows = self._delay + horizon, num_robots * num_lanes
+        controls, feedback = lanes.controls, lanes.feedback
+        if self._delay:
+            controls = np.empty((steps, num_robots, num_lanes, action_dim))
+            feedback = np.zeros((steps, num_robots, num_lanes, 1))
+            controls[: self._delay] = situations.pending.swapaxes(0, 1)[:, :, None]
+            controls[self._delay :], feedback[self._delay :] = lanes.controls, lanes.feedback
+        controls, feedback = controls.reshape(steps, 1, rows, action_dim), feedback.reshape(steps, 1, rows, 1)
+        start, scale, offset = repeated(num_lanes, situations.observations, situations)
+        return self._lane_engine.roll_out(start[None], controls, feedback, self._lane_weights, scale, offset)
 
     def _evaluate(self, start: Array, samples: Floats, situations: Situations) -> tuple[Array, Floats]:
         """Costs of samples, Shape=(num_robots, num_samples), and the sequences that the mirror step weighs."""
@@ -203,11 +230,9 @@ class Planner:
         # (step, robot, sample, ...) with sample = member-major -> (step, member, robot · sample of member, action)
         split = controls.reshape(horizon, num_robots, -1, per_member, action_dim)
         rows = split.swapaxes(1, 2).reshape(horizon, -1, num_robots * per_member, action_dim)
-        rows = np.broadcast_to(rows, (horizon, members, *rows.shape[2:]))
-        feedback = np.ones((*rows.shape[:3], 1), np.float32) if self._shift.samples_follow_policy else None
-        start, scale, offset = _repeated(per_member, start, situations)
-        starts = np.broadcast_to(start, (members, *start.shape))
-        rollouts = self._sample_engine.roll_out(starts, rows, feedback, self._step_weights, scale, offset)
+        feedback = np.ones((horizon, 1, 1, 1), np.float32) if self._shift.samples_follow_policy else None
+        start, scale, offset = repeated(per_member, start, situations)
+        rollouts = self._sample_engine.roll_out(start[None], rows, feedback, self._step_weights, scale, offset)
         costs = self._weighted(rollouts.term_costs).sum(axis=-1).reshape(members, num_robots, per_member)
         if rollouts.controls is not None:
             # What was applied on the path of the first member that a sample met; a diverging policy's is no number.
@@ -220,31 +245,43 @@ class Planner:
         """Roll the plans out: their cost, the policy's predicted answers, the members' disagreement."""
         mean = np.asarray(self._search.bounds.controls(state.mean), np.float64)
         controls = state.best if self.settings.answer == "best" else mean
-        rollouts = self._roll_out_lanes(situations, controls[:, :, None], np.zeros((*controls.shape[:2], 1, 1)))
-        states = _observed(rollouts)
+        lanes = Lanes(controls[:, :, None], np.zeros((*controls.shape[:2], 1, 1)))
+        if proposal.prospect is None:
+            lanes = joined(proposal.lanes, lanes)
+        rollouts = self._roll_out_lanes(situations, lanes)
+        prospect = proposal.prospect or self._prospect(situations, rollouts, lanes)
         assert rollouts.policy_actions is not None
         assert rollouts.predictions is not None
-        # Step h of the plan answers the observation ``unmodelled_ticks`` + h steps on; a delayed command acts later.
-        first = self._task.unmodelled_ticks
-        answers = rollouts.policy_actions[first : first + len(mean), 0]
-        predictions = np.asarray(rollouts.predictions, np.float64)
-        apart = (predictions - predictions.mean(axis=1, keepdims=True)) / self._observation_scale
+        # The plan is the last of each robot's lanes. Step h of it answers the observation ``unmodelled_ticks`` + h
+        # steps on; a delayed command acts later.
+        num_lanes, first = lanes.controls.shape[2], self._task.unmodelled_ticks
+        answers = rollouts.policy_actions[first : first + len(mean), 0, num_lanes - 1 :: num_lanes]
         return PlanningResult(
-            controls=_by_robot(controls),
-            policy_actions=_by_robot(answers),
-            nominal_costs=proposal.nominal_costs,
-            plan_costs=self._weighted(rollouts.term_costs[0]),
-            proposal_cost=proposal.cost,
+            controls=by_robot(controls),
+            policy_actions=by_robot(answers),
+            nominal_costs=prospect.nominal_costs,
+            plan_costs=self._lane_costs(rollouts, lanes)[:, -1],
+            proposal_cost=prospect.cost,
             path_step=self._distance(mean, proposal.mean),
             effective_sample_size=state.sample_size,
-            expected_changes=_as_trained(states[1], situations),
-            nominal_changes=proposal.nominal_changes,
-            disagreement=np.sqrt(np.square(apart).mean(axis=(0, 1, 3))),
-            mean=_by_robot(mean),
-            deviation=_by_robot(state.deviation),
+            expected_changes=as_trained(observed(rollouts, controls.shape[1])[1, :, -1], situations),
+            nominal_changes=prospect.nominal_changes,
+            disagreement=self._disagreement(rollouts.predictions[:, :, num_lanes - 1 :: num_lanes]),
+            mean=by_robot(mean),
+            deviation=by_robot(state.deviation),
             elites=state.elites.transpose(1, 2, 0, 3),
             plans=state.plans,
         )
+
+    def _disagreement(self, predictions: Floats) -> Array:
+        """Spread of the members' predictions, Shape=(horizon, num_members, num_robots, n). Shape=(num_robots,)."""
+        if self._members == 1:
+            # Nothing, unless a prediction is no number.
+            return np.asarray((predictions - predictions).sum(axis=(0, 1, 3)), np.float64)
+        predictions = np.asarray(predictions, np.float64)
+        apart = (predictions - predictions.mean(axis=1, keepdims=True)) / self._observation_scale
+        spread: Array = np.sqrt(np.square(apart).mean(axis=(0, 1, 3)))
+        return spread
 
     def _distance(self, one: Array, other: Array) -> Array:
         """Euclidean distance of sequences, in units of half the action range. Shape=(num_robots,)."""
@@ -256,26 +293,3 @@ class Planner:
         """Cost terms times their weights. Shape=(..., num_terms)."""
         weighted: Array = np.asarray(term_costs, np.float64) * self._term_weights
         return weighted
-
-
-def _repeated(times: int, start: Array, situations: Situations) -> tuple[Array, ...]:
-    """States to start from, scales and offsets of all robots, once for each of a robot's rows. Shape=(rows, n) each."""
-    arrays = (start, situations.change_scale, situations.change_offset)
-    return tuple(np.repeat(array, times, axis=0) for array in arrays)
-
-
-def _as_trained(following: Floats, situations: Situations) -> Array:
-    """The change from the observations to the ``following`` states, without scale and offset."""
-    return (following - situations.observations - situations.change_offset) / situations.change_scale
-
-
-def _by_robot(sequences: Floats) -> Array:
-    """(horizon, num_robots, action_dim) as (num_robots, horizon, action_dim)."""
-    return np.ascontiguousarray(sequences.swapaxes(0, 1), np.float64)
-
-
-def _observed(rollouts: Rollouts) -> Array:
-    """The states of rollouts made with a trajectory, those of their only lane. Shape=(horizon + 1, rows, n)."""
-    if rollouts.observations is None:
-        raise TypeError("the lane engine must report trajectories")
-    return np.asarray(rollouts.observations[:, 0], np.float64)

@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from demo_control.mpc.distribution import Bounds, initial_deviation, learned_deviation
+from demo_control.mpc.lanes import Lanes, Prospect
 from demo_control.mpc.mirror_step import STEP_SIZES
-from demo_control.mpc.noise import NoisePool
+from demo_control.mpc.noise import Float32s, NoisePool
+from demo_control.mpc.perturbation import perturb
 from demo_control.mpc.settings import PlannerSettings
 from demo_control.mpc.shift_models import Previous, ShiftModel, continued
 from demo_control.mpc.utilities import comparable, effective_sample_size
@@ -29,18 +31,16 @@ class Proposal:
     Attributes:
         start: Predicted state at which the plan begins. Shape=(num_robots, observation_dim).
         mean: μ̃, the cheapest candidate. Shape=(horizon, num_robots, action_dim).
-        cost: Its cost. Shape=(num_robots,).
         candidates: Shape=(horizon, num_robots, num_candidates, action_dim).
-        nominal_costs: Weighted terms of the policy's rollout. Shape=(num_robots, num_terms).
-        nominal_changes: Of the observation in the first step of that rollout. Shape=(num_robots, observation_dim).
+        lanes: What was rolled out for it, or is still to be.
+        prospect: What came of it; None where that is still to be found out.
     """
 
     start: Array
     mean: Array
-    cost: Array
     candidates: Array
-    nominal_costs: Array
-    nominal_changes: Array
+    lanes: Lanes
+    prospect: Prospect | None
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ class Search:
         self._shift = shift
         self._parts = parts
         self._known: tuple[PlannerSettings | None, Array] = (None, np.empty(0))
+        self._samples: Float32s = np.empty((0, 0, 0, 0), np.float32)
 
     def begin(self, settings: PlannerSettings, proposal: Proposal, previous: Sequence[Previous | None]) -> SearchState:
         """The distribution that Φ proposes, and the samples that are remembered.
@@ -96,7 +97,7 @@ class Search:
         """
         mean, centres = self.bounds.variables(proposal.mean), self.bounds.variables(proposal.candidates)
         initial = self._initial_deviation(settings)
-        deviation = np.broadcast_to(initial[:, None], mean.shape)
+        deviation = np.repeat(initial[:, None], mean.shape[1], axis=1)
         if settings.carry_covariance and settings.covariance != "fixed":
             remembered = [
                 initial
@@ -163,27 +164,26 @@ class Search:
 
         Returns:
             Shape=(horizon, num_robots, num_samples, action_dim). Where samples follow the policy: what is added to it.
+            They are overwritten by the next ones.
         """
         num_samples, num_centres = self._num_samples(settings, step), state.centres.shape[2]
         deviation = state.deviation / self.bounds.unit
         if settings.covariance == "fixed":
             deviation = deviation[..., :1]
-        draws = [
-            self._noise.draw(num_samples, deviation[:, robot], settings, generator)
-            for robot, generator in enumerate(generators)
-        ]
-        centres = state.centres.astype(np.float32)
-        samples = draws[0][:, None] if len(draws) == 1 else np.stack(draws, axis=1)
-        for centre in range(num_centres):
-            around = samples[:, :, centre::num_centres]
-            around += centres[:, :, centre, None]
-            around[:, :, :1] = centres[:, :, centre, None]
+        shape = (len(deviation), len(generators), num_samples, state.mean.shape[2])
+        if self._samples.shape != shape:
+            self._samples = np.empty(shape, np.float32)
+        samples, centres = self._samples, state.centres.astype(np.float32)
+        limits = None if self._shift.samples_follow_policy else self.bounds.limits
+        for robot, generator in enumerate(generators):
+            noise = self._noise.window(num_samples, deviation[:, robot], settings, generator)
+            perturb(samples[:, robot], *noise, centres[:, robot], limits)
         num_kept = state.elites.shape[2]
         if num_kept:
             # Spread over the ensemble's members, and not where the centres are.
             places = np.linspace(num_centres, num_samples - 1, num_kept).round().astype(int)
-            samples[:, :, places] = state.elites
-        return samples if self._shift.samples_follow_policy else self.bounds.limited(samples)
+            samples[:, :, places] = self.bounds.limited(state.elites)
+        return samples
 
     def advance(
         self,
@@ -206,8 +206,8 @@ class Search:
         """
         mean = np.asarray(self.bounds.limited(mean), np.float64)
         robots = np.arange(len(costs))
-        ranked = comparable(costs)
         elites, best, num_kept = state.elites, state.best, self._num_kept(settings)
+        ranked = comparable(costs) if num_kept or settings.answer == "best" else costs
         if settings.answer == "best":
             best = self.bounds.controls(samples[:, robots, np.argmin(ranked, axis=1)]).astype(np.float64)
         if num_kept:

@@ -122,10 +122,11 @@ def moved_on(previous: Previous | None, horizon: int, model: ShiftModel, middle:
     rest = np.empty((0, middle.size)) if previous is None else previous.controls[previous.elapsed :][:horizon]
     plan = middle[None] if previous is None or not len(rest) else previous.controls
     end = np.zeros_like(middle) if model.tail is None else model.tail(plan, middle)
-    feedback = np.zeros((horizon, 1))
+    controls, feedback = np.empty((horizon, middle.size)), np.zeros((horizon, 1))
+    controls[: len(rest)], controls[len(rest) :] = rest, end
     if model.tail is None:
         feedback[len(rest) :] = 1.0
-    return continued(rest, np.broadcast_to(end, (horizon, middle.size))), feedback
+    return controls, feedback
 
 
 def continued(sequence: Array, end: Array) -> Array:

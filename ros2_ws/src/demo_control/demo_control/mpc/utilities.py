@@ -47,7 +47,7 @@ def expected_cost(costs: Array, temperature: float, scale: str = "cost") -> Arra
     gaps, finite = _gaps(costs)
     count = np.maximum(finite.sum(axis=-1, keepdims=True), 1)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = gaps.sum(axis=-1, keepdims=True, where=finite) / count
+        mean = gaps.sum(axis=-1, keepdims=True) / count
         weights: Array = (mean - gaps) / (_temperature(gaps, finite, temperature, scale) * count)
     return np.where(finite & np.isfinite(weights), weights, 0.0)
 
@@ -105,7 +105,8 @@ def effective_sample_size(weights: Array) -> Array:
     """(Σ|w|)² / Σ w² (Kish): how many samples the mirror step rests on; 0 where all weights are 0. Shape=(...)."""
     squares: Array = np.square(weights).sum(axis=-1)
     total: Array = np.square(np.abs(weights).sum(axis=-1))
-    size: Array = np.divide(total, squares, where=squares > 0.0, out=np.zeros_like(squares))
+    some = squares > 0.0
+    size: Array = some * total / np.where(some, squares, 1.0)
     return size
 
 
@@ -128,7 +129,7 @@ def _gaps(costs: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
 
 def _boltzmann(gaps: Array, finite: npt.NDArray[np.bool_], temperature: Array) -> Array:
     """exp(−C/λ), 0 where the cost is not finite."""
-    factors: Array = np.where(finite, np.exp(-gaps / temperature), 0.0)
+    factors: Array = np.exp(gaps / -temperature) * finite
     return factors
 
 
@@ -162,8 +163,8 @@ def _temperature_of_share(gaps: Array, finite: npt.NDArray[np.bool_], share: flo
 def _spread(gaps: Array, finite: npt.NDArray[np.bool_]) -> Array:
     """Standard deviation over the finite entries; 0 where there are none. Shape=(..., 1)."""
     count = np.maximum(finite.sum(axis=-1, keepdims=True), 1)
-    mean = gaps.sum(axis=-1, keepdims=True, where=finite) / count
-    variance = np.square(gaps - mean).sum(axis=-1, keepdims=True, where=finite) / count
+    mean = gaps.sum(axis=-1, keepdims=True) / count
+    variance = np.where(finite, np.square(gaps - mean), 0.0).sum(axis=-1, keepdims=True) / count
     spread: Array = np.sqrt(variance)
     return spread
 
@@ -171,7 +172,9 @@ def _spread(gaps: Array, finite: npt.NDArray[np.bool_]) -> Array:
 def _normalised(weights: Array) -> Array:
     """Weights divided by their sum; zeros stay zeros."""
     total = weights.sum(axis=-1, keepdims=True)
-    normalised: Array = np.divide(weights, total, where=total > 0.0, out=np.zeros_like(weights))
+    some = total > 0.0
+    # A sum that is no number (costs beyond float64's range) leaves no weights, as one of zero does.
+    normalised: Array = np.where(some, weights, 0.0) / np.where(some, total, 1.0)
     return normalised
 
 

@@ -88,7 +88,8 @@ class RolloutEngine(Protocol):
     ) -> Rollouts:
         """Apply u_h = clip(controls_h + feedback_h · π_θ(x_h)) and sum the costs.
 
-        The model's step is x_{h+1} = x_h + change_scale · (f_φ(x_h, u_h) − x_h) + change_offset.
+        The model's step is x_{h+1} = x_h + change_scale · (f_φ(x_h, u_h) − x_h) + change_offset. Lanes and rows may be
+        1 where they are the same for all, but for the rows of the controls, which say how many there are.
 
         Args:
             observations: Start of each row. Shape=(lanes, rows, observation_dim).

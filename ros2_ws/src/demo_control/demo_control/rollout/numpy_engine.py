@@ -57,7 +57,7 @@ class NumpyEngine:
         change_offset: Floats,
     ) -> Rollouts:
         """See :class:`RolloutEngine`."""
-        state = np.asarray(observations[0], np.float64)
+        state = np.broadcast_to(np.asarray(observations[0], np.float64), (controls.shape[2], observations.shape[2]))
         states, applied, policy_actions = [state], [], []
         for step in range(self._shape.horizon):
             control = np.asarray(controls[step, 0], np.float64)

@@ -21,6 +21,7 @@ WORK_PER_THREAD = 50_000_000
 Feeds = dict[str, Floats]
 
 _ROW_AXES = {"observation": 1, "controls": 2, "feedback": 2, "change_scale": 0, "change_offset": 0}
+_LANE_AXES = {"observation": 0, "controls": 1, "feedback": 1}
 _RESULT_AXES = {"term_costs": 1}  # 2 for all others
 
 
@@ -92,7 +93,10 @@ class OnnxEngine(BundleEngine):
         }
         if feedback is not None:
             feeds["feedback"] = np.asarray(feedback, np.float32)
-        results = self._run(feeds, self.threads_for(np.shape(observations)[1]))
+        rows = feeds["controls"].shape[_ROW_AXES["controls"]]
+        lanes = 1 if self._shape.average_members else self._num_members
+        feeds = {name: _for_all(name, array, lanes, rows) for name, array in feeds.items()}
+        results = self._run(feeds, self.threads_for(rows))
         return Rollouts(
             term_costs=results["term_costs"],
             controls=results.get("applied_controls"),
@@ -100,6 +104,15 @@ class OnnxEngine(BundleEngine):
             observations=results.get("observations"),
             predictions=results.get("predictions"),
         )
+
+
+def _for_all(name: str, array: Floats, lanes: int, rows: int) -> Floats:
+    """An input with all lanes and rows, repeated where it has one for all."""
+    shape = list(array.shape)
+    for axes, size in ((_LANE_AXES, lanes), (_ROW_AXES, rows)):
+        if name in axes:
+            shape[axes[name]] = size
+    return array if array.shape == tuple(shape) else np.broadcast_to(array, shape)
 
 
 def _shares(name: str, array: Floats, count: int) -> Sequence[Floats]:

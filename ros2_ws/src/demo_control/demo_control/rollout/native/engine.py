@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +12,13 @@ from demo_control.bundle import Bundle
 from demo_control.rollout.bundle_engine import BundleEngine
 from demo_control.rollout.engine import Floats, Rollouts, RolloutShape
 from demo_control.rollout.native.compiler import BLOCKS, CompiledRollout, compile_rollout
-from demo_control.rollout.native.library import Arrays, Kernel, KernelError, load_kernel
+from demo_control.rollout.native.library import Arrays, Kernel, KernelError, address, load_kernel
 from demo_control.tasks import Task
 
 Float32s = npt.NDArray[np.float32]
+
+_FLOAT32 = np.dtype(np.float32)
+_NONE = (0, 0, 0)
 
 WORK_PER_THREAD_S = 0.001
 """Another thread is worth its start where it takes over at least that much: plans over 2 ms are shared."""
@@ -84,8 +86,8 @@ class NativeEngine(BundleEngine):
         arrays = (program.code, program.layers, program.numbers, program.constants)
         code, layers, numbers, constants = (np.ascontiguousarray(array) for array in arrays)
         handle = self._kernel.functions.demo_native_create(
-            self.variant.encode(), _address(dimensions), _address(rows), _address(lanes), _address(code), len(code),
-            _address(layers), len(layers), _address(numbers), _address(constants),
+            self.variant.encode(), address(dimensions), address(rows), address(lanes), address(code), len(code),
+            address(layers), len(layers), address(numbers), address(constants),
         )  # fmt: skip
         if not handle:
             raise KernelError("no memory for the kernel's program")
@@ -112,77 +114,80 @@ class NativeEngine(BundleEngine):
             ValueError: An array of another shape than the engine's.
             MemoryError: No memory for the workspace.
         """
-        shape, task, lanes, rows = self._shape, self._task, self._num_lanes, np.shape(observations)[1]
+        shape, task, lanes, rows = self._shape, self._task, self._num_lanes, np.shape(controls)[2]
         n, m, horizon = task.observation_dim, task.action_dim, shape.horizon
         if (feedback is not None) != shape.with_policy:
             raise ValueError(f"feedback: {'missing' if shape.with_policy else 'given'}, but with_policy is not")
-        term_weights = self._counts * np.asarray(step_weights)[:, None]
-        taken = {
-            "observations": _with_strides("observations", observations, (lanes, rows, n)),
-            "controls": _with_strides("controls", controls, (horizon, lanes, rows, m)),
-            "step_weights": _checked("step_weights", term_weights, self._counts.shape),
-            "change_scale": _checked("change_scale", change_scale, (rows, n)),
-            "change_offset": _checked("change_offset", change_offset, (rows, n)),
-        }
+        # Every microsecond is one of a plan of a millisecond: what can be handed over as it is, is.
+        starts, starts_at = _with_strides("observations", observations, (1, lanes, rows, n), 1)
+        sequences, sequences_at = _with_strides("controls", controls, (horizon, lanes, rows, m))
+        scale, scale_at = _with_strides("change_scale", change_scale, (1, 1, rows, n), 2)
+        offset, offset_at = _with_strides("change_offset", change_offset, (1, 1, rows, n), 2)
+        weights = np.multiply(self._counts, np.asarray(step_weights)[:, None], dtype=np.float32, casting="same_kind")
+        followed = None
         if feedback is not None:
-            taken["feedback"] = _checked("feedback", feedback, (horizon, lanes, rows, 1))
-        made = {"term_costs": np.empty((lanes, rows, self._num_terms), np.float32)}
-        if shape.with_controls:
-            made["applied"] = np.empty((horizon, lanes, rows, m), np.float32)
-        if shape.with_policy:
-            made["policy_actions"] = np.empty((horizon, lanes, rows, m), np.float32)
+            followed = _in_order("feedback", feedback, (horizon, lanes, rows, 1))
+        costs = np.empty((lanes, rows, self._num_terms), np.float32)
+        applied = np.empty((horizon, lanes, rows, m), np.float32) if shape.with_controls else None
+        actions = np.empty((horizon, lanes, rows, m), np.float32) if shape.with_policy else None
+        trajectory, predictions = None, None
         if shape.with_trajectory:
-            made["trajectory"] = np.empty((horizon + 1, lanes, rows, n), np.float32)
-            made["predictions"] = np.empty((horizon, self._num_members, rows, n), np.float32)
-        addresses = {name: _address(array) for name, array in {**taken, **made}.items()}
-        # The structure begins with the strides.
-        arrays = Arrays(0, *taken["observations"].strides[:-1], *taken["controls"].strides[:-1], **addresses)
+            trajectory = np.empty((horizon + 1, lanes, rows, n), np.float32)
+            predictions = np.empty((horizon, self._num_members, rows, n), np.float32)
+        # In the structure's order.
+        given = (starts, sequences, followed, weights, scale, offset)
+        made = (costs, applied, actions, trajectory, predictions)
+        addresses = [None if array is None else address(array) for array in (*given, *made)]
+        arrays = Arrays(*starts_at, *sequences_at, *scale_at, *offset_at, *addresses)
         if self._kernel.functions.demo_native_run(self._handle, ctypes.byref(arrays), rows, self.threads_for(rows)):
             raise MemoryError("native rollout: no memory for the workspace")
-        return Rollouts(
-            term_costs=made["term_costs"],
-            controls=made.get("applied"),
-            policy_actions=made.get("policy_actions"),
-            observations=made.get("trajectory"),
-            predictions=made.get("predictions"),
-        )
+        return Rollouts(costs, applied, actions, trajectory, predictions)
 
 
-def _address(array: Any) -> int:  # noqa: ANN401 - NumPy's arrays are not typed as the buffers that they are
-    """Where an array's numbers lie; ``array.ctypes`` takes four times as long, which a short plan would notice."""
-    try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))
-    except (TypeError, ValueError):  # read-only, or empty
-        return int(array.ctypes.data)
-
-
-def _checked(name: str, array: Floats, shape: tuple[int, ...]) -> Float32s:
-    """The array as float32 in C order.
+def _in_order(name: str, array: Floats, shape: tuple[int, ...]) -> Float32s:
+    """The array as float32 in C order, axes of one repeated.
 
     Raises:
         ValueError: It has another shape.
     """
-    return np.ascontiguousarray(_of_shape(name, array, shape), np.float32)
+    if array.shape != shape:
+        _strides(name, array, shape, 0)
+        array = np.broadcast_to(array, shape)
+    return np.ascontiguousarray(array, np.float32)
 
 
-def _with_strides(name: str, array: Floats, shape: tuple[int, ...]) -> Float32s:
-    """The array as float32 with features side by side; the other axes stay as they are, as a copy takes its time.
+def _with_strides(
+    name: str, array: Floats, shape: tuple[int, ...], missing: int = 0
+) -> tuple[Float32s, tuple[int, ...]]:
+    """The array as float32 with features side by side, and its strides, 0 along axes that are repeated.
+
+    The other axes stay as they are, as a copy takes its time.
+
+    Args:
+        name: For messages.
+        array: Without the first ``missing`` axes of ``shape``; an axis of one stands for any size.
+        shape: Of (step, lane, row, feature).
+        missing: How many axes the array lacks.
 
     Raises:
         ValueError: It has another shape.
     """
-    floats = _of_shape(name, array, shape)
-    if floats.dtype == np.float32 and floats.strides[-1] == floats.itemsize and floats.flags.aligned:
-        return floats
-    return np.ascontiguousarray(floats, np.float32)
+    if not (array.dtype is _FLOAT32 and array.strides[-1] == _FLOAT32.itemsize and array.flags.aligned):
+        array = np.ascontiguousarray(array, np.float32)
+    return array, _strides(name, array, shape, missing)
 
 
-def _of_shape(name: str, array: Floats, shape: tuple[int, ...]) -> Floats:
-    """The array.
+def _strides(name: str, array: Floats, shape: tuple[int, ...], missing: int) -> tuple[int, ...]:
+    """See :func:`_with_strides`; those of all axes but the last.
 
     Raises:
-        ValueError: It has another shape.
+        ValueError: The array has another shape.
     """
-    if np.shape(array) != shape:
-        raise ValueError(f"{name}: shape {np.shape(array)}, expected {shape}")
-    return array
+    expected = shape[missing:]
+    if array.shape == expected:
+        return (*_NONE[:missing], *array.strides[:-1])
+    same = len(array.shape) == len(expected) and array.shape[-1] == expected[-1]
+    if not same or any(size not in (1, wanted) for size, wanted in zip(array.shape, expected, strict=True)):
+        raise ValueError(f"{name}: shape {array.shape}, expected {expected}")
+    repeated = (0 if size == 1 else stride for size, stride in zip(array.shape, array.strides, strict=True))
+    return (*_NONE[:missing], *list(repeated)[:-1])

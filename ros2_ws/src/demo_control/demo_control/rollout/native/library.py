@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from typing import Any
 
 from demo_control.rollout.native.build import LIBRARY, sources_hash
 from demo_control.rollout.native.instructions import Operator
@@ -25,7 +26,7 @@ class Arrays(ctypes.Structure):
 
     _fields_ = [
         (f"{name}_{axis}_stride", ctypes.c_int64)
-        for name in ("observation", "control") for axis in ("step", "lane", "row")
+        for name in ("observation", "control", "change_scale", "change_offset") for axis in ("step", "lane", "row")
     ] + [
         (name, Pointer)
         for name in (
@@ -99,6 +100,19 @@ def open_kernel(path: Path) -> Kernel:
     return Kernel(path, variants, functions)
 
 
+def address(array: Any) -> int:  # noqa: ANN401 - NumPy's arrays are not typed as the buffers that they are
+    """Where an array's numbers lie; ``array.ctypes`` takes four times as long, which a short plan would notice."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+    except (TypeError, ValueError):  # read-only, or not in one piece, or empty
+        return strided_address(array)
+
+
+def strided_address(array: Any) -> int:  # noqa: ANN401 - as above
+    """The same for an array that is known not to lie in one piece."""
+    return int(array.__array_interface__["data"][0])
+
+
 def _declare(functions: ctypes.CDLL) -> None:
     """Argument and result types."""
     for name in ("sources", "operators", "variants"):
@@ -111,5 +125,7 @@ def _declare(functions: ctypes.CDLL) -> None:
     functions.demo_native_run.argtypes = [Pointer, ctypes.POINTER(Arrays), ctypes.c_int64, ctypes.c_int64]
     functions.demo_native_destroy.restype = None
     functions.demo_native_destroy.argtypes = [Pointer]
+    functions.demo_native_perturb.restype = ctypes.c_int
+    functions.demo_native_perturb.argtypes = [Pointer]
     functions.demo_native_peak.restype = ctypes.c_double
     functions.demo_native_peak.argtypes = [ctypes.c_char_p, ctypes.c_int64]

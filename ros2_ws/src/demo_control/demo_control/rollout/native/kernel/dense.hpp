@@ -24,9 +24,10 @@ struct Job {
   Job at(int64_t column) const { return {layer, x + column, out + column, stride}; }
 };
 
-// 'blocks' blocks of outputs from 'output' on, for 'vectors' vectors of samples.
+// 'blocks' blocks of outputs from 'output' on, for 'vectors' vectors of samples. Not inlined: in one large function GCC
+// runs out of registers, and a sum that goes through memory at every input waits for itself.
 template <Activation activation, int blocks, int block, int vectors>
-void dense_block(const Job& job, int64_t output) {
+__attribute__((noinline)) void dense_block(const Job& job, int64_t output) {
   const int64_t inputs = job.layer.inputs, stride = job.stride;
   const float* weights = job.layer.wide + output * inputs;
   const float* bias = job.layer.bias + output;

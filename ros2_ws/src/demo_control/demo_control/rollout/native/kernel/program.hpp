@@ -69,9 +69,9 @@ struct Strides {
 };
 
 // One call's arrays; shapes as in engine.py's RolloutEngine. C order, but for those with strides, of which only the
-// features lie side by side. Null where there is none.
+// features lie side by side; a stride of 0 repeats. Null where there is none.
 struct Arrays {
-  Strides observation_strides, control_strides;
+  Strides observation_strides, control_strides, change_scale_strides, change_offset_strides;
   const float* observations;
   const float* controls;
   const float* feedback;

@@ -57,9 +57,8 @@ struct Run {
   void start() const {
     const Dimensions& size = program.dimensions;
     read(program.rows.observation, arrays.observations, arrays.observation_strides, 0, size.observation);
-    const int64_t first = tile.first * size.observation;
-    samples.read(program.rows.change_scale, arrays.change_scale + first, size.observation, size.observation);
-    samples.read(program.rows.change_offset, arrays.change_offset + first, size.observation, size.observation);
+    read(program.rows.change_scale, arrays.change_scale, arrays.change_scale_strides, 0, size.observation);
+    read(program.rows.change_offset, arrays.change_offset, arrays.change_offset_strides, 0, size.observation);
     for (int64_t term = 0; term < size.terms; ++term) samples.fill(program.rows.totals + term, 0.0f);
   }
 

@@ -1,0 +1,76 @@
+"""Few sequences for each robot, rolled out on the ensemble's mean: what Φ proposes, and the plan itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from demo_control.mpc.situations import Situations
+from demo_control.rollout.engine import Floats, Rollouts
+from demo_control.tasks import Array
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """Sequences to be rolled out on the ensemble's mean, a few for each robot.
+
+    Attributes:
+        controls: Shape=(horizon, num_robots, num_lanes, action_dim).
+        feedback: 1 where the policy is added to them. Shape=(horizon, num_robots, num_lanes, 1).
+    """
+
+    controls: Array
+    feedback: Array
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What is to be expected without a search.
+
+    Attributes:
+        cost: Of μ̃. Shape=(num_robots,).
+        nominal_costs: Weighted terms of the policy's rollout. Shape=(num_robots, num_terms).
+        nominal_changes: Of the observation in the first step of that rollout. Shape=(num_robots, observation_dim).
+    """
+
+    cost: Array
+    nominal_costs: Array
+    nominal_changes: Array
+
+
+def joined(first: Lanes, second: Lanes) -> Lanes:
+    """The lanes of both, robot by robot."""
+    return Lanes(
+        np.concatenate([first.controls, second.controls], axis=2),
+        np.concatenate([first.feedback, second.feedback], axis=2),
+    )
+
+
+def repeated(times: int, start: Array, situations: Situations) -> tuple[Array, ...]:
+    """States to start from, scales and offsets of all robots, for that many rows of each.
+
+    Returns:
+        Shape=(rows, n) each, or (1, n) for one robot: the engines repeat it.
+    """
+    arrays = (start, situations.change_scale, situations.change_offset)
+    return arrays if len(start) == 1 else tuple(np.repeat(array, times, axis=0) for array in arrays)
+
+
+def as_trained(following: Floats, situations: Situations) -> Array:
+    """The change from the observations to the ``following`` states, without scale and offset."""
+    change: Array = following - situations.observations - situations.change_offset
+    return change / situations.change_scale
+
+
+def by_robot(sequences: Floats) -> Array:
+    """(horizon, num_robots, action_dim) as (num_robots, horizon, action_dim)."""
+    return np.ascontiguousarray(sequences.swapaxes(0, 1), np.float64)
+
+
+def observed(rollouts: Rollouts, num_robots: int) -> Array:
+    """The states of rollouts made with a trajectory. Shape=(horizon + 1, num_robots, num_lanes, n)."""
+    if rollouts.observations is None:
+        raise TypeError("the lane engine must report trajectories")
+    steps, _, rows, size = rollouts.observations.shape
+    return np.asarray(rollouts.observations, np.float64).reshape(steps, num_robots, rows // num_robots, size)

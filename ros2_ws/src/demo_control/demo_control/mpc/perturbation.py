@@ -1,0 +1,72 @@
+"""Samples around centres: by the compiled kernel where there is one, by NumPy elsewhere, with the same bits."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from demo_control.mpc.noise import Float32s
+from demo_control.rollout.native import KernelError, load_kernel
+from demo_control.rollout.native.library import Kernel
+from demo_control.rollout.native.perturbation import perturb as perturb_natively
+
+
+@lru_cache(maxsize=1)
+def _kernel() -> Kernel | None:
+    """The kernel of this installation, if there is one."""
+    try:
+        return load_kernel()
+    except KernelError:
+        return None
+
+
+def perturb(
+    out: Float32s,
+    noise: Float32s,
+    scales: Float32s,
+    sizes: Float32s | None,
+    centres: Float32s,
+    limits: tuple[Float32s, Float32s] | None,
+) -> None:
+    """Sequences around the centres in turn, each centre itself being the first of its own, cut off at the limits.
+
+    One pass instead of five, and two calls instead of fifteen: the planner's own caches are empty after rollouts.
+
+    Args:
+        out: The sequences. Shape=(horizon, num_samples, action_dim).
+        noise: Shape=(horizon, num_samples, action_dim).
+        scales: Factors of the noise, Shape=(horizon, action_dim) or (horizon, 1).
+        sizes: Factors of each sample's noise, Shape=(num_samples, action_dim), or None.
+        centres: Shape=(horizon, num_centres, action_dim).
+        limits: Least and greatest, Shape=(action_dim,) each, or None.
+    """
+    kernel = _kernel()
+    if kernel is None:
+        perturb_by_numpy(out, noise, scales, sizes, centres, limits)
+    else:
+        perturb_natively(kernel, out, noise, scales, sizes, centres, limits)
+
+
+def perturb_by_numpy(
+    out: Float32s,
+    noise: Float32s,
+    scales: Float32s,
+    sizes: Float32s | None,
+    centres: Float32s,
+    limits: tuple[Float32s, Float32s] | None,
+) -> None:
+    """See :func:`perturb`."""
+    np.multiply(noise, scales[:, None], out=out)
+    if sizes is not None:
+        np.multiply(out, sizes, out=out)
+    num_centres = centres.shape[1]
+    for centre in range(num_centres):
+        around = out[:, centre::num_centres]
+        around += centres[:, centre, None]
+        around[:, :1] = centres[:, centre, None]
+    if limits is not None:
+        # Written out: NumPy is slow where only the few entries of a control lie side by side.
+        lowest, highest = (np.repeat(limit[None], out.shape[1], axis=0) for limit in limits)
+        np.maximum(out, lowest, out=out)
+        np.minimum(out, highest, out=out)

@@ -1,0 +1,88 @@
+// Samples of a plan in one pass: noise times its scale and size, around the centres, within the limits.
+//
+// Compiled once for all instruction sets and without contraction: the bits are those of NumPy's operations in the same
+// order, which take the place of this where there is no kernel; see mpc/perturbation.py.
+#include <stddef.h>
+#include <stdint.h>
+
+#include <new>
+#include <vector>
+
+namespace {
+
+// The fewest numbers of a pattern of centres and limits: long enough for vectors.
+constexpr int64_t kPattern = 64;
+
+}  // namespace
+
+// One robot's samples. Bytes from one step to the next where there is a stride; else C order. Samples are around the
+// centres in turn. Null where there is none.
+struct Perturbation {
+  int64_t noise_stride, samples_stride;
+  int64_t steps, samples, centres, actions;
+  int64_t scales_of_step;  // actions, or 1 where it is the same for all
+  const float* noise;             // (steps, samples, actions)
+  const float* scales;            // (steps, scales_of_step)
+  const float* sizes;             // (samples, actions)
+  const float* around;            // (steps, centres, actions)
+  const float *lowest, *highest;  // (actions)
+  float* out;                     // (steps, samples, actions)
+};
+
+// 0, or 1 where there was no memory.
+extern "C" __attribute__((visibility("default"))) int demo_native_perturb(const Perturbation* given) {
+  const Perturbation& p = *given;
+  const int64_t turn = p.centres * p.actions, repeats = (kPattern + turn - 1) / turn, length = repeats * turn;
+  const int64_t numbers = p.samples * p.actions;
+  std::vector<float> memory;
+  try {
+    memory.resize(static_cast<size_t>(4 * length));
+  } catch (const std::bad_alloc&) {
+    return 1;
+  }
+  float *const scale = memory.data(), *const centre = scale + length, *const low = centre + length;
+  float* const high = low + length;
+  if (p.lowest != nullptr) {
+    for (int64_t i = 0; i < length; ++i) low[i] = p.lowest[i % p.actions], high[i] = p.highest[i % p.actions];
+  }
+  for (int64_t step = 0; step < p.steps; ++step) {
+    const float* const noise = p.noise + step * p.noise_stride / static_cast<int64_t>(sizeof(float));
+    float* const out = p.out + step * p.samples_stride / static_cast<int64_t>(sizeof(float));
+    for (int64_t from = 0; from < length; from += turn) {
+      for (int64_t i = 0; i < turn; ++i) centre[from + i] = p.around[step * turn + i];
+      for (int64_t c = 0; c < p.centres; ++c) {
+        for (int64_t a = 0; a < p.actions; ++a) {
+          scale[from + c * p.actions + a] = p.scales[step * p.scales_of_step + a % p.scales_of_step];
+        }
+      }
+    }
+    for (int64_t from = 0; from < numbers; from += length) {
+      const int64_t count = numbers - from < length ? numbers - from : length;
+      const float* const here = noise + from;
+      float* const to = out + from;
+      if (p.sizes != nullptr) {
+        const float* const size = p.sizes + from;
+        for (int64_t i = 0; i < count; ++i) to[i] = here[i] * scale[i] * size[i] + centre[i];
+      } else {
+        for (int64_t i = 0; i < count; ++i) to[i] = here[i] * scale[i] + centre[i];
+      }
+      if (p.lowest == nullptr) continue;
+      // A NaN passes, as with NumPy.
+      for (int64_t i = 0; i < count; ++i) {
+        const float above = to[i] < low[i] ? low[i] : to[i];
+        to[i] = above > high[i] ? high[i] : above;
+      }
+    }
+    // Each centre itself is among the samples.
+    const int64_t most = p.centres < p.samples ? p.centres : p.samples;
+    for (int64_t i = 0; i < most * p.actions; ++i) {
+      const float value = p.around[step * turn + i];
+      out[i] = value;
+      if (p.lowest == nullptr) continue;
+      const int64_t a = i % p.actions;
+      const float above = value < p.lowest[a] ? p.lowest[a] : value;
+      out[i] = above > p.highest[a] ? p.highest[a] : above;
+    }
+  }
+  return 0;
+}
