@@ -8,7 +8,7 @@ import numpy as np
 
 from demo_control.bundle import make_bundle
 from demo_control.learning.ensemble import Ensemble
-from demo_control.learning.environments import Problem
+from demo_control.learning.environments import Booleans, Problem
 from demo_control.learning.export import dynamics_model
 from demo_control.learning.model_based.planning_problem import ALIVE
 from demo_control.learning.sac import SoftActorCritic
@@ -39,7 +39,7 @@ class Plans:
     disagreement: Array
     moved: Array
 
-    def kept(self, accepted: Array) -> Plans:
+    def kept(self, accepted: Booleans) -> Plans:
         """The plans, and where they are not accepted the policy's own actions."""
         controls = np.where(accepted[:, None, None], self.controls, self.answers)
         return replace(self, controls=controls)
@@ -128,7 +128,7 @@ class ModelPlanner:
         return gains
 
 
-def accepted(plans: Plans, planner: ModelPlanner, starts: Array, gate: str, share: float) -> Array:
+def accepted(plans: Plans, planner: ModelPlanner, starts: Array, gate: str, share: float) -> Booleans:
     """Which plans pass the gate.
 
     Args:

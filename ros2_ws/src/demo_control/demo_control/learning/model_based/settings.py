@@ -122,12 +122,12 @@ class TrainerSettings:
         loop = LoopSettings.from_mapping(groups["loop"], source="loop")
         sac = SacSettings.from_mapping(groups["sac"], source="sac")
         model = ModelSettings.from_mapping(groups["model"], source="model")
-        name = METHODS[loop.method]
-        chosen = {**_PLANNER_DEFAULTS, **(preset(name) if name else {})}
+        planned_by = METHODS[loop.method]
+        chosen = {**_PLANNER_DEFAULTS, **(preset(planned_by) if planned_by else {})}
         # The reward of a step is told by the state behind it, that of the last one too; see planning_problem.py.
         accounting = {"discount": sac.discount, "terminal_weight": 1.0, "value_weight": sac.discount}
         planner = PlannerSettings.from_mapping({**chosen, **accounting, **groups["planner"]}, source="planner")
-        if name and planner.ensemble == "split" and planner.num_samples % model.num_elites:
+        if planned_by and planner.ensemble == "split" and planner.num_samples % model.num_elites:
             raise ConfigurationError(
                 f"planner.num_samples = {planner.num_samples}: must be a multiple of model.num_elites = "
                 f"{model.num_elites}"
