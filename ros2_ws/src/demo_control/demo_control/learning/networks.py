@@ -114,7 +114,7 @@ class StackedNetworks:
         run.x = x.expand(self.num_networks, -1, -1)
         hidden = run.x
         for layer, weight in enumerate(self.weights):
-            torch.bmm(hidden, weight, out=run.sums[layer])
+            _multiply(hidden, weight, run.sums[layer])
             run.sums[layer].add_(self.biases[layer])
             if layer < len(run.outputs):
                 self._activate(run.sums[layer], run.outputs[layer])
@@ -130,7 +130,7 @@ class StackedNetworks:
         """
         for layer in reversed(range(len(self.weights))):
             hidden = run.outputs[layer - 1] if layer else run.x
-            torch.bmm(hidden.transpose(1, 2), gradient, out=self._weight_gradients[layer])
+            _multiply(hidden.transpose(1, 2), gradient, self._weight_gradients[layer])
             torch.sum(gradient, 1, keepdim=True, out=self._bias_gradients[layer])
             if layer:
                 gradient = self._through_layer(run, layer, gradient)
@@ -153,7 +153,10 @@ class StackedNetworks:
     def _through_layer(self, run: Pass, layer: int, gradient: Tensor) -> Tensor:
         """From the gradient by a layer's outputs to that by the sums of the layer before."""
         before = run.gradients[layer - 1]
-        torch.bmm(gradient, self.weights[layer].transpose(1, 2), out=before)
+        if gradient.shape[2] == 1:
+            torch.mul(gradient, self.weights[layer].transpose(1, 2), out=before)
+        else:
+            torch.bmm(gradient, self.weights[layer].transpose(1, 2), out=before)
         sums, outputs = run.sums[layer - 1], run.outputs[layer - 1]
         if self.activation == "relu":
             torch.ops.aten.threshold_backward.grad_input(before, outputs, 0.0, grad_input=before)
@@ -179,6 +182,15 @@ class StackedNetworks:
             outputs, gradients = ([torch.empty_like(tensor) for tensor in made[:-1]] for _ in range(2))
             self._passes[key] = Pass(batch_size, made, outputs, gradients, torch.empty(0))
         return self._passes[key]
+
+
+def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """Products of matrices; a batched call is slow where a critic's single output makes them columns."""
+    if right.shape[2] > 1:
+        torch.bmm(left, right, out=out)
+        return
+    for one, other, result in zip(left, right, out, strict=True):
+        torch.mm(one, other, out=result)
 
 
 class Adam:

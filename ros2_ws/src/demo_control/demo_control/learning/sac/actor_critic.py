@@ -49,8 +49,7 @@ class _Sampled:
 
     actions: Tensor
     log_probability: Tensor
-    deviation: Tensor
-    noise: Tensor
+    spread: Tensor  # deviation · noise
     within: Tensor  # 1 where the log deviation is not at its bounds
 
 
@@ -119,10 +118,14 @@ class SoftActorCritic:
         self._step_temperature(sampled)
         by_action = self._value_gradient(observations, sampled.actions)
         # ∂/∂u of E[α log π − min Q], u being the number before the tanh, and on to mean and log deviation.
-        temperature, size = self.temperature, batch.shape[0]
-        by_number = 2.0 * temperature * sampled.actions - by_action * (1.0 - sampled.actions.square())
-        by_log_deviation = (by_number * sampled.deviation * sampled.noise - temperature) * sampled.within
-        self.policy.backward(run, torch.cat([by_number, by_log_deviation], dim=-1).div_(size))
+        temperature, actions = self.temperature, sampled.actions
+        by_number = (
+            torch.addcmul(by_action, by_action, actions.square(), value=-1.0)
+            .neg_()
+            .add_(actions, alpha=2.0 * temperature)
+        )
+        by_log_deviation = (by_number * sampled.spread).sub_(temperature).mul_(sampled.within)
+        self.policy.backward(run, torch.cat([by_number, by_log_deviation], dim=-1).div_(batch.shape[0]))
         self._policy_adam.step()
         self.targets.parameters.lerp_(self.critics.parameters, self.settings.target_step)
 
@@ -144,9 +147,9 @@ class SoftActorCritic:
         following = rows[..., layout.next_observation]
         sampled = self._sample(self.policy.forward(following, "next").sums[-1], noise)
         values = self.targets.forward(torch.cat([following, sampled.actions], dim=-1)).sums[-1]
-        soft = values.amin(dim=0, keepdim=True) - self.temperature * sampled.log_probability
-        goes_on = 1.0 - rows[..., layout.terminated, None]
-        return rows[..., layout.reward, None] + self.settings.discount * goes_on * soft
+        soft = values.amin(dim=0, keepdim=True).sub_(sampled.log_probability, alpha=self.temperature)
+        soft.addcmul_(soft, rows[..., layout.terminated, None], value=-1.0)
+        return torch.add(rows[..., layout.reward, None], soft, alpha=self.settings.discount)
 
     def _step_critics(self, rows: Tensor, wanted: Tensor) -> None:
         """A step down half the mean squared error."""
@@ -163,10 +166,8 @@ class SoftActorCritic:
         """∂ min Q / ∂ action. Shape=(1, batch_size, action_dim)."""
         run = self.critics.forward(torch.cat([observations, actions], dim=-1))
         values = run.sums[-1]
-        first_is_smaller = (values[:1] < values[1:]).to(values.dtype)
-        chosen = torch.cat([first_is_smaller, 1.0 - first_is_smaller])
-        gradients = self.critics.input_gradient(run, chosen, self.layout.action)
-        return gradients.sum(dim=0, keepdim=True)
+        chosen = values.eq(values.amin(dim=0)).to(values.dtype)
+        return self.critics.input_gradient(run, chosen, self.layout.action).sum(dim=0, keepdim=True)
 
     def _sample(self, output: Tensor, noise: Tensor) -> _Sampled:
         """Draw from the policy. Shape=(1, batch_size, action_dim) each, the probability's last axis 1."""
@@ -174,13 +175,13 @@ class SoftActorCritic:
         mean, raw = output[..., :m], output[..., m:]
         low, high = _LOG_DEVIATION_BOUNDS
         log_deviation = raw.clamp(low, high)
-        deviation = log_deviation.exp()
-        number = torch.addcmul(mean, deviation, noise)
-        # log(1 − tanh²) in a form that is exact far out: 2 (log 2 − u − softplus(−2u)).
-        log_slope = 2.0 * (_LOG_TWO - number - torch.nn.functional.softplus(-2.0 * number))
-        density = -0.5 * noise.square() - log_deviation - _HALF_LOG_TWO_PI - log_slope
-        within = ((raw > low) & (raw < high)).to(raw.dtype)
-        return _Sampled(torch.tanh(number), density.sum(dim=-1, keepdim=True), deviation, noise, within)
+        spread = log_deviation.exp().mul_(noise)
+        number = mean + spread
+        # −log(1 − tanh²) in a form that is exact far out: 2 (u + softplus(−2u) − log 2).
+        steepness = torch.nn.functional.softplus(number * -2.0).add_(number)
+        density = torch.sub(steepness, log_deviation, alpha=0.5).mul_(2.0).addcmul_(noise, noise, value=-0.5)
+        log_probability = density.sum(dim=-1, keepdim=True).sub_(m * (2.0 * _LOG_TWO + _HALF_LOG_TWO_PI))
+        return _Sampled(torch.tanh(number), log_probability, spread, raw.eq(log_deviation))
 
     def state(self) -> dict[str, Tensor]:
         """All that decides what follows: for a checkpoint."""
