@@ -82,7 +82,7 @@ def parameters_of(ours: SoftActorCritic) -> dict[str, Tensor]:
     """Our weights, as :meth:`AutogradActorCritic.parameters` has them."""
     networks = {"policy": ours.policy, "critics": ours.critics, "targets": ours.targets}
     found = {name: network.parameters.clone() for name, network in networks.items()}
-    return {**found, "temperature": torch.tensor([math.log(ours.temperature)])}
+    return {**found, "temperature": ours.state()["log_temperature.parameters"]}
 
 
 def _network(stack: StackedNetworks, member: int) -> nn.Sequential:
@@ -100,7 +100,9 @@ def _network(stack: StackedNetworks, member: int) -> nn.Sequential:
 def _flat(networks: Sequence[nn.Module]) -> Tensor:
     """Layer by layer, first the weights of all networks, then their biases; inputs before outputs."""
     parts = []
-    for layers in zip(*([m for m in network.modules() if isinstance(m, nn.Linear)] for network in networks), strict=True):
+    for layers in zip(
+        *([m for m in network.modules() if isinstance(m, nn.Linear)] for network in networks), strict=True
+    ):
         parts += [layer.weight.detach().T.reshape(-1) for layer in layers]
         parts += [layer.bias.detach() for layer in layers]
     return torch.cat(parts).clone()

@@ -14,7 +14,7 @@ OBSERVATIONS, ACTIONS, BATCH = 17, 6, 256
 UPDATES = 10
 """Of a contender before it is the next one's turn."""
 MAXIMUM_DIFFERENCE = 1e-4
-"""Between the change of all weights by one update of ours and of automatic differentiation, relative; in float32."""
+"""Between the change of a network by one update of ours and of automatic differentiation, relative; in float32."""
 _TRANSITIONS = 10_000
 
 
@@ -74,9 +74,7 @@ def _difference(ours: Any, autograd: Any, batch: Any, generator: np.random.Gener
     ours.update(batch, noise)
     autograd.update(batch, noise)
     mine, theirs = parameters_of(ours), autograd.parameters()
-    found = {
-        name: float((mine[name] - theirs[name]).norm() / (theirs[name] - before[name]).norm()) for name in before
-    }
+    found = {name: float((mine[name] - theirs[name]).norm() / (theirs[name] - before[name]).norm()) for name in before}
     worst = max(found, key=lambda name: found[name])
     if not found[worst] <= MAXIMUM_DIFFERENCE:
         raise DifferentResultsError(
