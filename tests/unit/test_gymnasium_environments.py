@@ -115,6 +115,34 @@ def test_known_functions(name: str) -> None:
     assert problem.reward_known == (rewards_seen > 0) == (name in {"InvertedDoublePendulum-v5", "Pendulum-v1"})
 
 
+@pytest.mark.parametrize("name", ["InvertedDoublePendulum-v5", "Hopper-v5", "Ant-v5"])
+def test_column_forms_agree(name: str) -> None:
+    """What planners draw their graph with says what the functions say, on episode and on random states."""
+    problem, num = GYMNASIUM_PROBLEMS[name], 12
+    environments = problem.make(num)
+    states = [environments.reset(_generators(range(num)))]
+    actions = _actions(problem, 100, num)
+    states += [environments.step(action).observations for action in actions]
+    # Near the limits of termination, heights and angles of all sizes.
+    drawn = np.random.default_rng(0).normal(0.6, 0.6, (500, problem.observation_dim))
+    if name == "InvertedDoublePendulum-v5":
+        angles = np.random.default_rng(1).normal(0.0, 0.7, (500, 2))
+        drawn[:, 1:5] = np.hstack([np.sin(angles), np.cos(angles)])
+    if name == "Hopper-v5":
+        drawn[:, 1] = np.random.default_rng(1).normal(0.0, 0.2, 500)
+    x = np.vstack([*states, drawn])
+    assert problem.column_margin is not None
+    ends = problem.is_terminated(x)
+    assert 10 < ends.sum() < len(x) - 10
+    np.testing.assert_array_equal(problem.column_margin(list(x.T), np) <= 0.0, ends)
+    assert (problem.column_reward is None) == (problem.reward is None)
+    if problem.column_reward is None or problem.reward is None:
+        return
+    u = np.random.default_rng(2).uniform(-1, 1, (len(x) - 1, problem.action_dim))
+    rewards = problem.column_reward(list(x[:-1].T), list(u.T), list(x[1:].T), np)
+    np.testing.assert_allclose(rewards, problem.reward(x[:-1], u, x[1:]), rtol=1e-12, atol=1e-12)
+
+
 def _near_the_limit(problem: Problem, observations: np.ndarray) -> np.ndarray:
     """Where the double pendulum's tip is so near the height of termination that the difference of 1 mm decides."""
     if problem.name != "InvertedDoublePendulum-v5":
