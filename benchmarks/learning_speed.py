@@ -1,9 +1,10 @@
-"""What learning costs, beside what others take for the same.
+"""How fast learning is: gradient steps, fits of the model and environment steps, and what others take for the same.
 
-    democtl bench learning [--case sac,ensemble,environments] [--rounds 7] [--json FILE]
+    democtl bench learning [--case sac,ensemble,environments] [--rounds 20] [--json FILE]
 
-All that take part in a case take turns in random order, on one thread; a figure is the median of the process's own
-processor time, so that other programs do not count. Where processes are compared it is the wall's.
+All that do the same work take turns in random order in one process, on one thread; a figure is the median of the
+process's own processor time, so that other programs count little. Only what several processes do is of the wall. Ours
+must compute what the others compute, where others can be made to start from the same numbers.
 """
 
 from __future__ import annotations
@@ -13,27 +14,26 @@ import os
 # Before NumPy is imported: its linear algebra would start threads of its own.
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
-from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from learning_contenders import DifferentResultsError
 from learning_measurement import CASES, measure
+from learning_report import tables
 from rich.console import Console
-from rich.table import Column, Table
 
-from demo_control.cli.output import EXIT_INTERRUPTED, episode_progress, error_console, fail, one_line_errors, write_json
+from demo_control.cli.output import EXIT_INTERRUPTED, episode_progress, error_console, one_line_errors, write_json
 
 BUSY = 0.25
-"""Load per core above which times mean little."""
+"""Processes at work per core beforehand from which on others are in the way."""
 
 
 def command(
-    case: Annotated[str, typer.Option(help=f"Of {', '.join(CASES)}; separated by commas.")] = ",".join(CASES),
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender.")] = 7,
+    case: Annotated[str, typer.Option(help="What to measure, separated by commas.")] = ",".join(CASES),
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender.")] = 20,
     json_file: Annotated[str, typer.Option("--json", help="Write the figures to FILE, '-' for standard output.")] = "",
 ) -> None:
-    """Measure gradient steps, a model's fit and environment steps, ours and others'.
+    """Measure how fast we learn: SAC updates, epochs of the ensemble, environment steps of random search.
 
     stable-baselines3 and mbrl-lib take part where they are installed.
     """
@@ -50,8 +50,6 @@ def command(
     except DifferentResultsError as error:
         error_console().print(f"democtl: {error}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(1) from None
-    except ModuleNotFoundError as error:
-        fail(f"the Python package '{error.name}' is needed")
     except KeyboardInterrupt:
         error_console().print("democtl: interrupted, nothing was written", style="yellow")
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -61,24 +59,11 @@ def command(
             console.print(table)
         load = report["load_average"]["before"]
         if load > BUSY * report["cores"]:
-            console.print(f"Other programs were running (load {load:.1f}): times are too long, the wall's most.")
+            console.print(
+                f"Other programs were running (load {load:.1f}): all times are too long, those of the wall most."
+            )
         for name, how in report["absent"].items():
             console.print(f"{name} did not take part; to install it: {how}", markup=False, soft_wrap=True)
-
-
-def tables(report: dict[str, Any]) -> Iterator[Table]:
-    """The report for people."""
-    table = Table("figure", "who", Column("median", justify="right"), title="Learning, one thread")
-    for figure in CASES.values():
-        for name, value in report.get(figure.key, {}).items():
-            table.add_row(figure.key, name, f"{value:.4g}")
-        table.add_section()
-    yield table
-    bars = Table("bar", Column("value", justify="right"), Column("bound", justify="right"), "", title="Bars")
-    for bar in report["bars"]:
-        holds = "[green]holds" if bar["holds"] else "[red]missed"
-        bars.add_row(bar["figure"], f"{bar['value']:.2f}", f"≥ {bar['at_least']:g}", holds)
-    yield bars
 
 
 app = typer.Typer(add_completion=False)

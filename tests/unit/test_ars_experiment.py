@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from interruption import Interrupter
 
 from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.experiments.training import EvaluationSettings, Record, RunRequest
@@ -18,6 +17,8 @@ from demo_control.learning.ars_settings import UpdateSettings
 from demo_control.learning.ars_update import Iterate
 from demo_control.learning.run_folder import RunFolder
 from demo_control.tasks import Array
+
+from .interruption import Interrupter
 
 SETTINGS: dict[str, Scalar] = {
     "ars.num_directions": 10,  # more than a batch of one process
