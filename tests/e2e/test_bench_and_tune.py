@@ -88,6 +88,49 @@ def test_the_planner_benchmark_reports_all_it_should() -> None:
     assert {bar["figure"] for bar in report["bars"]} >= {"a1: plans' p99 / p50, quiet"}
 
 
+def test_the_learning_benchmark_reports_all_it_should() -> None:
+    done = democtl("bench", "learning", "--rounds", "1", "--json", "-")
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    there = {name: report["versions"][name] is not None for name in ("torch", "stable_baselines3", "mbrl")}
+    assert all((name in report["absent"]) is not there[name] for name in there)
+    expected = {
+        "sac_updates_per_s": {"torch": {"ours", "autograd"}, "stable_baselines3": {"stable_baselines3"}},
+        "ensemble_epoch_s": {"torch": {"ours"}, "mbrl": {"mbrl"}},
+        "env_steps_per_s": {None: {"ours", "gymnasium"}},
+    }
+    for key, contenders in expected.items():
+        assert all(value > 0.0 for value in report[key].values())
+        for package, names in contenders.items():
+            assert not there.get(package, True) or names <= set(report[key])
+    assert report["differences"]["environments"]["gymnasium"] <= 1e-9
+    assert not there["torch"] or report["differences"]["sac"]["autograd"] <= 1e-4
+    assert "environment steps against Gymnasium" in {bar["figure"] for bar in report["bars"]}
+    assert all(bar["holds"] == (bar["value"] >= bar["bound"]) for bar in report["bars"])
+
+
+def test_a_benchmark_without_its_peers_runs_all_the_same(tmp_path: Path) -> None:
+    """Packages that cannot be imported; their place on the path is before the real ones'."""
+    for name in ("stable_baselines3", "mbrl", "torch"):
+        (tmp_path / f"{name}.py").write_text(f"raise ImportError('no {name} here')\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    command = [*COMMAND, "bench", "learning", "--case", "sac,ensemble", "--rounds", "1", "--json", "-"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=DEADLINE_S, check=False, cwd=ROOT, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert set(report["absent"]) == {"torch", "stable_baselines3", "mbrl"}
+    assert "--no-deps" in report["absent"]["mbrl"]
+    assert report["bars"] == []
+
+
+def test_unknown_cases_of_learning_are_one_line() -> None:
+    refused = democtl("bench", "learning", "--case", "dreams")
+    assert refused.returncode == 2
+    assert "case = 'dreams': must be one of sac, ensemble, environments" in refused.stderr
+
+
 @needs_kernel
 def test_the_planner_benchmark_on_two_threads(tmp_path: Path) -> None:
     file = tmp_path / "new" / "speed.json"

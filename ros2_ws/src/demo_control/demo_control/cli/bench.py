@@ -28,6 +28,7 @@ class Benchmark:
 
 BENCHMARKS: Mapping[str, Benchmark] = {
     "planner": Benchmark("planner_speed.py", "Speed of rollouts and plans against the processor's limit and others."),
+    "learning": Benchmark("learning_speed.py", "Speed of SAC updates, model fits and environment steps, and others'."),
     "samples": Benchmark("sample_efficiency.py", "Closed-loop cost and success against the number of samples."),
 }
 FOLDER = "benchmarks"
