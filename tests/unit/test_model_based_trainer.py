@@ -145,7 +145,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(whole: tuple[Path, list[Record]
         torch.save({"request": found["request"]}, path)
     else:
         path.write_bytes({"empty": b"", "garbage": b"no checkpoint" * 9, "truncated": content[:-500]}[damage])
-    with pytest.raises(ConfigurationError, match="cannot be read .*; delete it to start anew") as caught:
+    with pytest.raises(ConfigurationError, match=r"cannot be read .*; delete it to start anew") as caught:
         trainer.train(REQUEST, tmp_path, nothing)
     assert "\n" not in str(caught.value)
 
