@@ -1,108 +1,132 @@
-"""Networks side by side: their gradients by hand are those of automatic differentiation."""
+"""Gradients by hand against automatic differentiation, and Adam against PyTorch's."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
+from demo_control.configuration import ConfigurationError
+
 torch = pytest.importorskip("torch")
-
-from demo_control.configuration import ConfigurationError  # noqa: E402 - needs torch
-from demo_control.learning.networks import ACTIVATIONS, Adam, StackedNetworks  # noqa: E402
-
 pytestmark = pytest.mark.train
 
-FUNCTIONS = {"relu": torch.relu, "silu": torch.nn.functional.silu, "tanh": torch.tanh}
+from demo_control.learning.networks import ACTIVATIONS, Adam, StackedNetworks  # noqa: E402
+
+SIZES = (4, 9, 8, 3)
 
 
-def make_networks(num_networks: int, activation: str, outputs: int = 3) -> StackedNetworks:
-    return StackedNetworks(num_networks, [4, 6, 5, outputs], activation, torch.Generator().manual_seed(1))
+def stack(num_networks: int, activation: str = "relu", seed: int = 0, sizes: tuple[int, ...] = SIZES) -> object:
+    return StackedNetworks(num_networks, sizes, activation, torch.Generator().manual_seed(seed))
 
 
-def reference(networks: StackedNetworks, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """What the networks say, by automatic differentiation, and the parameters in the order of their vector."""
-    parameters = []
-    for layer, (weight, bias) in enumerate(zip(networks.weights, networks.biases, strict=True)):
-        parameters += [weight.clone().requires_grad_(), bias.clone().requires_grad_()]
-        x = x @ parameters[-2] + parameters[-1]
-        if layer < len(networks.weights) - 1:
-            x = FUNCTIONS[networks.activation](x)
-    return x, parameters
+def by_autograd(networks: object, x: object, parameters: object) -> object:
+    """The outputs, from the flat vector, written down once more."""
+    first, hidden = 0, x.expand(networks.num_networks, -1, -1)
+    for layer, (inputs, outputs) in enumerate(pairwise(networks.sizes)):
+        count = networks.num_networks * inputs * outputs
+        weight = parameters[first : first + count].view(networks.num_networks, inputs, outputs)
+        first += count
+        bias = parameters[first : first + networks.num_networks * outputs].view(networks.num_networks, 1, outputs)
+        first += networks.num_networks * outputs
+        hidden = hidden @ weight + bias
+        if layer < len(networks.sizes) - 2:
+            hidden = getattr(torch.nn.functional, networks.activation)(hidden)
+    assert first == len(parameters)
+    return hidden
 
 
-@pytest.mark.parametrize("outputs", [1, 3])
-@pytest.mark.parametrize("num_networks", [1, 2, 7])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_gradients_are_those_of_automatic_differentiation(activation: str, num_networks: int, outputs: int) -> None:
-    networks = make_networks(num_networks, activation, outputs)
-    x = torch.randn((num_networks, 8, 4), generator=torch.Generator().manual_seed(2), requires_grad=True)
-    direction = torch.randn((num_networks, 8, outputs), generator=torch.Generator().manual_seed(3))
-    wanted, parameters = reference(networks, x)
-    gradients = torch.autograd.grad((wanted * direction).sum(), [*parameters, x])
+@pytest.mark.parametrize("num_networks", [1, 2, 7])
+@pytest.mark.parametrize("shared_input", [True, False])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_passes_are_those_of_automatic_differentiation(
+    activation: str, num_networks: int, shared_input: bool, outputs: int
+) -> None:
+    networks = stack(num_networks, activation, sizes=(*SIZES[:-1], outputs))
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn((1 if shared_input else num_networks, 6, 4), generator=generator)
+    direction = torch.randn((num_networks, 6, outputs), generator=generator)
+    parameters = networks.parameters.clone().requires_grad_()
+    seen = x.expand(num_networks, -1, -1).clone().requires_grad_()
+    expected = by_autograd(networks, seen, parameters)
+    (expected * direction).sum().backward()
 
-    with torch.no_grad():
-        run = networks.forward(x.detach())
-        networks.backward(run, direction)
-        by_input = networks.input_gradient(run, direction, slice(1, 3))
-    torch.testing.assert_close(run.sums[-1], wanted.detach())
-    torch.testing.assert_close(networks.gradient, torch.cat([g.flatten() for g in gradients[:-1]]))
-    torch.testing.assert_close(by_input, gradients[-1][..., 1:3])
-
-
-def test_one_input_serves_all_networks() -> None:
-    networks = make_networks(3, "relu")
-    x = torch.randn((1, 8, 4), generator=torch.Generator().manual_seed(2))
-    shared = networks.forward(x).sums[-1].clone()
-    torch.testing.assert_close(shared, networks.forward(x.repeat(3, 1, 1)).sums[-1])
-
-
-def test_a_pass_lasts_until_the_next_of_the_same_use() -> None:
-    networks = make_networks(1, "relu")
-    first = networks.forward(torch.ones((1, 8, 4)), "first").sums[-1]
-    kept = first.clone()
-    networks.forward(torch.zeros((1, 8, 4)), "second")
-    assert torch.equal(first, kept)
+    run = networks.forward(x)
+    torch.testing.assert_close(run.sums[-1], expected.detach())
+    networks.backward(run, direction)
+    torch.testing.assert_close(networks.gradient, parameters.grad)
+    some = slice(1, 3)
+    torch.testing.assert_close(networks.input_gradient(run, direction, some), seen.grad[..., some])
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_adam_is_pytorchs(weight_decay: float) -> None:
-    networks = make_networks(2, "relu")
-    parameter = torch.nn.Parameter(networks.parameters.clone())
+    networks = stack(2)
+    parameters = networks.parameters.clone().requires_grad_()
+    theirs = torch.optim.AdamW([parameters], lr=1e-2, weight_decay=weight_decay)
     ours = Adam(networks, 1e-2, weight_decay)
-    theirs = torch.optim.AdamW([parameter], lr=1e-2, weight_decay=weight_decay)
-    generator = torch.Generator().manual_seed(4)
-    for _ in range(20):
-        networks.gradient.normal_(generator=generator)
-        parameter.grad = networks.gradient.clone()
-        ours.step()
+    for step in range(20):
+        gradient = torch.randn(len(parameters), generator=torch.Generator().manual_seed(step)) * 10.0 ** (step % 5 - 3)
+        parameters.grad = gradient
+        networks.gradient.copy_(gradient)
         theirs.step()
-    torch.testing.assert_close(networks.parameters, parameter.detach(), rtol=1e-5, atol=1e-6)
+        ours.step()
+    torch.testing.assert_close(networks.parameters, parameters.detach(), rtol=1e-5, atol=1e-6)
 
 
 def test_adam_goes_on_from_its_state() -> None:
-    one, other = make_networks(1, "relu"), make_networks(1, "relu")
-    first, second = Adam(one, 1e-2), Adam(other, 1e-2)
-    one.gradient.fill_(0.5)
-    first.step()
-    other.copy_from(one)
-    second.restore(first.state())
-    for networks, adam in ((one, first), (other, second)):
-        networks.gradient.fill_(-0.25)
+    networks, other = stack(2), stack(2)
+    adam, again = Adam(networks, 1e-2), Adam(other, 1e-2)
+    for step in range(6):
+        if step == 3:
+            again.restore(adam.state())
+            other.copy_from(networks)
+        networks.gradient.fill_(0.1 * step)
         adam.step()
-    assert torch.equal(one.parameters, other.parameters)
+        if step >= 3:
+            other.gradient.fill_(0.1 * step)
+            again.step()
+    assert torch.equal(networks.parameters, other.parameters)
 
 
-def test_copies_some_members_only() -> None:
-    networks = make_networks(3, "relu")
-    to = torch.zeros_like(networks.parameters)
-    networks.copy_members(to, np.array([False, True, False]))
-    copy = make_networks(3, "relu")
-    copy.parameters.copy_(to)
-    for copied, weight in zip(copy.weights, networks.weights, strict=True):
-        assert torch.equal(copied[1], weight[1])
-        assert not copied[[0, 2]].any()
+def test_only_the_chosen_members_are_copied() -> None:
+    networks = stack(5)
+    to = torch.full_like(networks.parameters, 7.0)
+    chosen = np.array([True, False, False, True, False])
+    networks.copy_members(to, chosen)
+    target = stack(5)
+    target.parameters.copy_(to)
+    views = zip([*networks.weights, *networks.biases], [*target.weights, *target.biases], strict=True)
+    for own, copied in views:
+        assert torch.equal(copied[chosen], own[chosen])
+        assert (copied[~chosen] == 7.0).all()
+
+
+def test_passes_of_different_use_do_not_overwrite_each_other() -> None:
+    networks = stack(2)
+    x = torch.randn((1, 6, 4), generator=torch.Generator().manual_seed(1))
+    kept = networks.forward(x, "kept")
+    values = kept.sums[-1].clone()
+    networks.forward(-x)
+    networks.forward(2.0 * x, "other")
+    assert torch.equal(kept.sums[-1], values)
+    networks.backward(kept, torch.ones_like(values))
+    gradient = networks.gradient.clone()
+    fresh = networks.forward(x)
+    networks.backward(fresh, torch.ones_like(values))
+    assert torch.equal(networks.gradient, gradient)
+
+
+def test_a_pass_of_another_size_leaves_no_memory_behind() -> None:
+    """Held-out sets grow from refit to refit: a pass of each size ever seen would fill the memory."""
+    networks = stack(2)
+    for size in range(1, 20):
+        assert networks.forward(torch.zeros((1, size, 4)), "look").sums[-1].shape == (2, size, 3)
+    assert len(networks._passes) == 1
 
 
 def test_an_unknown_activation_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="activation = 'gelu': must be one of relu, silu, tanh"):
-        StackedNetworks(1, [1, 1], "gelu")
+    with pytest.raises(ConfigurationError, match="'gelu': must be one of relu, silu, tanh"):
+        StackedNetworks(1, SIZES, "gelu")

@@ -1,221 +1,228 @@
-"""Soft actor-critic: its update is that of the papers, it learns, and its graphs say what it says."""
+"""Soft actor-critic against the papers' losses under automatic differentiation, and what follows from the method."""
 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.train
 
-from demo_control.learning.networks import StackedNetworks  # noqa: E402 - needs torch
 from demo_control.learning.sac import ReplayBuffer, RowLayout, SacSettings, SoftActorCritic  # noqa: E402
 from demo_control.learning.sac.export import policy_model, value_model  # noqa: E402
 from demo_control.onnx_graph import make_session  # noqa: E402
 
-pytestmark = pytest.mark.train
-
-LAYOUT = RowLayout(5, 2)
-SETTINGS = SacSettings(hidden_units=16, batch_size=32, learning_rate=1e-3)
-Float32s = npt.NDArray[np.float32]
-Pairs = list[tuple[torch.Tensor, torch.Tensor]]
+LAYOUT = RowLayout(3, 2)
+SMALL = SacSettings(hidden_units=16, batch_size=32, learning_rate=1e-3)
 
 
-@pytest.fixture(autouse=True)
-def no_graph() -> object:
-    with torch.no_grad():
-        yield
+def batch(seed: int, size: int = 32, layout: RowLayout = LAYOUT) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    rows = layout.rows(
+        generator.normal(size=(size, layout.observation_dim)),
+        generator.uniform(-1, 1, (size, layout.action_dim)),
+        generator.normal(size=(size, layout.observation_dim)),
+        generator.normal(size=size),
+        generator.random(size) < 0.3,
+    )
+    return rows, generator.standard_normal((2, size, layout.action_dim), np.float32)
 
 
-def make_batch(generator: np.random.Generator, layout: RowLayout = LAYOUT, size: int = 32) -> tuple[Float32s, Float32s]:
-    batch = generator.standard_normal((size, layout.width), np.float32)
-    batch[:, layout.action] = np.tanh(batch[:, layout.action])
-    batch[:, layout.terminated] = batch[:, layout.terminated] > 0.8
-    return batch, generator.standard_normal((2, size, layout.action_dim), np.float32)
-
-
-class Reference:
-    """The same learner by automatic differentiation, written from the papers."""
+class ByAutograd:
+    """One update, from the papers' losses: critics, then temperature, then policy, then targets."""
 
     def __init__(self, learner: SoftActorCritic) -> None:
-        self.policy, self.critics, self.targets = map(self.pairs, (learner.policy, learner.critics, learner.targets))
-        self.log_temperature = torch.tensor(0.0, requires_grad=True)
-        groups = (self.flat(self.policy), self.flat(self.critics), [self.log_temperature])
-        self.adams = [torch.optim.Adam(group, lr=1e-3) for group in groups]
+        self.settings, self.layout = learner.settings, learner.layout
+        stacks = (learner.policy, learner.critics, learner.targets)
+        self.policy, self.critics, self.targets = (
+            [p.clone().requires_grad_() for pair in zip(s.weights, s.biases, strict=True) for p in pair] for s in stacks
+        )
+        self.log_temperature = torch.tensor([math.log(learner.settings.initial_temperature)], requires_grad=True)
+        rate = learner.settings.learning_rate
+        parts = (self.policy, self.critics, [self.log_temperature])
+        self.optimisers = [torch.optim.Adam(part, lr=rate) for part in parts]
 
     @staticmethod
-    def pairs(networks: StackedNetworks) -> Pairs:
-        parts = zip(networks.weights, networks.biases, strict=True)
-        return [(weight.clone().requires_grad_(), bias.clone().requires_grad_()) for weight, bias in parts]
+    def network(parameters: list, x: object) -> object:
+        for layer in range(0, len(parameters), 2):
+            x = x @ parameters[layer] + parameters[layer + 1]
+            x = torch.relu(x) if layer < len(parameters) - 2 else x
+        return x
 
-    @staticmethod
-    def flat(pairs: Pairs) -> list[torch.Tensor]:
-        return [tensor for pair in pairs for tensor in pair]
-
-    @staticmethod
-    def say(pairs: Pairs, x: torch.Tensor) -> torch.Tensor:
-        for weight, bias in pairs[:-1]:
-            x = torch.relu(x @ weight + bias)
-        return x @ pairs[-1][0] + pairs[-1][1]
-
-    def sample(self, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        mean, raw = self.say(self.policy, x).chunk(2, dim=-1)
-        normal = torch.distributions.Normal(mean, raw.clamp(-20, 2).exp())
+    def draw(self, x: object, noise: object) -> tuple[object, object]:
+        mean, log_deviation = self.network(self.policy, x)[0].chunk(2, dim=-1)
+        normal = torch.distributions.Normal(mean, log_deviation.clamp(-20.0, 2.0).exp())
         number = mean + normal.scale * noise
-        action = torch.tanh(number)
-        return action, (normal.log_prob(number) - torch.log(1 - action**2)).sum(-1, keepdim=True)
+        slope = torch.distributions.TanhTransform().log_abs_det_jacobian(number, torch.tanh(number))
+        return torch.tanh(number), (normal.log_prob(number) - slope).sum(dim=-1)
 
-    def update(self, batch: Float32s, noise: Float32s) -> None:
-        rows, draws = torch.from_numpy(batch)[None], torch.from_numpy(noise)
-        x, following = rows[..., LAYOUT.observation], rows[..., LAYOUT.next_observation]
+    def values(self, parameters: list, x: object, u: object) -> object:
+        return self.network(parameters, torch.cat([x, u], dim=-1))[..., 0]
+
+    def update(self, rows: np.ndarray, noise: np.ndarray) -> None:
+        layout, rows, noise = self.layout, torch.from_numpy(rows), torch.from_numpy(noise)
+        x, u, following = (rows[:, part] for part in (layout.observation, layout.action, layout.next_observation))
+        temperature = self.log_temperature.exp().detach()
         with torch.no_grad():
-            action, density = self.sample(following, draws[:1])
-            value = self.say(self.targets, torch.cat([following, action], -1)).amin(0, keepdim=True)
-            soft = value - self.log_temperature.exp() * density
-            wanted = rows[..., LAYOUT.reward, None] + 0.99 * (1 - rows[..., LAYOUT.terminated, None]) * soft
-        with torch.enable_grad():
-            values = self.say(self.critics, rows[..., LAYOUT.observation_and_action])
-            self.step(1, 0.5 * (values - wanted).square().mean(1).sum())
-            action, density = self.sample(x, draws[1:])
-            self.step(2, -self.log_temperature * (density.detach().mean() - 2.0))
-            value = self.say(self.critics, torch.cat([x, action], -1)).amin(0, keepdim=True)
-            self.step(0, (self.log_temperature.exp().detach() * density - value).mean())
-        for target, critic in zip(self.flat(self.targets), self.flat(self.critics), strict=True):
-            target.lerp_(critic, 0.005)
+            actions, log_probability = self.draw(following, noise[0])
+            soft = self.values(self.targets, following, actions).min(dim=0).values - temperature * log_probability
+            goes_on = 1.0 - rows[:, layout.terminated]
+            wanted = rows[:, layout.reward] + self.settings.discount * goes_on * soft
+        critic_loss = 0.5 * (self.values(self.critics, x, u) - wanted).square().mean(dim=1).sum()
+        self.step(1, critic_loss)
+        actions, log_probability = self.draw(x, noise[1])
+        target = self.settings.target_entropy_per_action * layout.action_dim
+        self.step(2, -(self.log_temperature * (log_probability.detach() + target)).mean())
+        value = self.values(self.critics, x, actions).min(dim=0).values
+        self.step(0, (self.log_temperature.exp().detach() * log_probability - value).mean())
+        with torch.no_grad():
+            for target_part, part in zip(self.targets, self.critics, strict=True):
+                target_part.lerp_(part, self.settings.target_step)
 
-    def step(self, which: int, loss: torch.Tensor) -> None:
-        self.adams[which].zero_grad()
-        torch.autograd.backward(loss)
-        self.adams[which].step()
+    def step(self, index: int, loss: object) -> None:
+        for optimiser in self.optimisers:
+            optimiser.zero_grad()
+        loss.backward()
+        self.optimisers[index].step()
 
 
 def test_updates_are_those_of_the_papers() -> None:
-    learner = SoftActorCritic(LAYOUT, SETTINGS, seed=0)
-    reference = Reference(learner)
-    generator = np.random.default_rng(0)
-    for _ in range(20):
-        batch, noise = make_batch(generator)
-        learner.update(batch, noise)
-        reference.update(batch, noise)
-    for networks, pairs in (
-        (learner.policy, reference.policy),
-        (learner.critics, reference.critics),
-        (learner.targets, reference.targets),
-    ):
-        wanted = torch.cat([tensor.detach().flatten() for tensor in reference.flat(pairs)])
-        torch.testing.assert_close(networks.parameters, wanted, rtol=1e-4, atol=1e-6)
-    assert learner.temperature == pytest.approx(float(reference.log_temperature.detach().exp()), rel=1e-6)
+    learner = SoftActorCritic(LAYOUT, SMALL, 0)
+    reference = ByAutograd(learner)
+    for seed in range(3):
+        rows, noise = batch(seed)
+        learner.update(rows, noise)
+        reference.update(rows, noise)
+        for name in ("policy", "critics", "targets"):
+            stack = getattr(learner, name)
+            ours = [p for pair in zip(stack.weights, stack.biases, strict=True) for p in pair]
+            for mine, theirs in zip(ours, getattr(reference, name), strict=True):
+                torch.testing.assert_close(mine, theirs.detach(), rtol=0, atol=1e-5)
+        assert learner.temperature == pytest.approx(float(reference.log_temperature.detach().exp()), abs=1e-5)
 
 
-def test_the_density_of_actions_integrates_to_one() -> None:
-    layout = RowLayout(1, 1)
-    learner = SoftActorCritic(layout, SETTINGS, seed=3)
-    noise = torch.linspace(-6.0, 6.0, 4001)[None, :, None]
-    sampled = learner._sample(torch.tensor([0.3, -0.5]).expand(1, 4001, 2), noise)  # mean, log deviation
-    density, actions = sampled.log_probability.exp()[0, :, 0], sampled.actions[0, :, 0]
-    assert float(torch.trapezoid(density, actions)) == pytest.approx(1.0, abs=1e-3)
+def test_densities_integrate_to_one() -> None:
+    learner = SoftActorCritic(RowLayout(1, 1), SMALL, 0)
+    for mean, log_deviation in ((0.0, 0.0), (0.8, -1.5), (-1.5, 0.5)):
+        output = torch.tensor([mean, log_deviation]).expand(1, 20001, 2)
+        numbers = torch.linspace(-9.0, 9.0, 20001)
+        noise = ((numbers - mean) / math.exp(log_deviation))[None, :, None]
+        sampled = learner._sample(output, noise)
+        density = sampled.log_probability[0, :, 0].double().exp().numpy()
+        actions = torch.tanh(numbers.double()).numpy()
+        assert np.trapezoid(density, actions) == pytest.approx(1.0, abs=1e-3)
 
 
-def test_a_deviation_at_its_bound_is_left_there() -> None:
-    learner = SoftActorCritic(RowLayout(1, 1), SETTINGS, seed=0)
-    sampled = learner._sample(torch.tensor([[[0.0, 3.0], [0.0, 0.0], [0.0, -30.0]]]), torch.ones(1, 3, 1))
-    assert sampled.within[0, :, 0].tolist() == [False, True, False]
+def test_a_clamped_deviation_is_not_learned() -> None:
+    learner = SoftActorCritic(LAYOUT, SMALL, 0)
+    learner.policy.biases[-1][..., LAYOUT.action_dim :] = 50.0
+    rows, noise = batch(0)
+    learner.update(rows, noise)
+    _, bias_gradients = learner.policy._views(learner.policy.gradient)
+    assert (bias_gradients[-1][..., LAYOUT.action_dim :] == 0.0).all()
+    assert (bias_gradients[-1][..., : LAYOUT.action_dim] != 0.0).all()
 
 
-def test_solves_a_task_of_one_step() -> None:
-    """The best action is the observation itself; 1000 updates find it."""
+@pytest.mark.parametrize(("target", "rises"), [(5.0, True), (-20.0, False)])
+def test_temperature_goes_where_the_entropy_is_missing(target: float, rises: bool) -> None:
+    settings = SacSettings(hidden_units=8, target_entropy_per_action=target)
+    learner = SoftActorCritic(LAYOUT, settings, 0)
+    learner.update(*batch(0))
+    assert (learner.temperature > 1.0) is rises
+
+
+def test_actions_stay_as_they_were_when_the_next_are_asked_for() -> None:
+    learner = SoftActorCritic(LAYOUT, SMALL, 0)
+    x, noise = np.random.default_rng(0).normal(size=(2, 5, 3)), np.zeros((5, 2))
+    for draws in (None, noise):
+        first = learner.act(x[0], draws)
+        kept = first.copy()
+        learner.act(x[1], draws)
+        np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(learner.act(x[0], noise), learner.act(x[0]))
+
+
+def test_figures_change_nothing() -> None:
+    learner = SoftActorCritic(LAYOUT, SMALL, 0)
+    before = learner.state()
+    assert np.isfinite(list(vars(learner.figures(*batch(1))).values())).all()
+    for name, value in learner.state().items():
+        assert torch.equal(value, before[name])
+
+
+def test_learns_to_answer_with_what_it_sees() -> None:
     layout = RowLayout(1, 1)
     settings = SacSettings(hidden_units=32, batch_size=64, learning_rate=3e-3, initial_temperature=0.1)
-    learner = SoftActorCritic(layout, settings, seed=1)
-    generator = np.random.default_rng(1)
+    learner, generator = SoftActorCritic(layout, settings, 0), np.random.default_rng(0)
     for _ in range(1000):
-        x, u = generator.uniform(-0.8, 0.8, (64, 1)), generator.uniform(-1.0, 1.0, (64, 1))
-        batch = layout.rows(x, u, x, -np.square(u - x)[:, 0], np.ones(64, dtype=bool))
-        learner.update(batch, generator.standard_normal((2, 64, 1), np.float32))
-    x = np.linspace(-0.8, 0.8, 9)[:, None]
+        x, u = generator.uniform(-0.8, 0.8, (64, 1)), generator.uniform(-1, 1, (64, 1))
+        rows = layout.rows(x, u, x, -np.square(u - x)[:, 0], np.ones(64, dtype=bool))
+        learner.update(rows, generator.standard_normal((2, 64, 1), np.float32))
+    x = np.linspace(-0.8, 0.8, 17)[:, None]
     assert np.abs(learner.act(x) - x).max() < 0.1
 
 
-def test_the_temperature_follows_the_entropy() -> None:
-    learner = SoftActorCritic(LAYOUT, SETTINGS, seed=0)
-    batch, noise = make_batch(np.random.default_rng(0))
-    # A fresh policy is far more random than the target of -1 per entry: its entropy is worth less from then on.
-    assert learner.figures(batch, noise).entropy > -2.0
-    learner.update(batch, noise)
-    assert learner.temperature < 1.0
-
-
-def test_actions_given_out_are_not_overwritten() -> None:
-    learner = SoftActorCritic(LAYOUT, SETTINGS, seed=0)
-    generator = np.random.default_rng(0)
-    first = learner.act(generator.standard_normal((3, 5)))
-    kept = first.copy()
-    learner.act(generator.standard_normal((3, 5)), np.ones((3, 2), np.float32))
-    assert np.array_equal(first, kept)
+def test_exported_graphs_are_the_learner() -> None:
+    learner = SoftActorCritic(LAYOUT, SMALL, 0)
+    for seed in range(20):
+        learner.update(*batch(seed))
+    x = np.random.default_rng(0).normal(size=(50, 5)).astype(np.float32)
+    x[:, 4] = np.arange(50) % 2
+    low, high = np.array([-2.0, 0.0]), np.array([2.0, 5.0])
+    (actions,) = make_session(policy_model(learner, low, high, 5)).run(["action"], {"observation": x})
+    share = learner.act(x[:, :3])
+    np.testing.assert_allclose(actions, (low + high) / 2 + (high - low) / 2 * share, atol=1e-5)
+    joined = torch.from_numpy(np.hstack([x[:, :3], share]))[None]
+    values = learner.critics.forward(joined).sums[-1].amin(dim=0).numpy()
+    for alive, factor in ((None, 1.0), (4, x[:, 4:])):
+        (told,) = make_session(value_model(learner, 5, alive)).run(["value"], {"observation": x})
+        np.testing.assert_allclose(told, values * factor, atol=1e-5)
 
 
 def test_goes_on_from_its_state_bit_for_bit() -> None:
-    one, other = SoftActorCritic(LAYOUT, SETTINGS, seed=0), SoftActorCritic(LAYOUT, SETTINGS, seed=9)
-    generator = np.random.default_rng(0)
-    one.update(*make_batch(generator))
+    one, other = SoftActorCritic(LAYOUT, SMALL, 0), SoftActorCritic(LAYOUT, SMALL, 9)
+    one.update(*batch(0))
     other.restore(one.state())
-    batch, noise = make_batch(generator)
     for learner in (one, other):
-        learner.update(batch, noise)
-    assert all(torch.equal(tensor, other.state()[name]) for name, tensor in one.state().items())
+        learner.update(*batch(1))
+    theirs = other.state()
+    for name, value in one.state().items():
+        assert torch.equal(value, theirs[name]), name
 
 
-def test_graphs_say_what_the_learner_says() -> None:
-    learner = SoftActorCritic(LAYOUT, SETTINGS, seed=0)
-    generator = np.random.default_rng(0)
-    for _ in range(5):
-        learner.update(*make_batch(generator))
-    x = generator.standard_normal((7, 6)).astype(np.float32)
-    x[:, 5] = [1, 1, 1, 1, 0, 0, 0]
-    low, high = np.array([-2.0, 0.0]), np.array([2.0, 3.0])
-    action = make_session(policy_model(learner, low, high, 6)).run(["action"], {"observation": x})[0]
-    share = learner.act(x[:, :5])
-    np.testing.assert_allclose(action, (low + high) / 2 + (high - low) / 2 * share, rtol=1e-5, atol=1e-6)
-    value = make_session(value_model(learner, 6, alive_entry=5)).run(["value"], {"observation": x})[0]
-    joined = torch.from_numpy(np.hstack([x[:, :5], share]))[None]
-    wanted = learner.critics.forward(joined).sums[-1].amin(dim=0).numpy() * x[:, 5:]
-    np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-6)
+def test_same_seed_same_weights() -> None:
+    one, same, other = (SoftActorCritic(LAYOUT, SMALL, seed).policy.parameters for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
 
 
-def test_rows_hold_their_parts() -> None:
-    x, u, x_next = np.arange(5.0)[None], np.array([[0.5, -0.5]]), np.arange(5.0)[None] + 10
-    row = LAYOUT.rows(x, u, x_next, np.array([7.0]), np.array([True]))[0]
-    assert len(row) == LAYOUT.width
-    assert row[LAYOUT.observation].tolist() == x[0].tolist()
-    assert row[LAYOUT.action].tolist() == u[0].tolist()
-    assert row[LAYOUT.next_observation].tolist() == x_next[0].tolist()
-    assert (row[LAYOUT.reward], row[LAYOUT.terminated]) == (7.0, 1.0)
-
-
-@given(st.integers(1, 40), st.lists(st.integers(0, 60), max_size=8))
-def test_the_buffer_holds_the_latest_rows(capacity: int, sizes: list[int]) -> None:
+@given(
+    capacity=st.integers(1, 3000),
+    counts=st.lists(st.integers(0, 2500), max_size=6),
+    interrupted_after=st.integers(0, 6),
+)
+def test_the_buffer_holds_the_latest_rows(capacity: int, counts: list[int], interrupted_after: int) -> None:
     layout = RowLayout(1, 1)
-    buffer = ReplayBuffer(layout, capacity)
-    ends = np.cumsum([0, *sizes])
-    for first, last in pairwise(ends):
-        buffer.add(np.repeat(np.arange(first, last, dtype=np.float32)[:, None], layout.width, axis=1))
-    total = int(ends[-1])
-    assert len(buffer) == min(capacity, total)
-    assert sorted(buffer.rows[:, 0].tolist()) == list(range(max(total - capacity, 0), total))
-    copy = ReplayBuffer(layout, capacity)
-    copy.restore(*buffer.state())
-    for each in (buffer, copy):
-        each.add(np.full((3, layout.width), -1.0, np.float32))
-    assert np.array_equal(buffer.rows, copy.rows)
-
-
-def test_the_loss_of_nothing_is_finite() -> None:
-    """Actions far out, where tanh is flat, have a finite density."""
-    learner = SoftActorCritic(RowLayout(1, 1), SETTINGS, seed=0)
-    sampled = learner._sample(torch.tensor([[[40.0, 0.0], [-40.0, 0.0]]]), torch.zeros(1, 2, 1))
-    assert all(math.isfinite(number) for number in sampled.log_probability.flatten().tolist())
+    buffer, added = ReplayBuffer(layout, capacity), 0
+    for number, count in enumerate(counts):
+        if number == interrupted_after:
+            state = buffer.state()
+            buffer = ReplayBuffer(layout, capacity)
+            buffer.restore(*state)
+        rows = np.repeat(np.arange(added, added + count, dtype=np.float32)[:, None], layout.width, axis=1)
+        buffer.add(rows)
+        added += count
+        assert len(buffer) == min(added, capacity)
+        expected = np.arange(added - len(buffer), added)
+        np.testing.assert_array_equal(np.sort(buffer.rows[:, 0]), expected)
+        # In a ring: from where the next row goes, the oldest first.
+        _, first = buffer.state()
+        np.testing.assert_array_equal(np.roll(buffer.rows[:, 0], -first if len(buffer) == capacity else 0), expected)
+    if len(buffer):
+        out = np.empty((1, layout.width), np.float32)
+        buffer.take(np.array([len(buffer) - 1]), out)
+        np.testing.assert_array_equal(out[0], buffer.rows[-1])

@@ -72,7 +72,7 @@ class StackedNetworks:
         self.parameters, self.gradient = torch.zeros(count), torch.zeros(count)
         self.weights, self.biases = self._views(self.parameters)
         self._weight_gradients, self._bias_gradients = self._views(self.gradient)
-        self._passes: dict[tuple[int, str], Pass] = {}
+        self._passes: dict[str, Pass] = {}
         if generator is not None:
             for weight, bias, inputs in zip(self.weights, self.biases, sizes[:-1], strict=True):
                 # PyTorch's default for linear layers, which the published learning curves were made with.
@@ -175,13 +175,12 @@ class StackedNetworks:
             torch.tanh(sums, out=out)
 
     def _pass(self, batch_size: int, use: str) -> Pass:
-        """Memory for a pass; kept, as batches have the same size again and again."""
-        key = (batch_size, use)
-        if key not in self._passes:
+        """Memory for a pass; kept while batches have the same size, and replaced by that for another."""
+        if use not in self._passes or self._passes[use].batch_size != batch_size:
             made = [torch.empty((self.num_networks, batch_size, size)) for size in self.sizes[1:]]
             outputs, gradients = ([torch.empty_like(tensor) for tensor in made[:-1]] for _ in range(2))
-            self._passes[key] = Pass(batch_size, made, outputs, gradients, torch.empty(0))
-        return self._passes[key]
+            self._passes[use] = Pass(batch_size, made, outputs, gradients, torch.empty(0))
+        return self._passes[use]
 
 
 def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:

@@ -131,14 +131,14 @@ class ModelBasedLearner:
         )
         plans = planner.plan(starts, stream(self.seed, Purpose.MODEL_PLANS, now))
         good = accepted(plans, planner, starts, loop.gate, loop.gate_share)
-        plans = plans.kept(good)
         generator = stream(self.seed, Purpose.MODEL_ROLLOUTS, now)
         self.imagined.add(
-            roll_through_model(self.problem, ensemble, self.learner, starts, plans, loop.stored, generator)
+            roll_through_model(self.problem, ensemble, self.learner, starts, plans, good, loop.stored, generator)
         )
 
-        figures = {"kept": float(good.mean()), "moved": float(plans.moved.mean()), "horizon": float(self.horizon())}
-        figures["disagreement"] = float(plans.disagreement[good].mean()) if good.any() else 0.0
+        figures = {"kept": float(good.mean()), "horizon": float(self.horizon())}
+        for name in ("moved", "disagreement"):
+            figures[name] = float(getattr(plans, name)[good].mean()) if good.any() else 0.0
         if loop.trust_starts and settings.planner.mirror_steps and good.any():
             few = stream(self.seed, Purpose.TRUST_STARTS, now).permutation(np.flatnonzero(good))[: loop.trust_starts]
             states = np.stack([self.states[index] for index in chosen[few]])

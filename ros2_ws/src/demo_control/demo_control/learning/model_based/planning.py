@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -38,11 +38,6 @@ class Plans:
     gains: Array
     disagreement: Array
     moved: Array
-
-    def kept(self, accepted: Booleans) -> Plans:
-        """The plans, and where they are not accepted the policy's own actions."""
-        controls = np.where(accepted[:, None, None], self.controls, self.answers)
-        return replace(self, controls=controls)
 
 
 class ModelPlanner:
@@ -118,6 +113,7 @@ class ModelPlanner:
         feedback[:, :, count:] = 1.0
         twice = np.concatenate([starts, starts])
         step_weights = np.power(self._settings.discount, np.arange(horizon + 1))
+        step_weights[-1] *= self._settings.terminal_weight
         rollouts = engine.roll_out(
             np.broadcast_to(twice, (members, 2 * count, n)), sequences, feedback, step_weights,
             np.ones((2 * count, n)), np.zeros((2 * count, n)),
@@ -142,7 +138,7 @@ def accepted(plans: Plans, planner: ModelPlanner, starts: Array, gate: str, shar
     Returns:
         Booleans. Shape=(N,). Plans that are not finite never pass.
     """
-    finite = np.isfinite(plans.controls).all(axis=(1, 2)) & np.isfinite(plans.gains)
+    finite = np.isfinite(plans.controls).all(axis=(1, 2)) & np.isfinite(plans.gains) & np.isfinite(plans.disagreement)
     if gate == "members":
         return np.asarray(finite & (planner.member_gains(starts, plans.controls) > 0.0).all(axis=0))
     if gate == "disagreement":

@@ -25,12 +25,13 @@ class LoopSettings(Settings):
     """The outer loop."""
 
     method: str = setting("demo_rl", "Where transitions of the model come from.", choices=METHODS)
-    initial_steps: int = setting(250, "Steps with random actions before anything is learned.", minimum=1)
+    initial_steps: int = setting(250, "Steps with random actions before anything is learned.", minimum=2)
     updates_per_step: int = setting(10, "Gradient steps of SAC per environment step, G.", minimum=0, maximum=1000)
     model_interval: int = setting(250, "Environment steps between two refits of the model.", minimum=1)
     start_states: int = setting(1000, "States that plans start from, per refit.", minimum=1)
     real_share: float = setting(0.5, "Share of the environment's transitions in a batch.", minimum=0.0, maximum=1.0)
-    real_share_last: float = setting(-1.0, "The same at the last step, linear in between; -1: constant.", minimum=-1.0)
+    real_share_last: float = setting(-1.0, "The same at the last step, linear in between; -1: constant.", minimum=-1.0,
+                                    maximum=1.0)  # fmt: skip
     model_refits_kept: int = setting(4, "Refits whose transitions are kept.", minimum=1)
     first_horizon: int = setting(0, "Length of plans at first, growing to the planner's; 0: as that.", minimum=0)
     horizon_steps: int = setting(1, "Environment steps over which the horizon changes.", minimum=1)
@@ -131,6 +132,10 @@ class TrainerSettings:
             raise ConfigurationError(
                 f"planner.num_samples = {planner.num_samples}: must be a multiple of model.num_elites = "
                 f"{model.num_elites}"
+            )
+        if planned_by and loop.start_states < model.num_elites:
+            raise ConfigurationError(
+                f"loop.start_states = {loop.start_states}: must be at least model.num_elites = {model.num_elites}"
             )
         return cls(loop, sac, model, planner)
 

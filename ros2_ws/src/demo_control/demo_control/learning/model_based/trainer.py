@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -23,6 +24,11 @@ from demo_control.learning.seeding import Purpose, stream
 
 CHECKPOINT = "learner.pt"
 CHECKPOINT_INTERVAL_S = 60.0
+
+_UNREADABLE = (
+    OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, EOFError, pickle.UnpicklingError,
+)  # fmt: skip
+"""What reading a file raises that is no checkpoint, or half of one."""
 
 
 def train(request: RunRequest, folder: Path, on_record: Callable[[Record], None]) -> list[Record]:
@@ -123,8 +129,12 @@ class TrainingRun:
         learner = self.learner
         try:
             content: dict[str, Any] = torch.load(path, weights_only=True)
-            if content["request"] != self._identity():
-                raise ConfigurationError(f"checkpoint '{path}' is of another request; choose another folder")
+            same = content["request"] == self._identity()
+        except _UNREADABLE as error:
+            raise ConfigurationError(_unreadable(path, error)) from error
+        if not same:
+            raise ConfigurationError(f"checkpoint '{path}' is of another request; choose another folder")
+        try:
             self.records = [Record(**record) for record in content["records"]]
             self._seconds_before, self._started_s = content["seconds"], time.monotonic()
             learner.step_count, learner.episode = content["step_count"], content["episode"]
@@ -135,11 +145,15 @@ class TrainingRun:
             learner.fitter.restore(content["fitter"])
             for name, buffer in (("real", learner.real), ("imagined", learner.imagined)):
                 buffer.restore(content[name]["rows"].numpy(), content[name]["next"])
-        except (OSError, RuntimeError, KeyError, TypeError, EOFError) as error:
-            raise ConfigurationError(
-                f"checkpoint '{path}' cannot be read ({error}); delete it to start anew"
-            ) from error
+        except _UNREADABLE as error:
+            raise ConfigurationError(_unreadable(path, error)) from error
 
     def _identity(self) -> str:
         """What a checkpoint must agree with."""
         return json.dumps({**asdict(self._request), "settings": self._settings.as_mapping()}, sort_keys=True)
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    # PyTorch's errors go on for many lines.
+    reason = str(error).partition("\n")[0]
+    return f"checkpoint '{path}' cannot be read ({reason}); delete it to start anew"

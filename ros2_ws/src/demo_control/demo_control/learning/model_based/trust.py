@@ -71,7 +71,7 @@ def _returns(
         result = environments.step_some(running, actions)
         returns[running] += result.rewards
         x[running] = result.observations
-        running = running[~result.terminated]
+        running = running[~result.ended]
         if not len(running):
             break
     return returns

@@ -1,0 +1,192 @@
+"""Runs of the loop: the same from one seed, resumed after any interruption, and refused where they cannot go on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from demo_control.configuration import ConfigurationError
+from demo_control.experiments.training import EvaluationSettings, Record, RunRequest
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.train
+
+from demo_control.learning.model_based import trainer  # noqa: E402
+from demo_control.learning.model_based.settings import TrainerSettings  # noqa: E402
+
+SETTINGS = {
+    "loop.initial_steps": 20, "loop.updates_per_step": 1, "loop.model_interval": 10, "loop.start_states": 4,
+    "loop.trust_starts": 2, "loop.trust_steps": 3,
+    "sac.hidden_units": 8, "sac.batch_size": 8,
+    "model.num_members": 2, "model.num_elites": 2, "model.hidden_layers": 1, "model.hidden_units": 8,
+    "model.first_steps": 5, "model.steps": 3, "model.look_interval": 2, "model.batch_size": 8,
+    "planner.horizon": 2, "planner.num_samples": 8,
+}  # fmt: skip
+REQUEST = RunRequest("Pendulum-v1", 3, 45, SETTINGS, EvaluationSettings(every_steps=15, episodes=2))
+
+
+class Stop(Exception):  # noqa: N818 - no error
+    """Ends a run as Ctrl-C would."""
+
+
+def without_seconds(records: list[Record]) -> list[Record]:
+    return [replace(record, seconds=0.0) for record in records]
+
+
+def weights(folder: Path) -> dict[str, object]:
+    content = torch.load(folder / trainer.CHECKPOINT, weights_only=True)
+    return {**content["learner"], **{f"fitter.{name}": value for name, value in content["fitter"].items()}}
+
+
+def assert_same(one: Path, other: Path) -> None:
+    ours, theirs = weights(one), weights(other)
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name]), name
+
+
+def nothing(_: Record) -> None:
+    """Nobody listens."""
+
+
+def stopping(at: int) -> Callable[[Record], None]:
+    heard: list[Record] = []
+
+    def hear(record: Record) -> None:
+        heard.append(record)
+        if len(heard) == at:
+            raise Stop
+
+    return hear
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Record]]:
+    folder = tmp_path_factory.mktemp("whole")
+    told: list[Record] = []
+    records = trainer.train(REQUEST, folder, told.append)
+    assert told == records
+    return folder, records
+
+
+def test_what_is_recorded(whole: tuple[Path, list[Record]]) -> None:
+    _, records = whole
+    assert [(r.kind, r.step) for r in records] == [
+        ("evaluation", 15), ("model", 20), ("plan", 20),
+        ("evaluation", 30), ("learner", 30), ("model", 30), ("plan", 30), ("model", 40), ("plan", 40),
+        ("evaluation", 45), ("learner", 45),
+    ]  # fmt: skip
+    assert all(np.isfinite(list(record.values.values())).all() for record in records)
+    assert set(records[0].values) == {"return_mean", "return_deviation"}
+
+
+def test_same_seed_same_run(whole: tuple[Path, list[Record]], tmp_path: Path) -> None:
+    folder, records = whole
+    again = trainer.train(REQUEST, tmp_path, nothing)
+    assert without_seconds(again) == without_seconds(records)
+    assert_same(folder, tmp_path)
+
+
+def test_another_seed_another_run(whole: tuple[Path, list[Record]], tmp_path: Path) -> None:
+    other = trainer.train(replace(REQUEST, seed=4), tmp_path, nothing)
+    assert without_seconds(other) != without_seconds(whole[1])
+
+
+@pytest.mark.parametrize("at", [1, 3, 6, 9, 11])
+def test_goes_on_after_any_interruption(
+    whole: tuple[Path, list[Record]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """With a checkpoint after every step; what was told after the last one is told again."""
+    run = trainer.TrainingRun.run
+    monkeypatch.setattr(trainer.TrainingRun, "run", lambda self, path: run(self, path, interval_s=0.0))
+    folder, records = whole
+    with pytest.raises(Stop):
+        trainer.train(REQUEST, tmp_path, stopping(at))
+    resumed = trainer.train(REQUEST, tmp_path, nothing)
+    assert without_seconds(resumed) == without_seconds(records)
+    assert [r.seconds for r in resumed] == sorted(r.seconds for r in resumed)
+    assert_same(folder, tmp_path)
+
+
+def test_a_run_that_is_over_is_only_read(whole: tuple[Path, list[Record]], tmp_path: Path) -> None:
+    folder, records = whole
+    (tmp_path / trainer.CHECKPOINT).write_bytes((folder / trainer.CHECKPOINT).read_bytes())
+    told: list[Record] = []
+    assert trainer.train(REQUEST, tmp_path, told.append) == records
+    assert not told
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(REQUEST, seed=4),
+        replace(REQUEST, steps=46),
+        replace(REQUEST, evaluation=replace(REQUEST.evaluation, episodes=3)),
+        replace(REQUEST, settings={**SETTINGS, "loop.method": "mopac"}),
+    ],
+)
+def test_a_checkpoint_of_another_request_is_refused(whole: tuple[Path, list[Record]], other: RunRequest) -> None:
+    with pytest.raises(ConfigurationError, match="is of another request; choose another folder"):
+        trainer.train(other, whole[0], nothing)
+
+
+@pytest.mark.parametrize("damage", ["empty", "garbage", "truncated", "something else", "half"])
+def test_a_file_that_is_no_checkpoint_is_refused(whole: tuple[Path, list[Record]], tmp_path: Path, damage: str) -> None:
+    path, content = tmp_path / trainer.CHECKPOINT, (whole[0] / trainer.CHECKPOINT).read_bytes()
+    if damage == "something else":
+        torch.save([1, 2, 3], path)
+    elif damage == "half":
+        found = torch.load(whole[0] / trainer.CHECKPOINT, weights_only=True)
+        torch.save({"request": found["request"]}, path)
+    else:
+        path.write_bytes({"empty": b"", "garbage": b"no checkpoint" * 9, "truncated": content[:-500]}[damage])
+    with pytest.raises(ConfigurationError, match=r"cannot be read .*; delete it to start anew") as caught:
+        trainer.train(REQUEST, tmp_path, nothing)
+    assert "\n" not in str(caught.value)
+
+
+def test_stops_when_the_last_evaluations_are_good_enough(tmp_path: Path) -> None:
+    evaluation = EvaluationSettings(every_steps=5, episodes=1, stop_return=-1e9, stop_in_a_row=2)
+    records = trainer.train(replace(REQUEST, evaluation=evaluation), tmp_path, nothing)
+    assert [r.step for r in records if r.kind == "evaluation"] == [5, 10]
+    never = replace(evaluation, stop_return=1e9)
+    records = trainer.train(replace(REQUEST, evaluation=never, steps=12), tmp_path / "other", nothing)
+    assert [r.step for r in records] == [5, 10, 12]
+
+
+def test_soft_actor_critic_alone_needs_no_model(tmp_path: Path) -> None:
+    request = replace(REQUEST, settings={**SETTINGS, "loop.method": "sac"})
+    records = trainer.train(request, tmp_path, nothing)
+    assert {record.kind for record in records} == {"evaluation", "learner"}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"loops.method": "sac"}, "setting 'loops.method': its group must be one of loop, sac, model, planner"),
+        ({"loop.method": "ppo"}, "method.*'ppo'.*sac, mbpo, mopac, demo_rl"),
+        ({"loop.stored": "all"}, "stored.*plan, policy_along_plan"),
+        ({"loop.gate": "all"}, "gate.*none, members, disagreement"),
+        ({"loop.nothing": 1}, "nothing"),
+        ({"sac.discount": 1.5}, "discount.*1.5"),
+        ({"model.activation": "relu"}, "activation.*tanh, silu"),
+        ({"model.num_elites": 9}, "num_elites = 9: must be at most num_members = 5"),
+        ({"planner.num_samples": 9}, "planner.num_samples = 9: must be a multiple of model.num_elites = 4"),
+        ({"loop.start_states": 3}, "loop.start_states = 3: must be at least model.num_elites = 4"),
+        ({"loop.initial_steps": 1}, "initial_steps.*1"),
+        ({"loop.real_share_last": 2.0}, "real_share_last.*2.0"),
+    ],
+)
+def test_wrong_settings_say_what_is_allowed(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        TrainerSettings.from_mapping(values)  # type: ignore[arg-type]
+
+
+def test_settings_survive_their_mapping() -> None:
+    settings = TrainerSettings.from_mapping(SETTINGS)
+    assert TrainerSettings.from_mapping(json.loads(json.dumps(settings.as_mapping()))) == settings
