@@ -49,7 +49,7 @@ def roll_through_model(
         if stored == "policy_along_plan":
             noise = generator.standard_normal((len(x), layout.action_dim), np.float32)
             correction = planned - (plans.answers[:, step] - middle) / half
-            share = learner.act(x[:, :n], noise) + np.where(good[:, None], correction, 0.0)
+            share: Array = learner.act(x[:, :n], noise).astype(float) + np.where(good[:, None], correction, 0.0)
         else:
             share = np.where(good[:, None], planned, learner.act(x[:, :n]))
         share = share.clip(-1.0, 1.0)
