@@ -109,7 +109,9 @@ def test_imagined_transitions_of_mbpo_are_the_environments() -> None:
     plans = planner.plan(x, np.random.default_rng(1))
     np.testing.assert_allclose(plans.controls, plans.answers, atol=1e-6)
     assert np.abs(plans.gains).max() < 1e-4
-    rows = roll_through_model(problem, model, learner, x, plans, "policy_along_plan", np.random.default_rng(2))
+    rows = roll_through_model(
+        problem, model, learner, x, plans, np.ones(20, dtype=bool), "policy_along_plan", np.random.default_rng(2)
+    )
     before, u = rows[:, LAYOUT.observation].astype(float), 1.5 * rows[:, LAYOUT.action].astype(float)
     x_next = following(before, u)
     np.testing.assert_allclose(rows[:, LAYOUT.next_observation], x_next, atol=1e-4)
@@ -126,7 +128,8 @@ def test_an_episode_that_ended_in_imagination_is_not_gone_on_with() -> None:
     x = planning_observations(np.array([[1.9, 2.0], [0.0, 0.0]]))
     controls = np.zeros((2, 3, 1))
     plans = Plans(controls, controls, np.zeros(2), np.zeros(2), np.zeros(2))
-    rows = roll_through_model(problem, model, learner, x, plans, "plan", np.random.default_rng(0))
+    good = np.ones(2, dtype=bool)
+    rows = roll_through_model(problem, model, learner, x, plans, good, "plan", np.random.default_rng(0))
     assert len(rows) == 1 + 3
     assert rows[:, LAYOUT.terminated].sum() == 1.0
 
@@ -136,9 +139,13 @@ def test_a_stored_plan_is_the_plan() -> None:
     model, x = perfect_model(problem), starts(4)
     controls = np.random.default_rng(3).uniform(-1.0, 1.0, (4, 2, 1))
     plans = Plans(controls, 0.0 * controls, np.zeros(4), np.zeros(4), np.zeros(4))
-    rows = roll_through_model(problem, model, learner, x, plans, "plan", np.random.default_rng(0))
-    np.testing.assert_allclose(rows[:4, LAYOUT.action], controls[:, 0] / 1.5, rtol=1e-6)
-    np.testing.assert_allclose(rows[4:, LAYOUT.action], controls[:, 1] / 1.5, rtol=1e-6)
+    good = np.array([True, True, True, False])
+    rows = roll_through_model(problem, model, learner, x, plans, good, "plan", np.random.default_rng(0))
+    for step in range(2):
+        these = rows[4 * step : 4 * step + 4]
+        np.testing.assert_allclose(these[:3, LAYOUT.action], controls[:3, step] / 1.5, rtol=1e-6)
+        # Where the plan is not followed the policy is, from the state that it has come to.
+        np.testing.assert_allclose(these[3:, LAYOUT.action], learner.act(these[3:, LAYOUT.observation]), rtol=1e-5)
 
 
 @pytest.mark.parametrize("method", ["mopac", "demo_rl"])
@@ -184,8 +191,8 @@ def test_gates() -> None:
     gains = planner.member_gains(x, plans.controls)
     assert np.array_equal(members, (gains > 0.0).all(axis=0))
     assert not members.all()
-    kept = bad.kept(accepted(bad, planner, x, "none", 0.5))
-    assert np.array_equal(kept.controls[3], plans.answers[3])
+    unknown = replace(plans, disagreement=np.full(8, np.nan))
+    assert not accepted(unknown, planner, x, "disagreement", 0.5).any()
 
 
 def test_a_plan_that_is_the_policys_own_gains_nothing() -> None:
