@@ -22,7 +22,7 @@ from demo_control.learning.model_based import trainer  # noqa: E402
 from demo_control.learning.model_based.evaluation import evaluate  # noqa: E402
 from demo_control.learning.model_based.imagination import roll_through_model  # noqa: E402
 from demo_control.learning.model_based.loop import ModelBasedLearner  # noqa: E402
-from demo_control.learning.model_based.planning import ModelPlanner, Plans, accepted  # noqa: E402
+from demo_control.learning.model_based.planning import ModelPlanner, Plans, followed  # noqa: E402
 from demo_control.learning.model_based.planning_problem import planning_observations, planning_task  # noqa: E402
 from demo_control.learning.model_based.settings import TrainerSettings  # noqa: E402
 from demo_control.learning.model_based.trust import measure_trust  # noqa: E402
@@ -110,7 +110,7 @@ def test_imagined_transitions_of_mbpo_are_the_environments() -> None:
     np.testing.assert_allclose(plans.controls, plans.answers, atol=1e-6)
     assert np.abs(plans.gains).max() < 1e-4
     rows = roll_through_model(
-        problem, model, learner, x, plans, np.ones(20, dtype=bool), "policy_along_plan", np.random.default_rng(2)
+        problem, model, learner, x, plans, np.ones(20), "policy_along_plan", np.random.default_rng(2)
     )
     before, u = rows[:, LAYOUT.observation].astype(float), 1.5 * rows[:, LAYOUT.action].astype(float)
     x_next = following(before, u)
@@ -128,8 +128,8 @@ def test_an_episode_that_ended_in_imagination_is_not_gone_on_with() -> None:
     x = planning_observations(np.array([[1.9, 2.0], [0.0, 0.0]]))
     controls = np.zeros((2, 3, 1))
     plans = Plans(controls, controls, np.zeros(2), np.zeros(2), np.zeros(2))
-    good = np.ones(2, dtype=bool)
-    rows = roll_through_model(problem, model, learner, x, plans, good, "plan", np.random.default_rng(0))
+    all_of_them = np.ones(2)
+    rows = roll_through_model(problem, model, learner, x, plans, all_of_them, "plan", np.random.default_rng(0))
     assert len(rows) == 1 + 3
     assert rows[:, LAYOUT.terminated].sum() == 1.0
 
@@ -139,13 +139,15 @@ def test_a_stored_plan_is_the_plan() -> None:
     model, x = perfect_model(problem), starts(4)
     controls = np.random.default_rng(3).uniform(-1.0, 1.0, (4, 2, 1))
     plans = Plans(controls, 0.0 * controls, np.zeros(4), np.zeros(4), np.zeros(4))
-    good = np.array([True, True, True, False])
-    rows = roll_through_model(problem, model, learner, x, plans, good, "plan", np.random.default_rng(0))
+    weights = np.array([1.0, 1.0, 0.25, 0.0])
+    rows = roll_through_model(problem, model, learner, x, plans, weights, "plan", np.random.default_rng(0))
     for step in range(2):
-        these = rows[4 * step : 4 * step + 4]
-        np.testing.assert_allclose(these[:3, LAYOUT.action], controls[:3, step] / 1.5, rtol=1e-6)
+        these, planned = rows[4 * step : 4 * step + 4], controls[:, step] / 1.5
+        np.testing.assert_allclose(these[:2, LAYOUT.action], planned[:2], rtol=1e-6)
         # Where the plan is not followed the policy is, from the state that it has come to.
-        np.testing.assert_allclose(these[3:, LAYOUT.action], learner.act(these[3:, LAYOUT.observation]), rtol=1e-5)
+        answers = learner.act(these[:, LAYOUT.observation])
+        np.testing.assert_allclose(these[2:, LAYOUT.action][1:], answers[3:], rtol=1e-5)
+        np.testing.assert_allclose(these[2, LAYOUT.action], 0.25 * planned[2] + 0.75 * answers[2], rtol=1e-5)
 
 
 @pytest.mark.parametrize("method", ["mopac", "demo_rl"])
@@ -185,14 +187,17 @@ def test_gates() -> None:
     plans = planner.plan(x, np.random.default_rng(0))
     bad = replace(plans, controls=plans.controls.copy(), disagreement=np.arange(8.0))
     bad.controls[3] = np.nan
-    assert accepted(bad, planner, x, "none", 0.5).tolist() == [i != 3 for i in range(8)]
-    assert accepted(bad, planner, x, "disagreement", 0.5).tolist() == [True, True, True, False, True, *[False] * 3]
-    members = accepted(plans, planner, x, "members", 0.5)
+    assert followed(bad, planner, x, "none", 0.5).tolist() == [i != 3 for i in range(8)]
+    assert followed(bad, planner, x, "disagreement", 0.5).tolist() == [True, True, True, False, True, *[False] * 3]
+    members = followed(plans, planner, x, "members", 0.5)
     gains = planner.member_gains(x, plans.controls)
     assert np.array_equal(members, (gains > 0.0).all(axis=0))
     assert not members.all()
+    votes = followed(plans, planner, x, "votes", 0.5)
+    assert np.array_equal(votes, (gains > 0.0).mean(axis=0))
+    assert ((votes > 0.0) & (votes < 1.0)).any()
     unknown = replace(plans, disagreement=np.full(8, np.nan))
-    assert not accepted(unknown, planner, x, "disagreement", 0.5).any()
+    assert not followed(unknown, planner, x, "disagreement", 0.5).any()
 
 
 def test_a_plan_that_is_the_policys_own_gains_nothing() -> None:

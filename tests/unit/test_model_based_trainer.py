@@ -171,7 +171,7 @@ def test_soft_actor_critic_alone_needs_no_model(tmp_path: Path) -> None:
         ({"loops.method": "sac"}, "setting 'loops.method': its group must be one of loop, sac, model, planner"),
         ({"loop.method": "ppo"}, "method.*'ppo'.*sac, mbpo, mopac, demo_rl"),
         ({"loop.stored": "all"}, "stored.*plan, policy_along_plan"),
-        ({"loop.gate": "all"}, "gate.*none, members, disagreement"),
+        ({"loop.gate": "all"}, "gate.*none, members, votes, disagreement"),
         ({"loop.nothing": 1}, "nothing"),
         ({"sac.discount": 1.5}, "discount.*1.5"),
         ({"model.activation": "relu"}, "activation.*tanh, silu"),

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from demo_control.learning.ensemble import Ensemble
-from demo_control.learning.environments import Booleans, Problem
+from demo_control.learning.environments import Problem
 from demo_control.learning.model_based.planning import Plans
 from demo_control.learning.sac import RowLayout, SoftActorCritic
 from demo_control.learning.sac.replay import Float32s
@@ -19,7 +19,7 @@ def roll_through_model(
     learner: SoftActorCritic,
     starts: Array,
     plans: Plans,
-    good: Booleans,
+    followed: Array,
     stored: str,
     generator: np.random.Generator,
 ) -> Float32s:
@@ -32,7 +32,7 @@ def roll_through_model(
         starts: Planning observations; N is a multiple of the ensemble's members.
             Shape=(N, planning observation_dim).
         plans: What to do.
-        good: Which plans are followed; where one is not, the policy is, from state to state. Shape=(N,).
+        followed: How far each plan is followed, 0 ... 1; the rest is the policy's, from state to state. Shape=(N,).
         stored: 'plan': u_h = μ_h. 'policy_along_plan': u_h = a_h + μ_h − π_θ(x̂_h) with a_h drawn from the policy at
             the state that is met; where no mirror step moved μ this is the policy, as in MBPO.
         generator: Draws members, noise and actions.
@@ -43,15 +43,17 @@ def roll_through_model(
     n, layout = problem.observation_dim, learner.layout
     half = (problem.action_maximum - problem.action_minimum) / 2.0
     middle = (problem.action_maximum + problem.action_minimum) / 2.0
-    x, rows = starts.astype(np.float32), []
+    x, rows, weight = starts.astype(np.float32), [], followed[:, None]
     for step in range(plans.controls.shape[1]):
         planned = (plans.controls[:, step] - middle) / half
         if stored == "policy_along_plan":
             noise = generator.standard_normal((len(x), layout.action_dim), np.float32)
             correction = planned - (plans.answers[:, step] - middle) / half
-            share: Array = learner.act(x[:, :n], noise).astype(float) + np.where(good[:, None], correction, 0.0)
+            drawn = learner.act(x[:, :n], noise).astype(float)
+            share = drawn + np.where(weight > 0.0, weight * correction, 0.0)
         else:
-            share = np.where(good[:, None], planned, learner.act(x[:, :n]))
+            answer = learner.act(x[:, :n]).astype(float)
+            share = np.where(weight > 0.0, weight * planned + (1.0 - weight) * answer, answer)
         share = share.clip(-1.0, 1.0)
         following = _sampled_step(ensemble, x, middle + half * share, generator)
         rows.append(_alive_rows(layout, x, share, following))

@@ -15,7 +15,7 @@ import numpy as np
 from demo_control.learning.environments import Problem
 from demo_control.learning.model_based.fitting import EnsembleFitter
 from demo_control.learning.model_based.imagination import roll_through_model
-from demo_control.learning.model_based.planning import ModelPlanner, accepted
+from demo_control.learning.model_based.planning import ModelPlanner, followed
 from demo_control.learning.model_based.planning_problem import planning_observations, planning_task
 from demo_control.learning.model_based.settings import METHODS, TrainerSettings
 from demo_control.learning.model_based.trust import measure_trust
@@ -130,13 +130,14 @@ class ModelBasedLearner:
             self.problem, self.task, ensemble, self.learner, replace(settings.planner, horizon=self.horizon())
         )
         plans = planner.plan(starts, stream(self.seed, Purpose.MODEL_PLANS, now))
-        good = accepted(plans, planner, starts, loop.gate, loop.gate_share)
+        share = followed(plans, planner, starts, loop.gate, loop.gate_share)
+        good = share > 0.0
         generator = stream(self.seed, Purpose.MODEL_ROLLOUTS, now)
         self.imagined.add(
-            roll_through_model(self.problem, ensemble, self.learner, starts, plans, good, loop.stored, generator)
+            roll_through_model(self.problem, ensemble, self.learner, starts, plans, share, loop.stored, generator)
         )
 
-        figures = {"kept": float(good.mean()), "horizon": float(self.horizon())}
+        figures = {"kept": float(share.mean()), "horizon": float(self.horizon())}
         for name in ("moved", "disagreement"):
             figures[name] = float(getattr(plans, name)[good].mean()) if good.any() else 0.0
         if loop.trust_starts and settings.planner.mirror_steps and good.any():

@@ -8,7 +8,7 @@ import numpy as np
 
 from demo_control.bundle import make_bundle
 from demo_control.learning.ensemble import Ensemble
-from demo_control.learning.environments import Booleans, Problem
+from demo_control.learning.environments import Problem
 from demo_control.learning.export import dynamics_model
 from demo_control.learning.model_based.planning_problem import ALIVE
 from demo_control.learning.sac import SoftActorCritic
@@ -124,24 +124,25 @@ class ModelPlanner:
         return gains
 
 
-def accepted(plans: Plans, planner: ModelPlanner, starts: Array, gate: str, share: float) -> Booleans:
-    """Which plans pass the gate.
+def followed(plans: Plans, planner: ModelPlanner, starts: Array, gate: str, share: float) -> Array:
+    """How far each plan is followed: from 0, the policy instead, to 1.
 
     Args:
         plans: The plans.
         planner: Made them.
         starts: From these planning observations. Shape=(N, planning observation_dim).
-        gate: 'none'; 'members': every member by itself finds them better than the policy; 'disagreement': the share
-            of them on which the members agree best.
-        share: For the gate 'disagreement'.
+        gate: 'none': all; 'members': those that every member by itself finds better than the policy; 'votes': each by
+            the share of members that find it better; 'disagreement': those on which the members agree best.
+        share: How many, for the gate 'disagreement'.
 
     Returns:
-        Booleans. Shape=(N,). Plans that are not finite never pass.
+        Shape=(N,). Plans that are not finite are not followed.
     """
     finite = np.isfinite(plans.controls).all(axis=(1, 2)) & np.isfinite(plans.gains) & np.isfinite(plans.disagreement)
-    if gate == "members":
-        return np.asarray(finite & (planner.member_gains(starts, plans.controls) > 0.0).all(axis=0))
+    if gate in {"members", "votes"}:
+        votes: Array = (planner.member_gains(starts, plans.controls) > 0.0).mean(axis=0)
+        return finite * (np.floor(votes) if gate == "members" else votes)
     if gate == "disagreement":
         limit = np.quantile(np.where(finite, plans.disagreement, np.inf), share, method="lower")
-        return np.asarray(finite & (plans.disagreement <= limit))
-    return finite
+        finite &= plans.disagreement <= limit
+    return finite.astype(float)

@@ -17,7 +17,7 @@ METHODS: Mapping[str, str | None] = MappingProxyType(
 """By name: the planner's preset that makes data from the model, or None for no model."""
 
 STORED = ("plan", "policy_along_plan")
-GATES = ("none", "members", "disagreement")
+GATES = ("none", "members", "votes", "disagreement")
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,9 @@ class LoopSettings(Settings):
     )
     gate: str = setting(
         "none",
-        "Which plans are dropped for the policy's own actions: none, those that not every member of the model finds "
-        "better, or those where the members disagree the most.",
+        "Which plans give way to the policy's actions: none; those that not every member of the model finds better; "
+        "each in part, by the share of members that do not (votes: the step size follows the trust); or those where "
+        "the members disagree the most.",
         choices=GATES,
     )
     gate_share: float = setting(0.5, "Share of plans that the gate 'disagreement' keeps.", minimum=0.0, maximum=1.0)
