@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from demo_control.configuration import ConfigurationError
+from demo_control.experiments.spec import read_experiment
 from demo_control.experiments.training import EvaluationSettings, Record, RunRequest
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
+from demo_control.learning.gymnasium_environments import gymnasium_problem  # noqa: E402
 from demo_control.learning.model_based import trainer  # noqa: E402
 from demo_control.learning.model_based.settings import TrainerSettings  # noqa: E402
 
@@ -163,6 +165,19 @@ def test_soft_actor_critic_alone_needs_no_model(tmp_path: Path) -> None:
     request = replace(REQUEST, settings={**SETTINGS, "loop.method": "sac"})
     records = trainer.train(request, tmp_path, nothing)
     assert {record.kind for record in records} == {"evaluation", "learner"}
+
+
+SPECIFICATIONS = sorted((Path(__file__).parents[2] / "benchmarks" / "learning").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SPECIFICATIONS, ids=lambda path: path.stem)
+def test_shipped_specifications_ask_for_what_there_is(path: Path) -> None:
+    cells = read_experiment(path).cells()
+    assert cells
+    for cell in cells:
+        TrainerSettings.from_mapping(cell.request.settings)
+    for name in {cell.request.environment for cell in cells}:
+        assert gymnasium_problem(name).name == name
 
 
 @pytest.mark.parametrize(
