@@ -55,15 +55,14 @@ def draw_returns(study: Study, path: Path) -> None:
 
 
 def draw_records(study: Study, kind: str, path: Path) -> None:
-    """Draw all figures of a kind of record against steps, a panel per environment and figure."""
-    names = dict.fromkeys(
-        (place.name, name)
-        for place in study.experiment.environments
-        for result in study.results
-        if result.cell.request.environment == place.name
-        for record in result.records_of(kind)
-        for name in record.values
-    )
+    """Draw the figures of a kind of record against steps, a panel per environment and figure that ever changes."""
+    found: dict[tuple[str, str], set[float]] = {}
+    for place in study.experiment.environments:
+        for result in study.results:
+            for record in result.records_of(kind) if result.cell.request.environment == place.name else ():
+                for name, value in record.values.items():
+                    found.setdefault((place.name, name), set()).add(value)
+    names = [name for name, values in found.items() if len(values) > 1] or list(found)
     with _drawing(len(names), path) as panels:
         for axes, (environment, name) in zip(panels, names, strict=True):
             _curves(axes, study, environment, kind, name)
@@ -103,8 +102,8 @@ def draw_steps(study: Study, summaries: Sequence[MethodSummary], path: Path) -> 
             latest = max(run.steps for _, row in mine for run in row.runs.values())
             axes.set_xlim(0.0, 1.04 * latest)
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-            axes.set_title(f"{environment}: steps to {threshold:g}", loc="left", fontweight="bold")
-            axes.set_xlabel("environment steps (hollow: not reached by then)")
+            axes.set_title(f"{environment}\nsteps to {threshold:g}", loc="left", fontweight="bold")
+            axes.set_xlabel("steps (hollow: not reached)")
             axes.grid(alpha=0.25, linewidth=0.6, axis="x")
 
 
