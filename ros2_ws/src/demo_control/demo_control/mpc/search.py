@@ -205,14 +205,12 @@ class Search:
             weights: Shape=(num_robots, num_samples).
         """
         mean = np.asarray(self.bounds.limited(mean), np.float64)
-        robots = np.arange(len(costs))
-        elites, best, num_kept = state.elites, state.best, self._num_kept(settings)
-        ranked = comparable(costs) if num_kept or settings.answer == "best" else costs
-        if settings.answer == "best":
-            best = self.bounds.controls(samples[:, robots, np.argmin(ranked, axis=1)]).astype(np.float64)
-        if num_kept:
+        elites, best, num_kept = state.elites, state.best, state.elites.shape[2]
+        if num_kept or settings.answer == "best":
+            ranked, robots = comparable(costs), np.arange(len(costs))
             cheapest = np.argpartition(ranked, num_kept, axis=1)[:, :num_kept]
             elites = samples[:, robots[:, None], cheapest].astype(np.float64)
+            best = self.bounds.controls(samples[:, robots, np.argmin(ranked, axis=1)]).astype(np.float64)
         initial = self._initial_deviation(settings)
         return replace(
             state,

@@ -92,7 +92,7 @@ class Call:
         """Make ready for a result, or for its absence; in the order of :class:`Rollouts`."""
         self._made.append(None if shape is None else (name, shape))
 
-    def take(self, step_weights: Floats, *given: Floats) -> None:
+    def take(self, step_weights: Floats, *given: Floats | None) -> None:
         """Take over arguments, in the order in which they were expected; they must live until the call is over."""
         seen = step_weights.tobytes()
         if seen != self._weights_seen:
