@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -212,12 +212,13 @@ class Search:
             elites = samples[:, robots[:, None], cheapest].astype(np.float64)
             best = self.bounds.controls(samples[:, robots, np.argmin(ranked, axis=1)]).astype(np.float64)
         initial = self._initial_deviation(settings)
-        return replace(
-            state,
+        return SearchState(
             mean=mean,
             deviation=learned_deviation(state.deviation, samples, mean, weights, initial, settings),
             centres=self._centres(mean[:, :, None]),
             elites=elites,
             best=best,
+            plans=state.plans,
+            step_size=state.step_size,
             sample_size=effective_sample_size(weights),
         )

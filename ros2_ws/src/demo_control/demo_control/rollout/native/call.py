@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +13,20 @@ from demo_control.rollout.native.library import Arrays, address
 
 Float32s = npt.NDArray[np.float32]
 Shape = tuple[int, ...]
-Layout = tuple[Shape, Shape, np.dtype[np.floating], bool] | None
-"""Shape, strides, type and alignment of an array, if there is one."""
+Layout = tuple[Shape, Shape, bool] | None
+"""Shape and strides of an array, if there is one, and whether it is of aligned float32."""
 
 _FLOAT32 = np.dtype(np.float32)
 
 
 def layout(array: Floats | None) -> Layout:
     """What a prepared call depends on."""
-    return None if array is None else (array.shape, array.strides, array.dtype, array.flags.aligned)
+    return None if array is None else (array.shape, array.strides, _readable(array))
+
+
+def _readable(array: Floats) -> bool:
+    """Whether the kernel can read the numbers as they are."""
+    return array.dtype is _FLOAT32 and array.flags.aligned
 
 
 def _check(name: str, array: Floats, shape: Shape) -> None:
@@ -49,7 +55,8 @@ class Call:
         self._step_weights = np.empty(counts.shape, np.float32)
         self._arrays.step_weights = address(self._step_weights)
         self._given: list[tuple[str, Float32s | None]] = []
-        self._made: list[tuple[str, Shape] | None] = []
+        self._made: list[tuple[str, Shape, int] | None] = []
+        self._size = 0
 
     def expect(self, name: str, array: Floats, shape: Shape) -> None:
         """Make ready for an argument. float32 with features side by side is read where it is, all else is copied.
@@ -65,7 +72,7 @@ class Call:
         _check(name, array, shape)
         if array.shape[-1] != shape[-1]:  # features are not repeated
             raise ValueError(f"{name}: shape {array.shape}, expected {shape}")
-        in_place = array.dtype == _FLOAT32 and array.strides[-1] == _FLOAT32.itemsize and array.flags.aligned
+        in_place = _readable(array) and array.strides[-1] == _FLOAT32.itemsize
         copy = None if in_place else np.empty(array.shape, np.float32)
         self._add(name, copy)
         strides = array.strides if copy is None else copy.strides
@@ -80,7 +87,7 @@ class Call:
             ValueError: The array has another shape.
         """
         _check(name, array, shape)
-        in_place = array.shape == shape and array.dtype == _FLOAT32 and array.flags.carray
+        in_place = _readable(array) and array.shape == shape and array.flags.c_contiguous
         self._add(name, None if in_place else np.empty(shape, np.float32))
 
     def _add(self, name: str, copy: Float32s | None) -> None:
@@ -90,7 +97,8 @@ class Call:
 
     def report(self, name: str, shape: Shape | None) -> None:
         """Make ready for a result, or for its absence; in the order of :class:`Rollouts`."""
-        self._made.append(None if shape is None else (name, shape))
+        self._made.append(None if shape is None else (name, shape, self._size))
+        self._size += 0 if shape is None else math.prod(shape) * _FLOAT32.itemsize
 
     def take(self, step_weights: Floats, *given: Floats | None) -> None:
         """Take over arguments, in the order in which they were expected; they must live until the call is over."""
@@ -105,14 +113,15 @@ class Call:
                 copy[...] = array
 
     def make_room(self) -> Rollouts:
-        """Arrays for the results, which are the caller's."""
+        """Arrays for the results, all in one piece, which is the caller's."""
+        memory = np.empty(self._size, np.uint8)
+        start = address(memory)
         results: list[Float32s | None] = []
         for made in self._made:
             if made is None:
                 results.append(None)
-            else:
-                name, shape = made
-                result = np.empty(shape, np.float32)
-                setattr(self._arrays, name, address(result))
-                results.append(result)
+                continue
+            name, shape, offset = made
+            setattr(self._arrays, name, start + offset)
+            results.append(np.ndarray(shape, np.float32, memory, offset))
         return Rollouts(*results)  # type: ignore[arg-type]

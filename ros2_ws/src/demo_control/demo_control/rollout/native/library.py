@@ -105,12 +105,7 @@ def address(array: Any) -> int:  # noqa: ANN401 - NumPy's arrays are not typed a
     try:
         return ctypes.addressof(ctypes.c_char.from_buffer(array))
     except (TypeError, ValueError):  # read-only, or not in one piece, or empty
-        return strided_address(array)
-
-
-def strided_address(array: Any) -> int:  # noqa: ANN401 - as above
-    """The same for an array that is known not to lie in one piece."""
-    return int(array.__array_interface__["data"][0])
+        return int(array.__array_interface__["data"][0])
 
 
 def _declare(functions: ctypes.CDLL) -> None:

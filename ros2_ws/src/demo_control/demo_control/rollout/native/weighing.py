@@ -20,17 +20,16 @@ class Arrays(ctypes.Structure):
 
     _fields_ = [
         ("rows", ctypes.c_int64), ("samples", ctypes.c_int64), ("scale", ctypes.c_int64),
-        ("temperature", ctypes.c_double), ("costs", Pointer), ("weights", Pointer), ("shares", Pointer),
+        ("temperature", ctypes.c_double), ("costs", Pointer), ("weights", Pointer),
     ]  # fmt: skip
 
 
 def exponential(kernel: Kernel, costs: Float64s, temperature: float, scale: str) -> Float64s:
     """See :func:`demo_control.mpc.utilities.exponential`; at least one cost, in C order."""
     samples = costs.shape[-1]
-    weights, shares = np.empty(costs.shape), np.empty(samples)
+    weights = np.empty(costs.shape)
     given = Arrays(
-        costs.size // samples, samples, SCALES.index(scale), temperature, address(costs), address(weights),
-        address(shares),
-    )  # fmt: skip
+        costs.size // samples, samples, SCALES.index(scale), temperature, address(costs), address(weights)
+    )
     kernel.functions.demo_native_weigh(ctypes.byref(given))
     return weights

@@ -9,21 +9,7 @@ enum class Scale : int64_t { standard_deviation, cost, effective_share };
 
 constexpr int kBisections = 40;
 
-// Sum of exp(-share / temperature), and of the squares.
-struct Sums {
-  double weights, squares;
-};
-
-Sums boltzmann(const double* shares, int64_t count, double temperature, double* weights) {
-  Sums sums{0.0, 0.0};
-  for (int64_t i = 0; i < count; ++i) {
-    const double weight = isfinite(shares[i]) ? exp(-shares[i] / temperature) : 0.0;
-    sums.weights += weight;
-    sums.squares += weight * weight;
-    weights[i] = weight;
-  }
-  return sums;
-}
+double boltzmann(double share, double temperature) { return isfinite(share) ? exp(-share / temperature) : 0.0; }
 
 double standard_deviation(const double* shares, int64_t count, double finite) {
   double sum = 0.0, squares = 0.0;
@@ -37,12 +23,17 @@ double standard_deviation(const double* shares, int64_t count, double finite) {
 }
 
 // The temperature at which the effective sample size is 'wanted', by bisection of its logarithm.
-double temperature_of_size(const double* shares, int64_t count, double wanted, double* weights) {
+double temperature_of_size(const double* shares, int64_t count, double wanted) {
   double low = log(1e-9), high = log(1e9);
   for (int i = 0; i < kBisections; ++i) {
-    const double middle = (low + high) / 2.0;
-    const Sums sums = boltzmann(shares, count, exp(middle), weights);
-    (sums.weights * sums.weights / sums.squares < wanted ? low : high) = middle;
+    const double middle = (low + high) / 2.0, temperature = exp(middle);
+    double sum = 0.0, squares = 0.0;
+    for (int64_t sample = 0; sample < count; ++sample) {
+      const double weight = boltzmann(shares[sample], temperature);
+      sum += weight;
+      squares += weight * weight;
+    }
+    (sum * sum / squares < wanted ? low : high) = middle;
   }
   return exp(high);
 }
@@ -56,7 +47,6 @@ struct Weighing {
   double temperature;
   const double* costs;
   double* weights;
-  double* shares;  // (samples), to work with
 };
 
 extern "C" __attribute__((visibility("default"))) void demo_native_weigh(const Weighing* given) {
@@ -71,20 +61,26 @@ extern "C" __attribute__((visibility("default"))) void demo_native_weigh(const W
       lowest = costs[i] < lowest ? costs[i] : lowest;
       highest = costs[i] > highest ? costs[i] : highest;
     }
-    // Halved: a difference of huge costs must not overflow.
+    // Where costs lie in their range, in the place of the weights. Halved: a difference of huge costs must not overflow.
+    double* const shares = weights;
     const double range = highest / 2.0 - lowest / 2.0, unit = range > 0.0 ? range : 1.0;
     for (int64_t i = 0; i < w.samples; ++i) {
-      w.shares[i] = isfinite(costs[i]) ? (costs[i] / 2.0 - lowest / 2.0) / unit : INFINITY;
+      shares[i] = isfinite(costs[i]) ? (costs[i] / 2.0 - lowest / 2.0) / unit : INFINITY;
     }
     double temperature = w.temperature / 2.0 / unit;
     if (w.scale == Scale::standard_deviation) {
-      temperature = w.temperature * standard_deviation(w.shares, w.samples, finite);
+      temperature = w.temperature * standard_deviation(shares, w.samples, finite);
     } else if (w.scale == Scale::effective_share) {
       const double wanted = w.temperature * finite;
-      temperature = temperature_of_size(w.shares, w.samples, wanted > 1.0 ? wanted : 1.0, weights);
+      temperature = temperature_of_size(shares, w.samples, wanted > 1.0 ? wanted : 1.0);
     }
     constexpr double tiny = 2.2250738585072014e-308;
-    const double total = boltzmann(w.shares, w.samples, temperature > tiny ? temperature : tiny, weights).weights;
+    temperature = temperature > tiny ? temperature : tiny;
+    double total = 0.0;
+    for (int64_t i = 0; i < w.samples; ++i) {
+      weights[i] = boltzmann(shares[i], temperature);
+      total += weights[i];
+    }
     for (int64_t i = 0; i < w.samples; ++i) weights[i] /= total > 0.0 ? total : 1.0;
   }
 }
