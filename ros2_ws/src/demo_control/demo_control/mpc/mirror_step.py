@@ -7,8 +7,6 @@ import numpy as np
 from demo_control.rollout.engine import Floats
 from demo_control.tasks import Array
 
-_NEGLIGIBLE = 1e-30
-
 
 def mirror_step(mean: Array, samples: Floats, weights: Array, step_size: Array | float) -> Array:
     """μ = μ̃ + α Σ_i w_i (u⁽ⁱ⁾ − μ̃) (Wagener et al. 2019, eq. 13; thesis, section 3.3).
@@ -26,10 +24,8 @@ def mirror_step(mean: Array, samples: Floats, weights: Array, step_size: Array |
     Returns:
         μ. Shape=(horizon, ..., action_dim).
     """
-    # Weights below float32's normal numbers, of which an exponential makes many, add nothing but take the processor
-    # ten times as long to add. matmul, not einsum: three to four times faster at these sizes.
-    heard = weights * (np.abs(weights) > _NEGLIGIBLE)
-    weighted = np.matmul(heard[..., None, :].astype(samples.dtype), samples)[..., 0, :]
+    # matmul, not einsum: three to four times faster at these sizes.
+    weighted = np.matmul(weights[..., None, :].astype(samples.dtype), samples)[..., 0, :]
     step = np.asarray(step_size)[..., None]
     new_mean: Array = (1.0 - step * weights.sum(axis=-1)[..., None]) * mean + step * weighted
     return new_mean

@@ -13,20 +13,15 @@ from demo_control.rollout.native.library import Arrays, address
 
 Float32s = npt.NDArray[np.float32]
 Shape = tuple[int, ...]
-Layout = tuple[Shape, Shape, bool] | None
-"""Shape and strides of an array, if there is one, and whether it is of aligned float32."""
+Layout = tuple[Shape, Shape, bool]
+"""Shape and strides of an array, and whether its numbers can be read as they are: aligned float32."""
 
 _FLOAT32 = np.dtype(np.float32)
 
 
-def layout(array: Floats | None) -> Layout:
+def layout(array: Floats) -> Layout:
     """What a prepared call depends on."""
-    return None if array is None else (array.shape, array.strides, _readable(array))
-
-
-def _readable(array: Floats) -> bool:
-    """Whether the kernel can read the numbers as they are."""
-    return array.dtype is _FLOAT32 and array.flags.aligned
+    return (array.shape, array.strides, array.dtype is _FLOAT32 and array.flags.aligned)
 
 
 def _check(name: str, array: Floats, shape: Shape) -> None:
@@ -72,7 +67,7 @@ class Call:
         _check(name, array, shape)
         if array.shape[-1] != shape[-1]:  # features are not repeated
             raise ValueError(f"{name}: shape {array.shape}, expected {shape}")
-        in_place = _readable(array) and array.strides[-1] == _FLOAT32.itemsize
+        in_place = layout(array)[2] and array.strides[-1] == _FLOAT32.itemsize
         copy = None if in_place else np.empty(array.shape, np.float32)
         self._add(name, copy)
         strides = array.strides if copy is None else copy.strides
@@ -87,7 +82,7 @@ class Call:
             ValueError: The array has another shape.
         """
         _check(name, array, shape)
-        in_place = _readable(array) and array.shape == shape and array.flags.c_contiguous
+        in_place = layout(array)[2] and array.shape == shape and array.flags.c_contiguous
         self._add(name, None if in_place else np.empty(shape, np.float32))
 
     def _add(self, name: str, copy: Float32s | None) -> None:
@@ -100,13 +95,13 @@ class Call:
         self._made.append(None if shape is None else (name, shape, self._size))
         self._size += 0 if shape is None else math.prod(shape) * _FLOAT32.itemsize
 
-    def take(self, step_weights: Floats, *given: Floats | None) -> None:
+    def take(self, step_weights: Floats, *given: Floats) -> None:
         """Take over arguments, in the order in which they were expected; they must live until the call is over."""
         seen = step_weights.tobytes()
         if seen != self._weights_seen:
             np.multiply(self._counts, step_weights[:, None], out=self._step_weights, casting="same_kind")
             self._weights_seen = seen
-        for (name, copy), array in zip(self._given, given, strict=False):
+        for (name, copy), array in zip(self._given, given, strict=True):
             if copy is None:
                 setattr(self._arrays, name, address(array))
             else:

@@ -115,19 +115,22 @@ class NativeEngine(BundleEngine):
         """
         # Every microsecond is one of a plan of a millisecond, and after a kernel that has used all caches Python's are
         # slow. The call is taken out while it is used: other threads may make theirs meanwhile.
-        given = (observations, controls, change_scale, change_offset, feedback)
+        given = [observations, controls, change_scale, change_offset]
+        if feedback is not None:
+            given.append(feedback)
         key = tuple(map(layout, given))
         call = self._calls.pop(key, None) or self._prepare(*given)
         call.take(step_weights, *given)
         rollouts = call.make_room()
         if self._run(self._handle, call.reference, call.rows, self.threads_for(call.rows)):
             raise MemoryError("native rollout: no memory for the workspace")
-        if len(self._calls) < _MOST_CALLS:
-            self._calls[key] = call
+        if len(self._calls) >= _MOST_CALLS:
+            self._calls.clear()
+        self._calls[key] = call
         return rollouts
 
     def _prepare(
-        self, observations: Floats, controls: Floats, scale: Floats, offset: Floats, feedback: Floats | None
+        self, observations: Floats, controls: Floats, scale: Floats, offset: Floats, feedback: Floats | None = None
     ) -> Call:
         """Make ready for a call with arrays like these.
 

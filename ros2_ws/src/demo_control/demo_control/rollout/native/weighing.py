@@ -28,8 +28,6 @@ def exponential(kernel: Kernel, costs: Float64s, temperature: float, scale: str)
     """See :func:`demo_control.mpc.utilities.exponential`; at least one cost, in C order."""
     samples = costs.shape[-1]
     weights = np.empty(costs.shape)
-    given = Arrays(
-        costs.size // samples, samples, SCALES.index(scale), temperature, address(costs), address(weights)
-    )
+    given = Arrays(costs.size // samples, samples, SCALES.index(scale), temperature, address(costs), address(weights))
     kernel.functions.demo_native_weigh(ctypes.byref(given))
     return weights

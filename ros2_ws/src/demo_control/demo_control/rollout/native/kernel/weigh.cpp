@@ -9,7 +9,13 @@ enum class Scale : int64_t { standard_deviation, cost, effective_share };
 
 constexpr int kBisections = 40;
 
-double boltzmann(double share, double temperature) { return isfinite(share) ? exp(-share / temperature) : 0.0; }
+constexpr double kSmallestExponent = -60.0;
+
+// 0 where the share is not finite, and where it adds nothing.
+double boltzmann(double share, double temperature) {
+  const double exponent = -share / temperature;
+  return exponent > kSmallestExponent && isfinite(share) ? exp(exponent) : 0.0;
+}
 
 double standard_deviation(const double* shares, int64_t count, double finite) {
   double sum = 0.0, squares = 0.0;
