@@ -20,8 +20,8 @@ class Lanes:
         feedback: 1 where the policy is added to them. Shape=(horizon, num_robots, num_lanes, 1).
     """
 
-    controls: Floats
-    feedback: Floats
+    controls: Array
+    feedback: Array
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Prospect:
 
 
 def joined(first: Lanes, second: Lanes) -> Lanes:
-    """The lanes of both, robot by robot, in the engines' type."""
+    """The lanes of both, robot by robot."""
     return Lanes(
-        np.concatenate([first.controls, second.controls], axis=2, dtype=np.float32),
-        np.concatenate([first.feedback, second.feedback], axis=2, dtype=np.float32),
+        np.concatenate([first.controls, second.controls], axis=2),
+        np.concatenate([first.feedback, second.feedback], axis=2),
     )
 
 

@@ -209,8 +209,8 @@ class Planner:
         steps, rows = self._delay + horizon, num_robots * num_lanes
         controls, feedback = lanes.controls, lanes.feedback
         if self._delay:
-            controls = np.empty((steps, num_robots, num_lanes, action_dim), np.float32)
-            feedback = np.zeros((steps, num_robots, num_lanes, 1), np.float32)
+            controls = np.empty((steps, num_robots, num_lanes, action_dim))
+            feedback = np.zeros((steps, num_robots, num_lanes, 1))
             controls[: self._delay] = situations.pending.swapaxes(0, 1)[:, :, None]
             controls[self._delay :], feedback[self._delay :] = lanes.controls, lanes.feedback
         controls, feedback = controls.reshape(steps, 1, rows, action_dim), feedback.reshape(steps, 1, rows, 1)
