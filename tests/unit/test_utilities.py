@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from demo_control.mpc.utilities import effective_sample_size, elite_fraction, expected_cost, exponential
+from demo_control.mpc.utilities import (
+    effective_sample_size,
+    elite_fraction,
+    expected_cost,
+    exponential,
+    exponential_by_numpy,
+)
 from demo_control.tasks import Array
 
 UTILITIES = {
@@ -95,6 +103,13 @@ def test_the_temperature_is_found_for_a_share_of_the_samples(share: float, unit:
     costs[1, :50] = np.inf
     sizes = effective_sample_size(exponential(costs, share, "effective_share"))
     np.testing.assert_allclose(sizes, share * np.array([200.0, 150.0, 200.0, 200.0]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", ["cost", "standard_deviation", "effective_share"])
+@pytest.mark.parametrize("weigh", [exponential, exponential_by_numpy])
+def test_costs_whose_difference_is_beyond_a_float_are_weighed(weigh: Callable[..., Array], scale: str) -> None:
+    weights = weigh(np.array([1e308, -1e308, np.nan, 0.0, 1.0]), 0.05, scale)
+    np.testing.assert_allclose(weights, [0.0, 1.0, 0.0, 0.0, 0.0], atol=1e-6)
 
 
 def test_a_share_below_one_sample_takes_the_best() -> None:

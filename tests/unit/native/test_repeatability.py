@@ -136,6 +136,21 @@ def test_arrays_need_not_be_copied_to_be_read(kernel: Kernel) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_call_takes_nothing_over_from_those_before(kernel: Kernel) -> None:
+    """What follows from the arrays' layouts is kept between calls, for a limited number of them; nothing else is."""
+    engine = make_engine(kernel)
+    first = engine.roll_out(*given())
+    kept = [array.copy() for array in parts(first)]
+    for rows in range(1, 40):
+        assert_first_rows(engine.roll_out(*first_rows(given(), rows)), first, rows)
+    changed = given()
+    changed[1][:], changed[3][:] = 0.5 * changed[1], 0.5 * changed[3]  # controls and weights, in their places
+    for one, other in zip(parts(engine.roll_out(*changed)), parts(make_engine(kernel).roll_out(*changed)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(parts(first), kept, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("kind", [np.float64, np.float32])
 def test_arrays_of_any_layout(kernel: Kernel, kind: type) -> None:
     engine = make_engine(kernel)

@@ -57,10 +57,17 @@ def repeated(times: int, start: Array, situations: Situations) -> tuple[Array, .
     return arrays if len(start) == 1 else tuple(np.repeat(array, times, axis=0) for array in arrays)
 
 
-def as_trained(following: Floats, situations: Situations) -> Array:
-    """The change from the observations to the ``following`` states, without scale and offset."""
-    change: Array = following - situations.observations - situations.change_offset
-    return change / situations.change_scale
+def as_trained(following: Array, situations: Situations) -> Array:
+    """The changes from the observations to the ``following`` states, without scale and offset.
+
+    Args:
+        following: Shape=(num_robots, num_lanes, n).
+        situations: Of all robots.
+    """
+    changes: Array = following - situations.observations[:, None]
+    changes -= situations.change_offset[:, None]
+    changes /= situations.change_scale[:, None]
+    return changes
 
 
 def by_robot(sequences: Floats) -> Array:
@@ -68,9 +75,10 @@ def by_robot(sequences: Floats) -> Array:
     return np.ascontiguousarray(sequences.swapaxes(0, 1), np.float64)
 
 
-def observed(rollouts: Rollouts, num_robots: int) -> Array:
-    """The states of rollouts made with a trajectory. Shape=(horizon + 1, num_robots, num_lanes, n)."""
+def observed(rollouts: Rollouts, step: int, num_robots: int) -> Array:
+    """The states at one step of rollouts made with a trajectory. Shape=(num_robots, num_lanes, n)."""
     if rollouts.observations is None:
         raise TypeError("the lane engine must report trajectories")
-    steps, _, rows, size = rollouts.observations.shape
-    return np.asarray(rollouts.observations, np.float64).reshape(steps, num_robots, rows // num_robots, size)
+    rows = rollouts.observations[step]
+    states: Array = rows.reshape(num_robots, -1, rows.shape[-1]).astype(np.float64)
+    return states

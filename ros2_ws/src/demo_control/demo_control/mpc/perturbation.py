@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
+from demo_control.mpc.kernel import planning_kernel
 from demo_control.mpc.noise import Float32s
-from demo_control.rollout.native import KernelError, load_kernel
-from demo_control.rollout.native.library import Kernel
 from demo_control.rollout.native.perturbation import perturb as perturb_natively
-
-
-@lru_cache(maxsize=1)
-def _kernel() -> Kernel | None:
-    """The kernel of this installation, if there is one."""
-    try:
-        return load_kernel()
-    except KernelError:
-        return None
 
 
 def perturb(
@@ -41,7 +29,7 @@ def perturb(
         centres: Shape=(horizon, num_centres, action_dim).
         limits: Least and greatest, Shape=(action_dim,) each, or None.
     """
-    kernel = _kernel()
+    kernel = planning_kernel()
     if kernel is None:
         perturb_by_numpy(out, noise, scales, sizes, centres, limits)
     else:

@@ -157,19 +157,21 @@ class Planner:
         """Φ: roll the pending commands and then each candidate out on the ensemble's mean."""
         lanes, first = self._candidates(situations), 0 if self._shift.proposes_policy else 1
         if self._may_wait():
-            candidates = np.clip(lanes.controls[:, :, first:], self._task.action_minimum, self._task.action_maximum)
+            candidates = np.maximum(lanes.controls[:, :, first:], self._task.action_minimum)
+            np.minimum(candidates, self._task.action_maximum, out=candidates)
             return Proposal(situations.observations, candidates[:, :, 0], candidates, lanes, None)
         rollouts = self._roll_out_lanes(situations, lanes)
         assert rollouts.controls is not None
         candidates = rollouts.controls[self._delay :].reshape(lanes.controls.shape)[:, :, first:].astype(np.float64)
-        costs = self._lane_costs(rollouts, lanes)[:, first:].sum(axis=-1)
+        terms, changes = self._outlook(situations, rollouts)
+        costs = terms[:, first:].sum(axis=-1)
         robots, cheapest = np.arange(len(costs)), np.argmin(comparable(costs), axis=1)
         return Proposal(
-            start=observed(rollouts, len(costs))[self._delay, :, 0],
+            start=observed(rollouts, self._delay, len(costs))[:, 0],
             mean=candidates[:, robots, cheapest],
             candidates=candidates,
             lanes=lanes,
-            prospect=self._prospect(situations, rollouts, lanes, costs[robots, cheapest]),
+            prospect=Prospect(costs[robots, cheapest], terms[:, 0], changes[:, 0]),
         )
 
     def _candidates(self, situations: Situations) -> Lanes:
@@ -179,10 +181,12 @@ class Planner:
         controls = np.zeros((horizon, num_robots, lanes, self._task.action_dim))
         feedback = np.ones((horizon, num_robots, lanes, 1))
         if shape.proposes_remembered:
-            share = self.settings.remembered_share
             for robot, plan in enumerate(situations.previous):
-                kept, follow = moved_on(plan, horizon, shape, self._middle)
-                controls[:, robot, 1], feedback[:, robot, 1] = share * kept, 1.0 - share * (1.0 - follow)
+                controls[:, robot, 1], feedback[:, robot, 1] = moved_on(plan, horizon, shape, self._middle)
+            share = self.settings.remembered_share
+            if share < 1.0:
+                controls[:, :, 1] *= share
+                feedback[:, :, 1] = 1.0 - share * (1.0 - feedback[:, :, 1])
         return Lanes(controls, feedback)
 
     def _may_wait(self) -> bool:
@@ -193,19 +197,11 @@ class Planner:
         remembers = not self._shift.proposes_policy and self._shift.tail is not None
         return remembers and self.settings.remembered_share == 1.0 and not self._delay
 
-    def _lane_costs(self, rollouts: Rollouts, lanes: Lanes) -> Array:
-        """Weighted cost terms. Shape=(num_robots, num_lanes, num_terms)."""
-        _, num_robots, num_lanes, _ = lanes.controls.shape
-        return self._weighted(rollouts.term_costs[0]).reshape(num_robots, num_lanes, -1)
-
-    def _prospect(
-        self, situations: Situations, rollouts: Rollouts, lanes: Lanes, cost: Array | None = None
-    ) -> Prospect:
-        """What rollouts of the candidates say; ``cost`` is that of the second lane unless given."""
-        terms = self._lane_costs(rollouts, lanes)
-        following = observed(rollouts, len(terms))[1, :, 0]
-        cost = terms[:, 1].sum(axis=-1) if cost is None else cost
-        return Prospect(cost, terms[:, 0], as_trained(following, situations))
+    def _outlook(self, situations: Situations, rollouts: Rollouts) -> tuple[Array, Array]:
+        """Weighted cost terms of rollouts, and changes in their first step. Shape=(num_robots, num_lanes, ...) each."""
+        num_robots = len(situations.observations)
+        terms = self._weighted(rollouts.term_costs).reshape(num_robots, -1, rollouts.term_costs.shape[-1])
+        return terms, as_trained(observed(rollouts, 1, num_robots), situations)
 
     def _roll_out_lanes(self, situations: Situations, lanes: Lanes) -> Rollouts:
         """Pending commands, then the lanes' controls, on the ensemble's mean."""
@@ -233,7 +229,8 @@ class Planner:
         feedback = np.ones((horizon, 1, 1, 1), np.float32) if self._shift.samples_follow_policy else None
         start, scale, offset = repeated(per_member, start, situations)
         rollouts = self._sample_engine.roll_out(start[None], rows, feedback, self._step_weights, scale, offset)
-        costs = self._weighted(rollouts.term_costs).sum(axis=-1).reshape(members, num_robots, per_member)
+        terms = np.asarray(rollouts.term_costs, np.float64)
+        costs = np.matmul(terms, self._term_weights).reshape(members, num_robots, per_member)
         if rollouts.controls is not None:
             # What was applied on the path of the first member that a sample met; a diverging policy's is no number.
             applied = rollouts.controls.reshape(horizon, members, num_robots, per_member, action_dim)
@@ -249,7 +246,8 @@ class Planner:
         if proposal.prospect is None:
             lanes = joined(proposal.lanes, lanes)
         rollouts = self._roll_out_lanes(situations, lanes)
-        prospect = proposal.prospect or self._prospect(situations, rollouts, lanes)
+        terms, changes = self._outlook(situations, rollouts)
+        prospect = proposal.prospect or Prospect(terms[:, 1].sum(axis=-1), terms[:, 0], changes[:, 0])
         assert rollouts.policy_actions is not None
         assert rollouts.predictions is not None
         # The plan is the last of each robot's lanes. Step h of it answers the observation ``unmodelled_ticks`` + h
@@ -260,11 +258,11 @@ class Planner:
             controls=by_robot(controls),
             policy_actions=by_robot(answers),
             nominal_costs=prospect.nominal_costs,
-            plan_costs=self._lane_costs(rollouts, lanes)[:, -1],
+            plan_costs=terms[:, -1],
             proposal_cost=prospect.cost,
             path_step=self._distance(mean, proposal.mean),
             effective_sample_size=state.sample_size,
-            expected_changes=as_trained(observed(rollouts, controls.shape[1])[1, :, -1], situations),
+            expected_changes=changes[:, -1],
             nominal_changes=prospect.nominal_changes,
             disagreement=self._disagreement(rollouts.predictions[:, :, num_lanes - 1 :: num_lanes]),
             mean=by_robot(mean),

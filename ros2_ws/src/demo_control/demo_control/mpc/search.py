@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -205,21 +205,20 @@ class Search:
             weights: Shape=(num_robots, num_samples).
         """
         mean = np.asarray(self.bounds.limited(mean), np.float64)
-        robots = np.arange(len(costs))
-        elites, best, num_kept = state.elites, state.best, self._num_kept(settings)
-        ranked = comparable(costs) if num_kept or settings.answer == "best" else costs
-        if settings.answer == "best":
-            best = self.bounds.controls(samples[:, robots, np.argmin(ranked, axis=1)]).astype(np.float64)
-        if num_kept:
+        elites, best, num_kept = state.elites, state.best, state.elites.shape[2]
+        if num_kept or settings.answer == "best":
+            ranked, robots = comparable(costs), np.arange(len(costs))
             cheapest = np.argpartition(ranked, num_kept, axis=1)[:, :num_kept]
             elites = samples[:, robots[:, None], cheapest].astype(np.float64)
+            best = self.bounds.controls(samples[:, robots, np.argmin(ranked, axis=1)]).astype(np.float64)
         initial = self._initial_deviation(settings)
-        return replace(
-            state,
+        return SearchState(
             mean=mean,
             deviation=learned_deviation(state.deviation, samples, mean, weights, initial, settings),
             centres=self._centres(mean[:, :, None]),
             elites=elites,
             best=best,
+            plans=state.plans,
+            step_size=state.step_size,
             sample_size=effective_sample_size(weights),
         )

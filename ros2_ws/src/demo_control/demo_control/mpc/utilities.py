@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from demo_control.mpc.kernel import planning_kernel
+from demo_control.rollout.native.weighing import exponential as exponential_natively
 from demo_control.tasks import Array
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ ELITE_WEIGHTINGS = ("uniform", "return")
 TEMPERATURE_SCALES = ("standard_deviation", "cost", "effective_share")
 
 _BISECTIONS = 40
+_SMALLEST_EXPONENT = -60.0
 
 Utility = Callable[[Array, "PlannerSettings"], Array]
 """Maps costs, Shape=(..., num_samples), and the planner's settings to weights of the same shape."""
@@ -44,11 +47,11 @@ def expected_cost(costs: Array, temperature: float, scale: str = "cost") -> Arra
     Returns:
         Shape=(..., num_samples); the sum over the samples is zero.
     """
-    gaps, finite = _gaps(costs)
+    shares, finite, unit = _shares(costs)
     count = np.maximum(finite.sum(axis=-1, keepdims=True), 1)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = gaps.sum(axis=-1, keepdims=True) / count
-        weights: Array = (mean - gaps) / (_temperature(gaps, finite, temperature, scale) * count)
+        mean = shares.sum(axis=-1, keepdims=True) / count
+        weights: Array = (mean - shares) / (_temperature(shares, finite, unit, temperature, scale) * count)
     return np.where(finite & np.isfinite(weights), weights, 0.0)
 
 
@@ -95,10 +98,16 @@ def exponential(costs: Array, temperature: float, scale: str = "cost") -> Array:
     Returns:
         Shape=(..., num_samples).
     """
-    gaps, finite = _gaps(costs)
-    # Costs of a diverging model may overflow when squared or divided; they get no weight either way.
-    with np.errstate(over="ignore"):
-        return _normalised(_boltzmann(gaps, finite, _temperature(gaps, finite, temperature, scale)))
+    costs, kernel = np.ascontiguousarray(costs, np.float64), planning_kernel()
+    if kernel is None or not costs.size:
+        return exponential_by_numpy(costs, temperature, scale)
+    return exponential_natively(kernel, costs, temperature, scale)
+
+
+def exponential_by_numpy(costs: Array, temperature: float, scale: str = "cost") -> Array:
+    """See :func:`exponential`, which has the compiled kernel do this where there is one."""
+    shares, finite, unit = _shares(costs)
+    return _normalised(_boltzmann(shares, finite, _temperature(shares, finite, unit, temperature, scale)))
 
 
 def effective_sample_size(weights: Array) -> Array:
@@ -117,54 +126,62 @@ def comparable(costs: Array) -> Array:
     return finite_or_infinite
 
 
-def _gaps(costs: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """Costs above the lowest finite one, 0 where not finite, and where they are finite."""
-    costs = np.asarray(costs, np.float64)
-    finite = np.isfinite(costs)
-    if finite.all():
-        return costs - costs.min(axis=-1, keepdims=True), finite
-    lowest = np.min(costs, axis=-1, where=finite, initial=np.inf, keepdims=True)
-    return np.subtract(costs, lowest, where=finite, out=np.zeros_like(costs)), finite
+def _shares(costs: Array) -> tuple[Array, npt.NDArray[np.bool_], Array]:
+    """Where costs lie between the lowest finite one, 0, and the highest, 1.
+
+    Returns:
+        The shares, 0 where a cost is not finite, which costs are finite, and half of the range, the unit of shares of
+        half costs: neither differences nor sums of huge costs may overflow.
+    """
+    halves = np.asarray(costs, np.float64) / 2.0
+    finite = np.isfinite(halves)
+    lowest = np.min(halves, axis=-1, where=finite, initial=np.inf, keepdims=True)
+    gaps = np.subtract(halves, lowest, where=finite, out=np.zeros_like(halves))
+    largest = gaps.max(axis=-1, keepdims=True)
+    unit = np.where(largest > 0.0, largest, 1.0)
+    return gaps / unit, finite, unit
 
 
-def _boltzmann(gaps: Array, finite: npt.NDArray[np.bool_], temperature: Array) -> Array:
-    """exp(−C/λ), 0 where the cost is not finite."""
-    factors: Array = np.exp(gaps / -temperature) * finite
+def _boltzmann(shares: Array, finite: npt.NDArray[np.bool_], temperature: Array) -> Array:
+    """exp(−C/λ), 0 where the cost is not finite, and where the factor is so small that it adds nothing.
+
+    Numbers below float32's normal ones, of which there would be many, take the processor ten times as long to add.
+    """
+    with np.errstate(over="ignore"):
+        exponents = shares / -temperature
+    factors: Array = np.exp(exponents) * (finite & (exponents > _SMALLEST_EXPONENT))
     return factors
 
 
-def _temperature(gaps: Array, finite: npt.NDArray[np.bool_], temperature: float, scale: str) -> Array:
-    """λ in cost units, above 0. Shape=(..., 1)."""
-    tiny = np.finfo(float).tiny
+def _temperature(shares: Array, finite: npt.NDArray[np.bool_], unit: Array, temperature: float, scale: str) -> Array:
+    """λ as a share of the range of costs, above 0. Shape=(..., 1)."""
     if scale == "effective_share":
-        return np.maximum(_temperature_of_share(gaps, finite, temperature), tiny)
-    unit = _spread(gaps, finite) if scale == "standard_deviation" else np.ones((*gaps.shape[:-1], 1))
-    return np.maximum(temperature * unit, tiny)
+        return _temperature_of_share(shares, finite, temperature)
+    found = temperature * _spread(shares, finite) if scale == "standard_deviation" else temperature / 2.0 / unit
+    return np.maximum(found, np.finfo(float).tiny)
 
 
-def _temperature_of_share(gaps: Array, finite: npt.NDArray[np.bool_], share: float) -> Array:
+def _temperature_of_share(shares: Array, finite: npt.NDArray[np.bool_], share: float) -> Array:
     """The λ at which the effective sample size is that share of the finite samples, by bisection of its logarithm.
 
     The size grows with λ from the number of cheapest samples to that of all.
     """
     wanted = np.maximum(share * finite.sum(axis=-1, keepdims=True), 1.0)
-    largest = np.max(gaps, axis=-1, keepdims=True)
-    unit = np.where(largest > 0.0, largest, 1.0)
     # From "all but the cheapest vanish" to "all weigh the same", for gaps of any size that matters.
-    low, high = np.full_like(unit, np.log(1e-9)), np.full_like(unit, np.log(1e9))
+    low, high = np.full(wanted.shape, np.log(1e-9)), np.full(wanted.shape, np.log(1e9))
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2.0
-        size = effective_sample_size(_boltzmann(gaps / unit, finite, np.exp(middle)))[..., None]
+        size = effective_sample_size(_boltzmann(shares, finite, np.exp(middle)))[..., None]
         low, high = np.where(size < wanted, middle, low), np.where(size < wanted, high, middle)
-    scaled: Array = unit * np.exp(high)
-    return scaled
+    found: Array = np.exp(high)
+    return found
 
 
-def _spread(gaps: Array, finite: npt.NDArray[np.bool_]) -> Array:
+def _spread(shares: Array, finite: npt.NDArray[np.bool_]) -> Array:
     """Standard deviation over the finite entries; 0 where there are none. Shape=(..., 1)."""
     count = np.maximum(finite.sum(axis=-1, keepdims=True), 1)
-    mean = gaps.sum(axis=-1, keepdims=True) / count
-    variance = np.where(finite, np.square(gaps - mean), 0.0).sum(axis=-1, keepdims=True) / count
+    mean = shares.sum(axis=-1, keepdims=True) / count
+    variance = np.where(finite, np.square(shares - mean), 0.0).sum(axis=-1, keepdims=True) / count
     spread: Array = np.sqrt(variance)
     return spread
 
@@ -173,8 +190,7 @@ def _normalised(weights: Array) -> Array:
     """Weights divided by their sum; zeros stay zeros."""
     total = weights.sum(axis=-1, keepdims=True)
     some = total > 0.0
-    # A sum that is no number (costs beyond float64's range) leaves no weights, as one of zero does.
-    normalised: Array = np.where(some, weights, 0.0) / np.where(some, total, 1.0)
+    normalised: Array = weights / np.where(some, total, 1.0)
     return normalised
 
 

@@ -161,7 +161,7 @@ def _compile_all(compiler: list[str], folder: Path) -> list[Path]:
     names = variants()
     jobs = {name: ("rollout", [*options, f"-DDEMO_VARIANT={name}"]) for name, options in names.items()}
     listed = " ".join(f"X({name})" for name in names)
-    jobs["perturb"] = ("perturb", ["-ffp-contract=off"])
+    jobs |= {name: (name, ["-ffp-contract=off"]) for name in ("perturb", "weigh")}
     jobs["library"] = ("library", [f"-DDEMO_VARIANTS(X)={listed}", f'-DDEMO_SOURCES="{_mark()}"'])
 
     def compile_one(name: str) -> Path:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import ctypes
 import weakref
 
 import numpy as np
-import numpy.typing as npt
 
 from demo_control.bundle import Bundle
 from demo_control.rollout.bundle_engine import BundleEngine
 from demo_control.rollout.engine import Floats, Rollouts, RolloutShape
+from demo_control.rollout.native.call import Call, Layout, layout
 from demo_control.rollout.native.compiler import BLOCKS, CompiledRollout, compile_rollout
-from demo_control.rollout.native.library import Arrays, Kernel, KernelError, address, load_kernel
+from demo_control.rollout.native.library import Kernel, KernelError, address, load_kernel
 from demo_control.tasks import Task
 
-Float32s = npt.NDArray[np.float32]
-
-_FLOAT32 = np.dtype(np.float32)
-_NONE = (0, 0, 0)
+_MOST_CALLS = 16
+"""Layouts of arguments that an engine is ready for."""
 
 WORK_PER_THREAD_S = 0.001
 """Another thread is worth its start where it takes over at least that much: plans over 2 ms are shared."""
@@ -67,6 +64,8 @@ class NativeEngine(BundleEngine):
         rate = self._kernel.multiply_add_rate(self.variant, 20_000)
         self._seconds_per_row = self.operations / rate
         self._handle = self._create(compiled)
+        self._run = self._kernel.functions.demo_native_run
+        self._calls: dict[tuple[Layout, ...], Call] = {}
 
     def _create(self, compiled: CompiledRollout) -> int:
         """Hand the program over to the kernel, which copies it."""
@@ -114,80 +113,45 @@ class NativeEngine(BundleEngine):
             ValueError: An array of another shape than the engine's.
             MemoryError: No memory for the workspace.
         """
-        shape, task, lanes, rows = self._shape, self._task, self._num_lanes, np.shape(controls)[2]
+        # Every microsecond is one of a plan of a millisecond, and after a kernel that has used all caches Python's are
+        # slow. The call is taken out while it is used: other threads may make theirs meanwhile.
+        given = [observations, controls, change_scale, change_offset]
+        if feedback is not None:
+            given.append(feedback)
+        key = tuple(map(layout, given))
+        call = self._calls.pop(key, None) or self._prepare(*given)
+        call.take(step_weights, *given)
+        rollouts = call.make_room()
+        if self._run(self._handle, call.reference, call.rows, self.threads_for(call.rows)):
+            raise MemoryError("native rollout: no memory for the workspace")
+        if len(self._calls) >= _MOST_CALLS:
+            self._calls.clear()
+        self._calls[key] = call
+        return rollouts
+
+    def _prepare(
+        self, observations: Floats, controls: Floats, scale: Floats, offset: Floats, feedback: Floats | None = None
+    ) -> Call:
+        """Make ready for a call with arrays like these.
+
+        Raises:
+            ValueError: An array of another shape than the engine's.
+        """
+        shape, task, lanes, rows = self._shape, self._task, self._num_lanes, controls.shape[2]
         n, m, horizon = task.observation_dim, task.action_dim, shape.horizon
         if (feedback is not None) != shape.with_policy:
             raise ValueError(f"feedback: {'missing' if shape.with_policy else 'given'}, but with_policy is not")
-        # Every microsecond is one of a plan of a millisecond: what can be handed over as it is, is.
-        starts, starts_at = _with_strides("observations", observations, (1, lanes, rows, n), 1)
-        sequences, sequences_at = _with_strides("controls", controls, (horizon, lanes, rows, m))
-        scale, scale_at = _with_strides("change_scale", change_scale, (1, 1, rows, n), 2)
-        offset, offset_at = _with_strides("change_offset", change_offset, (1, 1, rows, n), 2)
-        weights = np.multiply(self._counts, np.asarray(step_weights)[:, None], dtype=np.float32, casting="same_kind")
-        followed = None
+        call = Call(rows, self._counts)
+        call.expect("observations", observations, (lanes, rows, n))
+        call.expect("controls", controls, (horizon, lanes, rows, m))
+        call.expect("change_scale", scale, (rows, n))
+        call.expect("change_offset", offset, (rows, n))
         if feedback is not None:
-            followed = _in_order("feedback", feedback, (horizon, lanes, rows, 1))
-        costs = np.empty((lanes, rows, self._num_terms), np.float32)
-        applied = np.empty((horizon, lanes, rows, m), np.float32) if shape.with_controls else None
-        actions = np.empty((horizon, lanes, rows, m), np.float32) if shape.with_policy else None
-        trajectory, predictions = None, None
-        if shape.with_trajectory:
-            trajectory = np.empty((horizon + 1, lanes, rows, n), np.float32)
-            predictions = np.empty((horizon, self._num_members, rows, n), np.float32)
-        # In the structure's order.
-        given = (starts, sequences, followed, weights, scale, offset)
-        made = (costs, applied, actions, trajectory, predictions)
-        addresses = [None if array is None else address(array) for array in (*given, *made)]
-        arrays = Arrays(*starts_at, *sequences_at, *scale_at, *offset_at, *addresses)
-        if self._kernel.functions.demo_native_run(self._handle, ctypes.byref(arrays), rows, self.threads_for(rows)):
-            raise MemoryError("native rollout: no memory for the workspace")
-        return Rollouts(costs, applied, actions, trajectory, predictions)
-
-
-def _in_order(name: str, array: Floats, shape: tuple[int, ...]) -> Float32s:
-    """The array as float32 in C order, axes of one repeated.
-
-    Raises:
-        ValueError: It has another shape.
-    """
-    if array.shape != shape:
-        _strides(name, array, shape, 0)
-        array = np.broadcast_to(array, shape)
-    return np.ascontiguousarray(array, np.float32)
-
-
-def _with_strides(
-    name: str, array: Floats, shape: tuple[int, ...], missing: int = 0
-) -> tuple[Float32s, tuple[int, ...]]:
-    """The array as float32 with features side by side, and its strides, 0 along axes that are repeated.
-
-    The other axes stay as they are, as a copy takes its time.
-
-    Args:
-        name: For messages.
-        array: Without the first ``missing`` axes of ``shape``; an axis of one stands for any size.
-        shape: Of (step, lane, row, feature).
-        missing: How many axes the array lacks.
-
-    Raises:
-        ValueError: It has another shape.
-    """
-    if not (array.dtype is _FLOAT32 and array.strides[-1] == _FLOAT32.itemsize and array.flags.aligned):
-        array = np.ascontiguousarray(array, np.float32)
-    return array, _strides(name, array, shape, missing)
-
-
-def _strides(name: str, array: Floats, shape: tuple[int, ...], missing: int) -> tuple[int, ...]:
-    """See :func:`_with_strides`; those of all axes but the last.
-
-    Raises:
-        ValueError: The array has another shape.
-    """
-    expected = shape[missing:]
-    if array.shape == expected:
-        return (*_NONE[:missing], *array.strides[:-1])
-    same = len(array.shape) == len(expected) and array.shape[-1] == expected[-1]
-    if not same or any(size not in (1, wanted) for size, wanted in zip(array.shape, expected, strict=True)):
-        raise ValueError(f"{name}: shape {array.shape}, expected {expected}")
-    repeated = (0 if size == 1 else stride for size, stride in zip(array.shape, array.strides, strict=True))
-    return (*_NONE[:missing], *list(repeated)[:-1])
+            call.expect_in_order("feedback", feedback, (horizon, lanes, rows, 1))
+        actions, trajectory = (horizon, lanes, rows, m), shape.with_trajectory
+        call.report("term_costs", (lanes, rows, self._num_terms))
+        call.report("applied", actions if shape.with_controls else None)
+        call.report("policy_actions", actions if shape.with_policy else None)
+        call.report("trajectory", (horizon + 1, lanes, rows, n) if trajectory else None)
+        call.report("predictions", (horizon, self._num_members, rows, n) if trajectory else None)
+        return call

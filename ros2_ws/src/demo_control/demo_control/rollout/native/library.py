@@ -105,12 +105,7 @@ def address(array: Any) -> int:  # noqa: ANN401 - NumPy's arrays are not typed a
     try:
         return ctypes.addressof(ctypes.c_char.from_buffer(array))
     except (TypeError, ValueError):  # read-only, or not in one piece, or empty
-        return strided_address(array)
-
-
-def strided_address(array: Any) -> int:  # noqa: ANN401 - as above
-    """The same for an array that is known not to lie in one piece."""
-    return int(array.__array_interface__["data"][0])
+        return int(array.__array_interface__["data"][0])
 
 
 def _declare(functions: ctypes.CDLL) -> None:
@@ -127,5 +122,7 @@ def _declare(functions: ctypes.CDLL) -> None:
     functions.demo_native_destroy.argtypes = [Pointer]
     functions.demo_native_perturb.restype = ctypes.c_int
     functions.demo_native_perturb.argtypes = [Pointer]
+    functions.demo_native_weigh.restype = None
+    functions.demo_native_weigh.argtypes = [Pointer]
     functions.demo_native_peak.restype = ctypes.c_double
     functions.demo_native_peak.argtypes = [ctypes.c_char_p, ctypes.c_int64]

@@ -7,7 +7,7 @@ import ctypes
 import numpy as np
 import numpy.typing as npt
 
-from demo_control.rollout.native.library import Kernel, Pointer, address, strided_address
+from demo_control.rollout.native.library import Kernel, Pointer, address
 
 Float32s = npt.NDArray[np.float32]
 
@@ -45,7 +45,7 @@ def perturb(
     addresses = [None if array is None else address(array) for array in arrays]
     given = Arrays(
         noise.strides[0], out.strides[0], steps, samples, centres.shape[1], actions, scales.shape[1],
-        strided_address(noise), *addresses, strided_address(out),
+        address(noise[0]), *addresses, address(out[0]),
     )  # fmt: skip
     if kernel.functions.demo_native_perturb(ctypes.byref(given)):
         raise MemoryError("samples: no memory")

@@ -12,10 +12,11 @@ namespace {
 
 constexpr int kMostFew = 4;
 
-// Vectors of outputs side by side: times samples they are the independent sums that the registers hold.
+// Vectors of outputs side by side: times samples they are the independent sums that the registers hold, of which too few
+// would wait for each other.
 constexpr int few_vectors(int samples) {
-  if (kLanes == 16) return samples <= 2 ? 8 : 4;
-  return samples == 1 ? 8 : samples == 2 ? 4 : 2;
+  if (kLanes == 16) return samples <= 3 ? 8 : 4;
+  return samples == 1 ? 8 : samples <= 3 ? 4 : 2;
 }
 
 // A layer on its way: 'stride' from one sample's numbers to the next one's.
@@ -45,7 +46,8 @@ __attribute__((noinline)) void few_block(const FewJob& job, Weights weights, int
 #pragma GCC unroll 8
     for (int s = 0; s < samples; ++s) sums[v][s] = load(job.layer.bias + output + v * kLanes);
   }
-#pragma GCC unroll 1
+  // As in dense.hpp.
+#pragma GCC unroll 2
   for (int64_t k = 0; k < inputs; ++k) {
 #pragma GCC unroll 8
     for (int v = 0; v < vectors; ++v) {

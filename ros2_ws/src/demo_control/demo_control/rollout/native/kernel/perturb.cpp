@@ -13,6 +13,9 @@ namespace {
 // The fewest numbers of a pattern of centres and limits: long enough for vectors.
 constexpr int64_t kPattern = 64;
 
+// How many numbers before their turn they are asked for.
+constexpr int64_t kAhead = 1024;
+
 }  // namespace
 
 // One robot's samples. Bytes from one step to the next where there is a stride; else C order. Samples are around the
@@ -60,6 +63,11 @@ extern "C" __attribute__((visibility("default"))) int demo_native_perturb(const 
       const int64_t count = numbers - from < length ? numbers - from : length;
       const float* const here = noise + from;
       float* const to = out + from;
+      // A window at a random place of a large table, and samples that rollouts have since driven from the caches.
+      for (int64_t i = 0; i < count; i += 16) {
+        __builtin_prefetch(here + kAhead + i);
+        __builtin_prefetch(to + kAhead + i, 1);
+      }
       if (p.sizes != nullptr) {
         const float* const size = p.sizes + from;
         for (int64_t i = 0; i < count; ++i) to[i] = here[i] * scale[i] * size[i] + centre[i];
