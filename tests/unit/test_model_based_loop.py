@@ -191,6 +191,9 @@ def test_gates() -> None:
     gains = planner.member_gains(x, plans.controls)
     assert np.array_equal(members, (gains > 0.0).all(axis=0))
     assert not members.all()
+    # A share is a number of plans: none for 0, however alike they are.
+    assert [int(accepted(bad, planner, x, "disagreement", share).sum()) for share in (0.0, 0.25, 1.0)] == [0, 2, 7]
+    assert not accepted(replace(plans, disagreement=np.zeros(8)), planner, x, "disagreement", 0.0).any()
     unknown = replace(plans, disagreement=np.full(8, np.nan))
     assert not accepted(unknown, planner, x, "disagreement", 0.5).any()
 
@@ -212,6 +215,16 @@ def test_evaluations_start_alike() -> None:
     first = evaluate(problem, learner, 6, seed=3)
     assert np.array_equal(first, evaluate(problem, learner, 6, seed=3))
     assert not np.array_equal(first, evaluate(problem, learner, 6, seed=4))
+
+
+@pytest.mark.parametrize("name", ["reward", "alive"])
+def test_an_entry_with_the_name_of_an_added_one_is_refused(name: str) -> None:
+    problem = replace(mass_problem(), observation_names=("place", name))
+    message = f"problem 'mass': observation_names = place, {name}: must not have {name}, .* planning adds"
+    with pytest.raises(ConfigurationError, match=message):
+        planning_task(problem)
+    with pytest.raises(ConfigurationError, match=message):
+        ModelBasedLearner(problem, TrainerSettings.from_mapping(SMALL), 0, 100)
 
 
 @pytest.mark.parametrize("reward_known", [True, False])

@@ -133,7 +133,8 @@ def accepted(plans: Plans, planner: ModelPlanner, starts: Array, gate: str, shar
         starts: From these planning observations. Shape=(N, planning observation_dim).
         gate: 'none'; 'members': every member by itself finds them better than the policy; 'disagreement': the share
             of them on which the members agree best.
-        share: For the gate 'disagreement'.
+        share: For the gate 'disagreement', 0 to 1; 0 keeps none. Plans on which they agree as well as on the last one
+            that is kept are kept, too.
 
     Returns:
         Booleans. Shape=(N,). Plans that are not finite never pass.
@@ -142,6 +143,9 @@ def accepted(plans: Plans, planner: ModelPlanner, starts: Array, gate: str, shar
     if gate == "members":
         return np.asarray(finite & (planner.member_gains(starts, plans.controls) > 0.0).all(axis=0))
     if gate == "disagreement":
-        limit = np.quantile(np.where(finite, plans.disagreement, np.inf), share, method="lower")
+        kept = round(share * len(finite))
+        if kept == 0:
+            return np.zeros_like(finite)
+        limit = np.sort(np.where(finite, plans.disagreement, np.inf))[kept - 1]
         return np.asarray(finite & (plans.disagreement <= limit))
     return finite

@@ -6,6 +6,7 @@ import json
 import pickle
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -38,17 +39,16 @@ def train(request: RunRequest, folder: Path, on_record: Callable[[Record], None]
         ConfigurationError: Wrong settings or environment, or a checkpoint of another request.
     """
     settings = TrainerSettings.from_mapping(request.settings)
-    run = TrainingRun(request, settings, on_record)
     path = folder / CHECKPOINT
-    if path.exists():
-        run.restore(path)
-    with torch.no_grad():
+    with closing(TrainingRun(request, settings, on_record)) as run, torch.no_grad():
+        if path.exists():
+            run.restore(path)
         run.run(path)
     return run.records
 
 
 class TrainingRun:
-    """A learner and the records of its run.
+    """A learner and the records of its run; :meth:`close` it.
 
     Args:
         request: What is asked for.
@@ -75,6 +75,10 @@ class TrainingRun:
                 self.save(path)
                 saved_s = time.monotonic()
         self.save(path)
+
+    def close(self) -> None:
+        """Release the learner's environment."""
+        self.learner.environment.close()
 
     def _evaluate(self) -> None:
         evaluation, learner = self._request.evaluation, self.learner
