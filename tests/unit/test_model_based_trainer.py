@@ -16,6 +16,7 @@ from demo_control.experiments.training import EvaluationSettings, Record, RunReq
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
+from demo_control.learning.gymnasium_adapter import adapted_problem  # noqa: E402
 from demo_control.learning.gymnasium_environments import gymnasium_problem  # noqa: E402
 from demo_control.learning.model_based import trainer  # noqa: E402
 from demo_control.learning.model_based.settings import TrainerSettings  # noqa: E402
@@ -121,6 +122,22 @@ def test_a_run_that_is_over_is_only_read(whole: tuple[Path, list[Record]], tmp_p
     told: list[Record] = []
     assert trainer.train(REQUEST, tmp_path, told.append) == records
     assert not told
+
+
+def test_an_adapted_environment_goes_on_too_and_its_states_take_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "gymnasium_problem", adapted_problem)
+    records = trainer.train(REQUEST, tmp_path / "whole", nothing)
+    assert "truly_better" in records[2].values
+    run = trainer.TrainingRun.run
+    monkeypatch.setattr(trainer.TrainingRun, "run", lambda self, path: run(self, path, interval_s=0.0))
+    with pytest.raises(Stop):
+        trainer.train(REQUEST, tmp_path / "parts", stopping(6))
+    assert without_seconds(trainer.train(REQUEST, tmp_path / "parts", nothing)) == without_seconds(records)
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+    content = torch.load(tmp_path / "whole" / trainer.CHECKPOINT, weights_only=True)
+    assert content["states"].shape == (45, 2 + 1)  # and not all 200 actions of an episode, for each step
 
 
 @pytest.mark.parametrize(

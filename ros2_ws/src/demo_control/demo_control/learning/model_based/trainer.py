@@ -115,7 +115,7 @@ class TrainingRun:
             "episode": learner.episode,
             "observation": torch.from_numpy(learner.observation),
             "environment": torch.from_numpy(learner.environment.states()),
-            "states": torch.from_numpy(np.array(learner.states)),
+            "states": torch.from_numpy(learner.visited.rows()),
             "learner": learner.learner.state(),
             "fitter": learner.fitter.state(),
         }
@@ -144,7 +144,7 @@ class TrainingRun:
             learner.step_count, learner.episode = content["step_count"], content["episode"]
             learner.environment.set_states(content["environment"].numpy())
             learner.observation = content["observation"].numpy()
-            learner.states = list(content["states"].numpy())
+            learner.visited.restore(content["states"].numpy())
             learner.learner.restore(content["learner"])
             learner.fitter.restore(content["fitter"])
             for name, buffer in (("real", learner.real), ("imagined", learner.imagined)):
