@@ -323,7 +323,7 @@ def logged(folder: Path) -> list[tuple[str, int, float]]:
 
 
 def test_experiment_is_found_again(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no study there .* give the folder that was --out or --results"):
+    with pytest.raises(ConfigurationError, match=r"no study there .* give the folder that was --out or --results"):
         load_study(tmp_path)
     assert isinstance(read_experiment(write(tmp_path)), Experiment)
 
