@@ -63,6 +63,7 @@ def ensemble_epoch() -> Callable[[], float]:
         batch_size=BATCH,
         learning_rate=_LEARNING_RATE,
         weight_decay=_WEIGHT_DECAY,
+        variance_weighting=0.0,  # the Gaussian likelihood itself, as mbrl-lib's
     )
     fitter = EnsembleFitter(planning_task(gymnasium_problem(ENVIRONMENT)), settings, seed=0)
     assert fitter.networks.sizes == (INPUTS, *[UNITS] * LAYERS, 2 * OUTPUTS)
