@@ -48,8 +48,10 @@ class Pass:
 
     def rows(self, first: int) -> Pass:
         """The part of the batch from a row on, in the same memory."""
-        parts = ([tensor[:, first:] for tensor in tensors] for tensors in (self.sums, self.outputs, self.gradients))
-        return Pass(self.batch_size - first, *parts, self.x[:, first:])
+        sums, outputs, gradients = (
+            [tensor[:, first:] for tensor in tensors] for tensors in (self.sums, self.outputs, self.gradients)
+        )
+        return Pass(self.batch_size - first, sums, outputs, gradients, self.x[:, first:])
 
 
 class StackedNetworks:

@@ -8,6 +8,7 @@ them with automatic differentiation.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from demo_control.learning.networks import Adam, Pass, StackedNetworks
+from demo_control.learning.networks import Adam, StackedNetworks
 from demo_control.learning.sac.replay import Float32s, RowLayout
 from demo_control.learning.sac.settings import SacSettings
 
@@ -53,14 +54,41 @@ class _Sampled:
     within: Tensor  # 1 where the log deviation is not at its bounds
 
 
-@dataclass(frozen=True)
 class _Drawn:
-    """Actions drawn at the next observations of a batch, and in the second half of the rows at the present ones."""
+    """Memory for actions drawn at the next observations of a batch, and behind them at the present ones.
 
-    run: Pass  # of the policy, 2 batch_size rows
-    sampled: _Sampled
-    following: Tensor  # (x', u'). Shape=(1, batch_size, observation_dim + action_dim)
-    present: Tensor  # (x, u), u being the policy's
+    Args:
+        layout: Of the transitions.
+        size: Of a batch.
+        policy: Draws; has a pass of its own for this.
+        use: Name of that pass.
+
+    Attributes:
+        following: (x', u'). Shape=(1, size, observation_dim + action_dim)
+        present: (x, u), u being the policy's. Shape as that of ``following``.
+        sampled: Of both. Shape=(1, 2 size, ·).
+        present_run: The policy's pass at the present observations.
+        by_output: For the gradient by the output of that. Shape=(1, size, 2 action_dim).
+    """
+
+    def __init__(self, layout: RowLayout, size: int, policy: StackedNetworks, use: str) -> None:
+        joined = torch.zeros((2, size, layout.observation_dim + layout.action_dim))
+        together = joined.view(1, 2 * size, -1)
+        self.size, self.following, self.present = size, joined[:1], joined[1:]
+        self._policy, self._use = policy, use
+        self._next_observations, self._observations = joined[..., layout.observation]
+        self._inputs, self._actions = together[..., layout.observation], together[..., layout.action]
+        self.present_run = policy.forward(self._inputs, use).rows(size)
+        self.by_output = torch.empty((1, size, 2 * layout.action_dim))
+        self.by_mean, self.by_log_deviation = self.by_output.chunk(2, dim=-1)
+        self.sampled: _Sampled
+
+    def draw(self, rows: Tensor, layout: RowLayout, sample: Callable[[Tensor], _Sampled]) -> None:
+        """Take the observations of a batch of transitions, and draw."""
+        self._next_observations.copy_(rows[:, layout.next_observation])
+        self._observations.copy_(rows[:, layout.observation])
+        self.sampled = sample(self._policy.forward(self._inputs, self._use).sums[-1])
+        self._actions.copy_(self.sampled.actions)
 
 
 class SoftActorCritic:
@@ -88,8 +116,7 @@ class SoftActorCritic:
         self._log_temperature.parameters.fill_(math.log(settings.initial_temperature))
         self._temperature_adam = Adam(self._log_temperature, settings.learning_rate)
         self._target_entropy = settings.target_entropy_per_action * m
-        self._joined: dict[str, Tensor] = {}
-        self._output_gradient = torch.empty((1, 0, 2 * m))
+        self._drawn: dict[str, _Drawn] = {}
 
     @property
     def temperature(self) -> float:
@@ -122,21 +149,20 @@ class SoftActorCritic:
             noise: Standard normal numbers, for the next and for the present actions.
                 Shape=(2, batch_size, action_dim).
         """
-        size, m = len(batch), self.layout.action_dim
+        size = len(batch)
         rows = torch.from_numpy(batch)
         drawn = self._draw(rows, noise, "update")
         self._step_critics(rows, self._wanted(rows, drawn))
-        self._step_temperature(drawn.sampled.log_probability[:, size:])
-        # ∂/∂u of E[α log π − min Q], u being the number before the tanh, and on to mean and log deviation.
-        by_action = self._value_gradient(drawn.present, -1.0 / size)
         sampled = drawn.sampled
-        actions, spread, within = (part[:, size:] for part in (sampled.actions, sampled.spread, sampled.within))
+        self._step_temperature(sampled.log_probability[:, size:])
+        # ∂/∂u of E[α log π − min Q], u being the number before the tanh, and on to mean and log deviation.
+        by_action, actions = self._value_gradient(drawn.present, -1.0 / size), sampled.actions[:, size:]
         temperature = self.temperature / size
-        by_output = self._by_output(size)
-        by_number = torch.ops.aten.tanh_backward.grad_input(by_action, actions, grad_input=by_output[..., :m])
-        by_number.add_(actions, alpha=2.0 * temperature)
-        torch.mul(by_number, spread, out=by_output[..., m:]).sub_(temperature).mul_(within)
-        self.policy.backward(drawn.run.rows(size), by_output)
+        torch.ops.aten.tanh_backward.grad_input(by_action, actions, grad_input=drawn.by_mean)
+        by_number = drawn.by_mean.add_(actions, alpha=2.0 * temperature)
+        torch.mul(by_number, sampled.spread[:, size:], out=drawn.by_log_deviation)
+        drawn.by_log_deviation.sub_(temperature).mul_(sampled.within[:, size:])
+        self.policy.backward(drawn.present_run, drawn.by_output)
         self._policy_adam.step()
         self.targets.parameters.lerp_(self.critics.parameters, self.settings.target_step)
 
@@ -153,17 +179,11 @@ class SoftActorCritic:
 
     def _draw(self, rows: Tensor, noise: Float32s, use: str) -> _Drawn:
         """Actions of the policy at the next and the present observations, in one pass."""
-        layout, size = self.layout, len(rows)
-        if use not in self._joined or self._joined[use].shape[1] != size:
-            self._joined[use] = torch.empty((2, size, layout.observation_dim + layout.action_dim))
-        joined = self._joined[use]
-        together = joined.view(1, 2 * size, -1)
-        joined[0, :, layout.observation].copy_(rows[:, layout.next_observation])
-        joined[1, :, layout.observation].copy_(rows[:, layout.observation])
-        run = self.policy.forward(together[..., layout.observation], use)
-        sampled = self._sample(run.sums[-1], torch.from_numpy(noise).view(1, 2 * size, -1))
-        together[..., layout.action].copy_(sampled.actions)
-        return _Drawn(run, sampled, joined[:1], joined[1:])
+        if use not in self._drawn or self._drawn[use].size != len(rows):
+            self._drawn[use] = _Drawn(self.layout, len(rows), self.policy, use)
+        draws = torch.from_numpy(noise).view(1, 2 * len(rows), -1)
+        self._drawn[use].draw(rows, self.layout, lambda output: self._sample(output, draws))
+        return self._drawn[use]
 
     def _wanted(self, rows: Tensor, drawn: _Drawn) -> Tensor:
         """Targets r + γ (min Q'(x', u') − α log π(u' | x')), u' drawn from π. Shape=(1, batch_size, 1)."""
@@ -191,12 +211,6 @@ class SoftActorCritic:
         values = run.sums[-1]
         chosen = values.eq(values.amin(dim=0)).mul(factor)
         return self.critics.input_gradient(run, chosen, self.layout.action).sum(dim=0, keepdim=True)
-
-    def _by_output(self, size: int) -> Tensor:
-        """Memory for the gradient by the policy's output."""
-        if self._output_gradient.shape[1] != size:
-            self._output_gradient = torch.empty((1, size, 2 * self.layout.action_dim))
-        return self._output_gradient
 
     def _sample(self, output: Tensor, noise: Tensor) -> _Sampled:
         """Draw from the policy. Shape=(1, batch_size, action_dim) each, the probability's last axis 1."""
