@@ -42,8 +42,8 @@ def _ours() -> Sequence[Contender]:
     return [Contender(OURS, ensemble_epoch())]
 
 
-def ensemble_epoch() -> Callable[[], float]:
-    """What does one epoch with our fitter.
+def ensemble_fitter() -> tuple[Any, Any]:
+    """Our fitter with the settings of the comparison, and its examples.
 
     Raises:
         ImportError: PyTorch is not there.
@@ -63,10 +63,20 @@ def ensemble_epoch() -> Callable[[], float]:
         batch_size=BATCH,
         learning_rate=_LEARNING_RATE,
         weight_decay=_WEIGHT_DECAY,
+        variance_weighting=0.0,  # the Gaussian likelihood itself, as mbrl-lib's
     )
     fitter = EnsembleFitter(planning_task(gymnasium_problem(ENVIRONMENT)), settings, seed=0)
     assert fitter.networks.sizes == (INPUTS, *[UNITS] * LAYERS, 2 * OUTPUTS)
-    examples = Examples(*(torch.from_numpy(part) for part in _data()))
+    return fitter, Examples(*(torch.from_numpy(part) for part in _data()))
+
+
+def ensemble_epoch() -> Callable[[], float]:
+    """What does one epoch with our fitter.
+
+    Raises:
+        ImportError: PyTorch is not there.
+    """
+    fitter, examples = ensemble_fitter()
     generator = np.random.default_rng(0)
 
     def epoch() -> float:

@@ -211,8 +211,29 @@ def test_results_may_be_kept_elsewhere(tmp_path: Path) -> None:
         assert outcome.finished == expected
         if expected:  # a later session has the results and nothing else
             (tmp_path / "out").rename(tmp_path / "lost")
-    study = load_study(tmp_path / "kept")
-    assert (len(study.results), study.num_cells, study.strangers) == (2, 2, 0)
+    # Either folder is enough to see the study; the one of the checkpoints says where the other is.
+    for folder in ("kept", "out", "lost"):
+        study = load_study(tmp_path / folder)
+        assert (len(study.results), study.num_cells, study.strangers) == (2, 2, 0)
+        assert [state.state for state in states(tmp_path / folder)[1]] == ["finished", "finished"]
+    (tmp_path / "kept").rename(tmp_path / "moved")
+    with pytest.raises(
+        ConfigurationError, match=r"out: its results were kept in .*kept, .* give the folder that was --r"
+    ):
+        states(tmp_path / "out")
+
+
+def test_progress_is_seen_where_the_checkpoints_are_though_results_are_elsewhere(tmp_path: Path) -> None:
+    specification = write(tmp_path, base={"toy.fails_at": 300}, seeds=1)
+    experiment = read_experiment(specification)
+    for kept in ("kept", "out"):  # and then together
+        folders = Folders(tmp_path / "out", tmp_path / kept, with_logs=False)
+        run_experiment(
+            experiment.cells(), folders, specification.read_text(), lambda works: run_locally(works, 2), 2,
+            RunProgress(Console(file=StringIO())),
+        )  # fmt: skip
+        assert [(state.state, state.step) for state in states(tmp_path / "out")[1]] == [("failed", 300)] * 2
+        assert (tmp_path / "out" / "results_folder.txt").exists() is (kept == "kept")
 
 
 def cell(method: str = "m", seed: int = 0, steps: int = 1000) -> Cell:
@@ -302,7 +323,7 @@ def logged(folder: Path) -> list[tuple[str, int, float]]:
 
 
 def test_experiment_is_found_again(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no study there"):
+    with pytest.raises(ConfigurationError, match=r"no study there .* give the folder that was --out or --results"):
         load_study(tmp_path)
     assert isinstance(read_experiment(write(tmp_path)), Experiment)
 

@@ -214,6 +214,44 @@ def test_any_environment_of_gymnasiums(name: str) -> None:
     environments.close()
 
 
+@pytest.mark.parametrize("name", ["Pendulum-v1", STOCH2])
+def test_visited_states_of_any_environment_cost_a_step_each(name: str) -> None:
+    """Over three episodes: what comes back is what the states were, from memory of a few numbers per step."""
+    problem = adapted_problem(name)
+    environment = problem.make(1)
+    visited, expected = problem.history(environment), []
+    for action in _actions(problem, 25, 1):
+        if len(visited) in {0, 7, 8}:
+            environment.reset(_generators(range(len(visited), len(visited) + 1)))
+        expected.append(environment.states()[0])
+        visited.add(action[0])
+        environment.step(action)
+    assert len(visited) == 25
+    assert visited.rows().shape == (25, 2 + problem.action_dim)
+    assert np.array_equal(visited.states(range(25)), expected)
+    again = problem.history(environment)
+    again.restore(visited.rows())
+    assert np.array_equal(again.states([24, 3, 7]), [expected[index] for index in (24, 3, 7)])
+    with pytest.raises(ValueError, match=f"where \\({2 + problem.action_dim},\\) is expected"):
+        again.restore(np.array(expected))
+    environment.close()
+
+
+def test_visited_states_of_a_simulator_are_its_states() -> None:
+    problem = GYMNASIUM_PROBLEMS["Hopper-v5"]
+    environment = problem.make(1)
+    environment.reset(_generators(range(1)))
+    visited, expected = problem.history(environment), []
+    for action in _actions(problem, 5, 1):
+        expected.append(environment.states()[0])
+        visited.add(action[0])
+        environment.step(action)
+    assert np.array_equal(visited.rows(), expected)
+    assert np.array_equal(visited.states([3, 1]), [expected[3], expected[1]])
+    with pytest.raises(ValueError, match="is expected"):
+        visited.restore(visited.rows()[:, 1:])
+
+
 def test_adapter_truncates_as_gymnasium() -> None:
     problem = adapted_problem("Pendulum-v1")
     environments = problem.make(1)

@@ -25,7 +25,6 @@ from demo_control.learning.model_based.loop import ModelBasedLearner  # noqa: E4
 from demo_control.learning.model_based.planning import ModelPlanner, Plans, followed  # noqa: E402
 from demo_control.learning.model_based.planning_problem import planning_observations, planning_task  # noqa: E402
 from demo_control.learning.model_based.settings import TrainerSettings  # noqa: E402
-from demo_control.learning.model_based.trust import measure_trust  # noqa: E402
 from demo_control.learning.sac import RowLayout, SacSettings, SoftActorCritic  # noqa: E402
 from demo_control.learning.sac.export import policy_model, value_model  # noqa: E402
 from demo_control.tasks import Array  # noqa: E402
@@ -177,6 +176,41 @@ def test_plans_gain_what_they_promise_on_a_model_that_is_right(method: str) -> N
     np.testing.assert_allclose(planner.member_gains(x, plans.controls), np.tile(plans.gains, (2, 1)), atol=2e-3)
 
 
+@pytest.mark.parametrize("terminal_weight", [0.0, 0.4, 3.0])
+def test_gains_of_members_weigh_the_last_step_as_plans_do(terminal_weight: float) -> None:
+    """Against sums by hand on two models: the last state's cost has the weight, the value behind it has its own."""
+    problem, learner = mass_problem(), make_learner()
+    model = perfect_model(problem)
+    model.parameters["mean_weight"][1] *= torch.tensor([1.0, 0.5])  # the second member's push does half as much
+    chosen: dict[str, Scalar] = {"planner.terminal_weight": terminal_weight, "planner.value_weight": 0.7}
+    planner, settings = make_planner(model, learner, "demo_rl", **chosen)
+    x, horizon, discount = starts(12), 4, settings.planner.discount
+    controls = np.random.default_rng(5).uniform(-1.5, 1.5, (12, horizon, 1))
+
+    def returns(push: float, act: Any) -> Array:  # noqa: ANN401
+        states, total, alive = x[:, :2], np.zeros(len(x)), np.ones(len(x))
+        for step in range(1, horizon + 1):
+            u = act(step - 1, states)
+            x_next = following(states, push * u)
+            weight = terminal_weight if step == horizon else 1.0
+            total += alive * weight * discount**step * reward(states, u, x_next)
+            states = np.where(alive[:, None] > 0, x_next, states)
+            alive = alive * ~terminated(x_next)
+        joined = torch.from_numpy(np.hstack([states, learner.act(states)]).astype(np.float32))[None]
+        value = learner.critics.forward(joined).sums[-1].amin(dim=0)[:, 0].numpy()
+        return np.asarray(total + alive * 0.7 * discount**horizon * value)
+
+    found = planner.member_gains(x, controls)
+    for member, push in enumerate((1.0, 0.5)):
+        planned = returns(push, lambda step, _: controls[:, step])
+        alone = returns(push, lambda _, states: 1.5 * learner.act(states))
+        np.testing.assert_allclose(found[member], planned - alone, atol=3e-3)
+    # Where all members agree it is what the planner itself says of its plans.
+    planner, _ = make_planner(perfect_model(problem), learner, "demo_rl", **chosen)
+    plans = planner.plan(x, np.random.default_rng(1))
+    np.testing.assert_allclose(planner.member_gains(x, plans.controls), np.tile(plans.gains, (2, 1)), atol=3e-3)
+
+
 def test_gates() -> None:
     problem, learner = mass_problem(), make_learner()
     model = perfect_model(problem)
@@ -196,20 +230,11 @@ def test_gates() -> None:
     votes = followed(plans, planner, x, "votes", 0.5)
     assert np.array_equal(votes, (gains > 0.0).mean(axis=0))
     assert ((votes > 0.0) & (votes < 1.0)).any()
+    # A share is a number of plans: none for 0, however alike they are.
+    assert [int(followed(bad, planner, x, "disagreement", share).sum()) for share in (0.0, 0.25, 1.0)] == [0, 2, 7]
+    assert not followed(replace(plans, disagreement=np.zeros(8)), planner, x, "disagreement", 0.0).any()
     unknown = replace(plans, disagreement=np.full(8, np.nan))
     assert not followed(unknown, planner, x, "disagreement", 0.5).any()
-
-
-def test_a_plan_that_is_the_policys_own_gains_nothing() -> None:
-    problem, learner = mass_problem(), make_learner()
-    states = np.column_stack([np.random.default_rng(0).uniform(-1, 1, (5, 2)), np.zeros(5)])
-    x, controls = states[:, :2], np.zeros((5, 3, 1))
-    for step in range(3):
-        controls[:, step] = 1.5 * learner.act(x)
-        x = following(x, controls[:, step])
-    trust = measure_trust(problem, learner, states, controls, np.ones(5), 10)
-    assert trust.realised_gain == pytest.approx(0.0, abs=1e-6)
-    assert trust.predicted_gain == 1.0
 
 
 def test_evaluations_start_alike() -> None:
@@ -217,6 +242,16 @@ def test_evaluations_start_alike() -> None:
     first = evaluate(problem, learner, 6, seed=3)
     assert np.array_equal(first, evaluate(problem, learner, 6, seed=3))
     assert not np.array_equal(first, evaluate(problem, learner, 6, seed=4))
+
+
+@pytest.mark.parametrize("name", ["reward", "alive"])
+def test_an_entry_with_the_name_of_an_added_one_is_refused(name: str) -> None:
+    problem = replace(mass_problem(), observation_names=("place", name))
+    message = f"problem 'mass': observation_names = place, {name}: must not have {name}, .* planning adds"
+    with pytest.raises(ConfigurationError, match=message):
+        planning_task(problem)
+    with pytest.raises(ConfigurationError, match=message):
+        ModelBasedLearner(problem, TrainerSettings.from_mapping(SMALL), 0, 100)
 
 
 @pytest.mark.parametrize("reward_known", [True, False])

@@ -17,9 +17,12 @@ from demo_control.experiments.training import EvaluationSettings, Record, RunReq
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
+from demo_control.learning.ars_experiment import ExperimentSettings  # noqa: E402
+from demo_control.learning.gymnasium_adapter import adapted_problem  # noqa: E402
 from demo_control.learning.gymnasium_environments import gymnasium_problem  # noqa: E402
 from demo_control.learning.model_based import trainer  # noqa: E402
 from demo_control.learning.model_based.settings import TrainerSettings  # noqa: E402
+from demo_control.learning.pendulum_environments import PendulumEnvironments  # noqa: E402
 
 SETTINGS = {
     "loop.initial_steps": 20, "loop.updates_per_step": 1, "loop.model_interval": 10, "loop.start_states": 4,
@@ -123,6 +126,22 @@ def test_a_run_that_is_over_is_only_read(whole: tuple[Path, list[Record]], tmp_p
     assert not told
 
 
+def test_an_adapted_environment_goes_on_too_and_its_states_take_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "gymnasium_problem", adapted_problem)
+    records = trainer.train(REQUEST, tmp_path / "whole", nothing)
+    assert "truly_better" in records[2].values
+    run = trainer.TrainingRun.run
+    monkeypatch.setattr(trainer.TrainingRun, "run", lambda self, path: run(self, path, interval_s=0.0))
+    with pytest.raises(Stop):
+        trainer.train(REQUEST, tmp_path / "parts", stopping(6))
+    assert without_seconds(trainer.train(REQUEST, tmp_path / "parts", nothing)) == without_seconds(records)
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+    content = torch.load(tmp_path / "whole" / trainer.CHECKPOINT, weights_only=True)
+    assert content["states"].shape == (45, 2 + 1)  # and not all 200 actions of an episode, for each step
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -175,7 +194,11 @@ def test_shipped_specifications_ask_for_what_there_is(path: Path) -> None:
     cells = read_experiment(path).cells()
     assert cells
     for cell in cells:
-        TrainerSettings.from_mapping(cell.request.settings)
+        if cell.trainer == "ars":
+            ars = {name.removeprefix("ars."): value for name, value in cell.request.settings.items()}
+            ExperimentSettings.from_mapping(ars, source=path.stem)
+        else:
+            TrainerSettings.from_mapping(cell.request.settings)
     for name in {cell.request.environment for cell in cells}:
         assert gymnasium_problem(name).name == name
 
@@ -195,11 +218,46 @@ def test_shipped_specifications_ask_for_what_there_is(path: Path) -> None:
         ({"loop.start_states": 3}, "loop.start_states = 3: must be at least model.num_elites = 4"),
         ({"loop.initial_steps": 1}, "initial_steps.*1"),
         ({"loop.real_share_last": 2.0}, "real_share_last.*2.0"),
+        ({"loop.real_share_last": -0.5}, "real_share_last = -0.5: must be a share of 0 to 1, or -1"),
+        ({"loop.real_share_last": -1e-9}, "real_share_last = -1e-09: must be a share of 0 to 1, or -1"),
     ],
 )
 def test_wrong_settings_say_what_is_allowed(values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         TrainerSettings.from_mapping(values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0, 0.5, 1.0])
+def test_last_shares_that_are_allowed(value: float) -> None:
+    assert TrainerSettings.from_mapping({"loop.real_share_last": value}).loop.real_share_last == value
+
+
+@pytest.mark.parametrize("ends", ["done", "stopped", "refused"])
+def test_the_environments_of_a_run_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str) -> None:
+    made, closed = [], []
+
+    class Counted(PendulumEnvironments):
+        def __init__(self, num_environments: int) -> None:
+            super().__init__(num_environments)
+            made.append(self)
+
+        def close(self) -> None:
+            super().close()
+            closed.append(self)
+
+    problem = replace(gymnasium_problem("Pendulum-v1"), make=Counted)
+    monkeypatch.setattr(trainer, "gymnasium_problem", lambda _: problem)
+    if ends == "done":
+        trainer.train(replace(REQUEST, steps=21), tmp_path, nothing)
+    elif ends == "stopped":
+        with pytest.raises(Stop):
+            trainer.train(REQUEST, tmp_path, stopping(1))
+    else:
+        (tmp_path / trainer.CHECKPOINT).write_bytes(b"")
+        with pytest.raises(ConfigurationError):
+            trainer.train(REQUEST, tmp_path, nothing)
+    assert made
+    assert sorted(map(id, made)) == sorted(map(id, closed))  # each once
 
 
 def test_settings_survive_their_mapping() -> None:

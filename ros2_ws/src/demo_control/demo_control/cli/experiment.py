@@ -127,7 +127,7 @@ def _end(outcome: Outcome, folders: Folders) -> None:
 
 @app.command("status")
 def status(
-    folder: Annotated[Path, typer.Argument(help="Folder of the study.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of the study: what --out was.")],
     json_file: Annotated[str, typer.Option("--json", help="Write it to FILE, '-' for standard output.")] = "",
 ) -> None:
     """Show how far each run is, also while they run."""
@@ -151,7 +151,7 @@ def status(
 
 @app.command("report")
 def report(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of studies.")],
+    folders: Annotated[list[Path], typer.Argument(help="Folders of studies: what --out or --results was.")],
     out: Annotated[
         Path | None, typer.Option(help="Where to; by default the study's folder, or out/experiments/report of several.")
     ] = None,

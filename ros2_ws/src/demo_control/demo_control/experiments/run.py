@@ -22,6 +22,8 @@ from demo_control.files import write_text_atomically
 
 SPECIFICATION = "experiment.yaml"
 RESULTS = "results"
+ELSEWHERE = "results_folder.txt"
+"""Says in the folder of the checkpoints which folder has the specification and the results, if another one has."""
 RUNS = "runs"
 LOGS = "tensorboard"
 
@@ -42,6 +44,38 @@ class Folders:
     out: Path
     kept: Path
     with_logs: bool = True
+
+    @classmethod
+    def of_study(cls, folder: Path) -> Folders:
+        """Those of a study that was begun, from either of its folders.
+
+        Args:
+            folder: What ``--out`` or ``--results`` was.
+
+        Raises:
+            ConfigurationError: There is no study; with what to give instead.
+        """
+        note = folder / ELSEWHERE
+        kept = Path(note.read_text(encoding="utf-8").strip()) if note.exists() else folder
+        if (kept / SPECIFICATION).exists():
+            return cls(folder, kept)
+        if note.exists():
+            raise ConfigurationError(
+                f"{folder}: its results were kept in {kept}, where '{SPECIFICATION}' is missing; give the folder that "
+                f"was --results, or write it into {note}"
+            )
+        raise ConfigurationError(
+            f"{folder}: no study there ('{SPECIFICATION}' is missing); give the folder that was --out or --results of "
+            "'democtl experiment run'"
+        )
+
+    def begin(self, specification: str) -> None:
+        """Write the specification, and where it is."""
+        write_text_atomically(self.kept / SPECIFICATION, specification)
+        if self.kept.resolve() == self.out.resolve():
+            (self.out / ELSEWHERE).unlink(missing_ok=True)
+        else:
+            write_text_atomically(self.out / ELSEWHERE, f"{self.kept.resolve()}\n")
 
     @property
     def results(self) -> Path:
@@ -150,7 +184,7 @@ def run_experiment(
     """
     with _alone_in(folders.out):
         missing, pace, present = _missing(cells, folders)
-        write_text_atomically(folders.kept / SPECIFICATION, specification)
+        folders.begin(specification)
         outcome = Outcome(present=present)
         session = _Session(missing, folders, pace, jobs, progress, outcome)
         deadline_s = None if limit_s is None else time.monotonic() + limit_s

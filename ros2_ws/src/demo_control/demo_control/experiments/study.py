@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo_control.configuration import ConfigurationError
 from demo_control.experiments.journal import read_journal
 from demo_control.experiments.results import CellResult, differences, read_results
-from demo_control.experiments.run import RUNS, SPECIFICATION, Folders
+from demo_control.experiments.run import SPECIFICATION, Folders
 from demo_control.experiments.spec import Cell, Experiment, read_experiment
 from demo_control.experiments.worker import FAILURE
 
@@ -42,13 +41,14 @@ class Study:
 
 
 def load_study(folder: Path) -> Study:
-    """Read a study's folder.
+    """Read a study's folder, where its checkpoints or where its results are.
 
     Raises:
         ConfigurationError: There is no study, or one of its files is damaged.
     """
-    experiment = _experiment(folder)
-    found = read_results(Folders(folder, folder).results)
+    folders = Folders.of_study(folder)
+    experiment = read_experiment(folders.kept / SPECIFICATION)
+    found = read_results(folders.results)
     cells = experiment.cells()
     results = [
         found[cell.name] for cell in cells if cell.name in found and not differences(found[cell.name].cell, cell)
@@ -74,14 +74,14 @@ class CellState:
 
 
 def states(folder: Path) -> tuple[Experiment, Sequence[CellState]]:
-    """How far each run of a study is.
+    """How far each run of a study is; of runs that are not finished only the folder of its checkpoints knows.
 
     Raises:
         ConfigurationError: There is no study.
     """
-    experiment = _experiment(folder)
-    found = read_results(Folders(folder, folder).results)
-    return experiment, [_state(cell, found, folder / RUNS / cell.name) for cell in experiment.cells()]
+    folders = Folders.of_study(folder)
+    experiment, found = read_experiment(folders.kept / SPECIFICATION), read_results(folders.results)
+    return experiment, [_state(cell, found, folders.run(cell)) for cell in experiment.cells()]
 
 
 def _state(cell: Cell, found: dict[str, CellResult], folder: Path) -> CellState:
@@ -94,10 +94,3 @@ def _state(cell: Cell, found: dict[str, CellResult], folder: Path) -> CellState:
         return CellState(cell, FAILED, step, (folder / FAILURE).read_text(encoding="utf-8").strip().splitlines()[-1])
     returns = [record.values["return_mean"] for record in records if "return_mean" in record.values]
     return CellState(cell, BEGUN if folder.exists() else WAITING, step, f"{returns[-1]:.6g}" if returns else "")
-
-
-def _experiment(folder: Path) -> Experiment:
-    path = folder / SPECIFICATION
-    if not path.exists():
-        raise ConfigurationError(f"{folder}: no study there ('{SPECIFICATION}' is missing)")
-    return read_experiment(path)

@@ -41,6 +41,9 @@ def train(request: RunRequest, folder: Path, on_record: Callable[[Record], None]
 
     An update is made of whole episodes, so evaluations come at the first update after they are due. The episodes that
     would exceed the steps of the request are not used for an update.
+
+    Raises:
+        ConfigurationError: Wrong settings or environment, or a checkpoint of another request, or a damaged one.
     """
     settings = _settings(request.settings)
     problem, evaluation = gymnasium_problem(request.environment), request.evaluation
@@ -68,11 +71,13 @@ def train(request: RunRequest, folder: Path, on_record: Callable[[Record], None]
                 records = [*records, _evaluated(search, steps, clock.seconds)]
             new = len(records) > len(run.records)
             run = _Run(search.state, steps, clock.seconds, records)
+            if new:
+                # Before the checkpoint holds it: what is told twice after an interruption can be recognised, what was
+                # never told is lost.
+                on_record(records[-1])
             if new or clock.seconds > saved_s + _CHECKPOINT_INTERVAL_S:
                 _save(folder / CHECKPOINT, request, run)
                 saved_s = clock.seconds
-            if new:
-                on_record(records[-1])
     return run.records
 
 
@@ -155,11 +160,16 @@ def _save(path: Path, request: RunRequest, run: _Run) -> None:
 
 
 def _load(path: Path, request: RunRequest) -> _Run | None:
-    if not path.is_file():
+    if not path.exists():
         return None
-    arrays = load_arrays(path)
-    rest = cast("dict[str, Any]", json.loads(str(arrays["run"])))
-    if rest["request"] != _identity(request):
+    try:
+        arrays = load_arrays(path)
+        rest = cast("dict[str, Any]", json.loads(str(arrays["run"])))
+        state = SearchState.of_arrays(cast("dict[str, Any]", arrays))
+        run = _Run(state, rest["steps"], rest["seconds"], [Record(**record) for record in rest["records"]])
+        same = rest["request"] == _identity(request)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ConfigurationError(f"checkpoint '{path}' cannot be read ({error}); delete it to start anew") from error
+    if not same:
         raise ConfigurationError(f"{path}: is of another request; choose another folder, or delete it")
-    state = SearchState.of_arrays(cast("dict[str, Any]", arrays))
-    return _Run(state, rest["steps"], rest["seconds"], [Record(**record) for record in rest["records"]])
+    return run

@@ -30,7 +30,10 @@ class UpdateSettings(Settings):
         5.0, "The large step size as a multiple of the small one (gamma / alpha).", minimum=1.0
     )
     coupling: float = setting(
-        0.2, "Share of the sequence with large steps in the policy (tau).", minimum=1e-3, maximum=1.0
+        0.1,
+        "Share of the sequence with large steps in the policy (tau); what is stable, ars_update.py says.",
+        minimum=1e-3,
+        maximum=1.0,
     )
 
     def __post_init__(self) -> None:

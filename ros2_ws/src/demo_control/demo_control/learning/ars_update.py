@@ -12,6 +12,14 @@ at x_t and β named γ:
 
 With γ = α it is the plain update. A single estimate moves x by ((1 − τ) α + τ γ) g at once, and by γ g in the end:
 along a direction in which g stays the same, x moves by γ g per update.
+
+On a quadratic of curvature h, g = −h x, an update is linear in (x, z), and both converge if and only if
+
+    α h < 2 (2 − τ) / (2 (1 − τ) + τ γ / α),        for the plain update α h < 2
+
+(the characteristic polynomial λ² − t λ + d with d = (1 − τ)(1 − α h) and t = d + 1 − τ γ h has its roots inside the
+unit circle). With γ = 5 α that is 1.65 at τ = 0.1 and 1.38 at τ = 0.2, for about as many updates along the directions
+of low curvature; a test has the figures.
 """
 
 from __future__ import annotations

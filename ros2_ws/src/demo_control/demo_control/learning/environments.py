@@ -94,6 +94,68 @@ class Environments(Protocol):
         ...
 
 
+class History(Protocol):
+    """The states at the beginning of each of the steps that one environment has taken, first to last."""
+
+    def __len__(self) -> int:
+        """Steps that are remembered."""
+        ...
+
+    def add(self, action: Array) -> None:
+        """Remember the state that the environment is in, before it takes this action. Shape=(action_dim,)."""
+        ...
+
+    def states(self, indices: Indices) -> Array:
+        """What :meth:`Environments.states` was at the beginning of these steps. Shape=(k, as there)."""
+        ...
+
+    def rows(self) -> Array:
+        """All that is remembered, for a checkpoint. Shape=(len(self), problem-dependent)."""
+        ...
+
+    def restore(self, rows: Array) -> None:
+        """Go on from :meth:`rows`.
+
+        Raises:
+            ValueError: They are of another problem.
+        """
+        ...
+
+
+class StateRows:
+    """A :class:`History` that keeps every state as it is.
+
+    Args:
+        environments: One environment.
+    """
+
+    def __init__(self, environments: Environments) -> None:
+        self._environments, self._rows = environments, list[Array]()
+
+    def __len__(self) -> int:
+        """See the protocol."""
+        return len(self._rows)
+
+    def add(self, action: Array) -> None:
+        """See the protocol."""
+        self._rows.append(self._environments.states()[0])
+
+    def states(self, indices: Indices) -> Array:
+        """See the protocol."""
+        return np.stack([self._rows[index] for index in indices])
+
+    def rows(self) -> Array:
+        """See the protocol."""
+        return np.array(self._rows)
+
+    def restore(self, rows: Array) -> None:
+        """See the protocol."""
+        width = self._environments.states().shape[1]
+        if len(rows) and rows.shape[1:] != (width,):
+            raise ValueError(f"states of shape {rows.shape[1:]} where {(width,)} is expected")
+        self._rows = list(rows)
+
+
 @dataclass(frozen=True)
 class Problem:
     """A reinforcement learning problem.
@@ -111,6 +173,7 @@ class Problem:
         terminated: Whether an episode ends; None: never.
         column_reward: :attr:`reward` in the form that planners need; None: it must be learned.
         column_margin: :attr:`terminated` in that form, not positive where an episode ends; None: it never does.
+        history: Makes the memory of the states of one of its environments.
     """
 
     name: str
@@ -124,6 +187,7 @@ class Problem:
     terminated: TerminationFunction | None = None
     column_reward: ColumnReward | None = None
     column_margin: ColumnMargin | None = None
+    history: Callable[[Any], History] = StateRows
 
     @property
     def observation_dim(self) -> int:

@@ -29,6 +29,9 @@ class AdaptedEnvironments:
         name: For ``gymnasium.make``.
         time_limit: Steps of an episode.
         num_environments: How many.
+
+    Attributes:
+        action_dim: Length of an action.
     """
 
     def __init__(self, name: str, time_limit: int, num_environments: int) -> None:
@@ -37,10 +40,10 @@ class AdaptedEnvironments:
         shape = _box(self._environments[0].observation_space).shape
         self._observations: Array = np.zeros((num_environments, *shape))
         self._action_type = _box(self._environments[0].action_space).dtype
-        action_dim = _box(self._environments[0].action_space).shape[0]
+        self.action_dim = _box(self._environments[0].action_space).shape[0]
         self._seeds = np.zeros(num_environments, dtype=int)
         self._counts = np.zeros(num_environments, dtype=int)
-        self._actions = np.zeros((num_environments, time_limit, action_dim))
+        self._actions = np.zeros((num_environments, time_limit, self.action_dim))
         self._all = np.arange(num_environments)
 
     @property
@@ -84,6 +87,10 @@ class AdaptedEnvironments:
             for action in row[2:].reshape(self._actions[index].shape)[: int(row[1])]:
                 self._advance(index, action)
 
+    def began(self, index: int) -> tuple[int, int]:
+        """The seed of an environment's episode, and the steps since."""
+        return int(self._seeds[index]), int(self._counts[index])
+
     def close(self) -> None:
         """Close the environments."""
         for environment in self._environments:
@@ -99,6 +106,49 @@ class AdaptedEnvironments:
         result = self._environments[index].step(action.astype(self._action_type))
         self._observations[index], reward, terminated, truncated, _ = result
         return float(cast(float, reward)), terminated, truncated
+
+
+class ReplayedStates:
+    """A :class:`demo_control.learning.environments.History` of an adapted environment.
+
+    A state there is all actions since the reset. The steps that are remembered follow one another, so these actions are
+    those of the steps before: a step costs its seed, its number in the episode and its action.
+
+    Args:
+        environments: One environment.
+    """
+
+    def __init__(self, environments: AdaptedEnvironments) -> None:
+        self._environments = environments
+        self._steps: list[Array] = []
+
+    def __len__(self) -> int:
+        """See the protocol."""
+        return len(self._steps)
+
+    def add(self, action: Array) -> None:
+        """See the protocol."""
+        self._steps.append(np.array([*self._environments.began(0), *action], dtype=float))
+
+    def states(self, indices: Indices) -> Array:
+        """See the protocol."""
+        states = np.zeros((len(indices), self._environments.states().shape[1]))
+        for state, index in zip(states, indices, strict=True):
+            state[:2] = self._steps[index][:2]
+            actions = [step[2:] for step in self._steps[index - int(state[1]) : index]]
+            state[2 : 2 + sum(map(len, actions))] = np.ravel(actions)
+        return states
+
+    def rows(self) -> Array:
+        """See the protocol."""
+        return np.array(self._steps)
+
+    def restore(self, rows: Array) -> None:
+        """See the protocol."""
+        width = 2 + self._environments.action_dim
+        if len(rows) and rows.shape[1:] != (width,):
+            raise ValueError(f"steps of shape {rows.shape[1:]} where {(width,)} is expected")
+        self._steps = list(rows)
 
 
 def adapted_problem(name: str) -> Problem:
@@ -125,6 +175,7 @@ def adapted_problem(name: str) -> Problem:
         time_limit=time_limit,
         make=lambda num_environments: AdaptedEnvironments(name, time_limit, num_environments),
         model_inputs=np.ones(observation.shape[0], dtype=bool),
+        history=ReplayedStates,
     )
 
 

@@ -121,12 +121,18 @@ class MujocoEnvironments:
         model, data = self._model, self._data
         before = self._motion(self._rows[indices])
         self._rows[indices, self._controls] = actions
-        for index in indices:
-            mujoco.mj_setState(model, data, self._simulated[index], _STATE)
-            mujoco.mj_step(model, data, nstep=self._robot.frame_skip)
-            if self._robot.contact_forces:
+        # Names and numbers of Python's own: what is looked up here is looked up at every step of every environment.
+        frame_skip, contact_forces, simulated = self._robot.frame_skip, self._robot.contact_forces, self._simulated
+        set_state, advance, get_state = mujoco.mj_setState, mujoco.mj_step, mujoco.mj_getState
+        for index in np.asarray(indices).tolist():
+            row = simulated[index]
+            set_state(model, data, row, _STATE)
+            advance(model, data, frame_skip)
+            if contact_forces:
                 mujoco.mj_rnePostConstraint(model, data)
-            self._keep(index)
+            get_state(model, data, row, _STATE)
+            if self._views:
+                np.concatenate(self._views, out=self._derived[index])
         self._rows[indices, -1] += 1.0
         rows = self._rows[indices]
         after = self._motion(rows)

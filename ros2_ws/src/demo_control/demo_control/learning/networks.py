@@ -4,12 +4,13 @@ PyTorch's automatic differentiation records a graph, allocates every intermediat
 nobody asked for (those of the critics' weights in the actor's step, say). For the small networks of reinforcement
 learning on a processor that takes as long as the products themselves. Here the chain rule is written out, once for all:
 results and gradients lie in memory that is allocated once, and all parameters of a stack are one vector, so that Adam
-and moving averages are one call.
+and moving averages are one call. Every call of PyTorch costs a microsecond or more beside its arithmetic, and every
+pass over memory about as much: biases are added within the products, activations are computed in place where the
+gradient allows it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -33,7 +34,7 @@ class Pass:
 
     Attributes:
         batch_size: Rows of each network.
-        sums: x W + b of each layer; the last one is the networks' output.
+        sums: x W + b of each layer; the last one is the networks' output. With ReLU the others hold activations.
         outputs: Activations of the hidden layers.
         gradients: Of the loss, by the outputs of each layer.
         x: The input of the pass.
@@ -44,6 +45,13 @@ class Pass:
     outputs: list[Tensor]
     gradients: list[Tensor]
     x: Tensor
+
+    def rows(self, first: int) -> Pass:
+        """The part of the batch from a row on, in the same memory."""
+        sums, outputs, gradients = (
+            [tensor[:, first:] for tensor in tensors] for tensors in (self.sums, self.outputs, self.gradients)
+        )
+        return Pass(self.batch_size - first, sums, outputs, gradients, self.x[:, first:])
 
 
 class StackedNetworks:
@@ -72,6 +80,7 @@ class StackedNetworks:
         self.parameters, self.gradient = torch.zeros(count), torch.zeros(count)
         self.weights, self.biases = self._views(self.parameters)
         self._weight_gradients, self._bias_gradients = self._views(self.gradient)
+        self._transposed = [weight.transpose(1, 2) for weight in self.weights]
         self._passes: dict[str, Pass] = {}
         if generator is not None:
             for weight, bias, inputs in zip(self.weights, self.biases, sizes[:-1], strict=True):
@@ -114,8 +123,7 @@ class StackedNetworks:
         run.x = x.expand(self.num_networks, -1, -1)
         hidden = run.x
         for layer, weight in enumerate(self.weights):
-            _multiply(hidden, weight, run.sums[layer])
-            run.sums[layer].add_(self.biases[layer])
+            _affine(self.biases[layer], hidden, weight, run.sums[layer])
             if layer < len(run.outputs):
                 self._activate(run.sums[layer], run.outputs[layer])
                 hidden = run.outputs[layer]
@@ -130,7 +138,7 @@ class StackedNetworks:
         """
         for layer in reversed(range(len(self.weights))):
             hidden = run.outputs[layer - 1] if layer else run.x
-            _multiply(hidden.transpose(1, 2), gradient, self._weight_gradients[layer])
+            _multiply(hidden, gradient, self._weight_gradients[layer])
             torch.sum(gradient, 1, keepdim=True, out=self._bias_gradients[layer])
             if layer:
                 gradient = self._through_layer(run, layer, gradient)
@@ -148,15 +156,15 @@ class StackedNetworks:
         """
         for layer in reversed(range(1, len(self.weights))):
             gradient = self._through_layer(run, layer, gradient)
-        return torch.bmm(gradient, self.weights[0][:, inputs].transpose(1, 2))
+        return torch.bmm(gradient, self._transposed[0][..., inputs])
 
     def _through_layer(self, run: Pass, layer: int, gradient: Tensor) -> Tensor:
         """From the gradient by a layer's outputs to that by the sums of the layer before."""
         before = run.gradients[layer - 1]
         if gradient.shape[2] == 1:
-            torch.mul(gradient, self.weights[layer].transpose(1, 2), out=before)
+            torch.mul(gradient, self._transposed[layer], out=before)
         else:
-            torch.bmm(gradient, self.weights[layer].transpose(1, 2), out=before)
+            torch.bmm(gradient, self._transposed[layer], out=before)
         sums, outputs = run.sums[layer - 1], run.outputs[layer - 1]
         if self.activation == "relu":
             torch.ops.aten.threshold_backward.grad_input(before, outputs, 0.0, grad_input=before)
@@ -168,7 +176,7 @@ class StackedNetworks:
 
     def _activate(self, sums: Tensor, out: Tensor) -> None:
         if self.activation == "relu":
-            torch.clamp_min(sums, 0.0, out=out)
+            torch.relu_(sums)  # the same memory as out
         elif self.activation == "silu":
             torch.ops.aten.silu.out(sums, out=out)
         else:
@@ -178,24 +186,35 @@ class StackedNetworks:
         """Memory for a pass; kept while batches have the same size, and replaced by that for another."""
         if use not in self._passes or self._passes[use].batch_size != batch_size:
             made = [torch.empty((self.num_networks, batch_size, size)) for size in self.sizes[1:]]
-            outputs, gradients = ([torch.empty_like(tensor) for tensor in made[:-1]] for _ in range(2))
+            # ReLU's gradient needs no more than its output: it overwrites the sums.
+            outputs = made[:-1] if self.activation == "relu" else [torch.empty_like(tensor) for tensor in made[:-1]]
+            gradients = [torch.empty_like(tensor) for tensor in made[:-1]]
             self._passes[use] = Pass(batch_size, made, outputs, gradients, torch.empty(0))
         return self._passes[use]
 
 
-def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
-    """Products of matrices; a batched call is slow where a critic's single output makes them columns."""
+def _affine(bias: Tensor, left: Tensor, right: Tensor, out: Tensor) -> None:
+    """``left @ right + bias``; a single column is taken as a row, which is the same memory and faster."""
     if right.shape[2] > 1:
-        torch.bmm(left, right, out=out)
-        return
-    for one, other, result in zip(left, right, out, strict=True):
-        torch.mm(one, other, out=result)
+        torch.baddbmm(bias, left, right, out=out)
+    else:
+        as_row = out.view(len(out), 1, -1)
+        torch.baddbmm(bias, right.view(len(right), 1, -1), left.transpose(1, 2), out=as_row)
+
+
+def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """``leftᵀ @ right``, a single column as in :func:`_affine`."""
+    if right.shape[2] > 1:
+        torch.bmm(left.transpose(1, 2), right, out=out)
+    else:
+        torch.bmm(right.reshape(len(right), 1, -1), left, out=out.view(len(out), 1, -1))
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015) on the parameters of a stack, one vector.
+    """Adam (Kingma & Ba 2015) on the parameters of a stack, one vector, in one pass over memory.
 
-    PyTorch's own, called for three small networks at each update, takes a tenth of the update for its bookkeeping.
+    PyTorch's own optimiser, called for three small networks at each update, takes a tenth of the update for its
+    bookkeeping; the function behind it does not.
 
     Args:
         networks: What is optimised; its ``gradient`` is used.
@@ -206,27 +225,23 @@ class Adam:
     def __init__(self, networks: StackedNetworks, learning_rate: float, weight_decay: float = 0.0) -> None:
         self._networks, self._learning_rate, self._weight_decay = networks, learning_rate, weight_decay
         self._mean, self._square = torch.zeros_like(networks.parameters), torch.zeros_like(networks.parameters)
-        self._room = torch.empty_like(networks.parameters)
-        self._steps = 0
+        self._steps = torch.zeros(())
 
     def step(self) -> None:
         """Take one step along the networks' gradient."""
-        parameters, gradient = self._networks.parameters, self._networks.gradient
-        self._steps += 1
-        if self._weight_decay:
-            parameters.mul_(1.0 - self._learning_rate * self._weight_decay)
-        self._mean.lerp_(gradient, 1.0 - _MEAN_DECAY)
-        self._square.mul_(_SQUARE_DECAY).addcmul_(gradient, gradient, value=1.0 - _SQUARE_DECAY)
-        torch.sqrt(self._square, out=self._room)
-        self._room.div_(math.sqrt(1.0 - _SQUARE_DECAY**self._steps)).add_(_EPSILON)
-        parameters.addcdiv_(self._mean, self._room, value=-self._learning_rate / (1.0 - _MEAN_DECAY**self._steps))
+        self._steps.add_(1.0)
+        torch._fused_adamw_(
+            [self._networks.parameters], [self._networks.gradient], [self._mean], [self._square], [], [self._steps],
+            lr=self._learning_rate, beta1=_MEAN_DECAY, beta2=_SQUARE_DECAY, weight_decay=self._weight_decay,
+            eps=_EPSILON, amsgrad=False, maximize=False,
+        )  # fmt: skip
 
     def state(self) -> dict[str, Tensor]:
         """Moments and number of steps, as they are now."""
-        return {"mean": self._mean.clone(), "square": self._square.clone(), "steps": torch.tensor(self._steps)}
+        return {"mean": self._mean.clone(), "square": self._square.clone(), "steps": torch.tensor(int(self._steps))}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Go on from a :meth:`state`."""
         self._mean.copy_(state["mean"])
         self._square.copy_(state["square"])
-        self._steps = int(state["steps"])
+        self._steps.fill_(int(state["steps"]))

@@ -21,7 +21,6 @@ from demo_control.learning.model_based.settings import METHODS, TrainerSettings
 from demo_control.learning.model_based.trust import measure_trust
 from demo_control.learning.sac import ReplayBuffer, RowLayout, SoftActorCritic
 from demo_control.learning.seeding import Purpose, stream
-from demo_control.tasks import Array
 
 Told = Callable[[str, Mapping[str, float]], None]
 """Is told figures: (kind of record, values by name)."""
@@ -41,7 +40,7 @@ class ModelBasedLearner:
         fitter: The model's networks.
         real: Transitions of the environment, D_env.
         imagined: Transitions of the model, D_mpc.
-        states: Simulator's state at the beginning of each transition in ``real``. Shape=(len(real), ·).
+        visited: The environment's state at the beginning of each transition in ``real``.
         step_count: Environment steps so far.
         episode: Number of the episode.
         environment: One environment.
@@ -60,7 +59,7 @@ class ModelBasedLearner:
         kept = loop.model_refits_kept * loop.start_states * settings.planner.horizon
         self.imagined = ReplayBuffer(layout, kept)
         self.environment = problem.make(1)
-        self.states: list[Array] = []
+        self.visited = problem.history(self.environment)
         self.step_count, self.episode = 0, 0
         self.observation = self.environment.reset([stream(seed, Purpose.EPISODE_STARTS, 0)])[0]
         self._half = (problem.action_maximum - problem.action_minimum) / 2.0
@@ -86,8 +85,9 @@ class ModelBasedLearner:
             share = self.learner.act(self.observation[None], generator.standard_normal((1, m), np.float32)).astype(
                 float
             )
-        self.states.append(self.environment.states()[0])
-        result = self.environment.step(self._middle + self._half * share)
+        actions = self._middle + self._half * share
+        self.visited.add(actions[0])
+        result = self.environment.step(actions)
         x, x_next = self.observation[None], result.observations
         self.real.add(self.learner.layout.rows(x, share, x_next, result.rewards, result.terminated))
         self.observation = x_next[0].copy()
@@ -142,7 +142,7 @@ class ModelBasedLearner:
             figures[name] = float(getattr(plans, name)[good].mean()) if good.any() else 0.0
         if loop.trust_starts and settings.planner.mirror_steps and good.any():
             few = stream(self.seed, Purpose.TRUST_STARTS, now).permutation(np.flatnonzero(good))[: loop.trust_starts]
-            states = np.stack([self.states[index] for index in chosen[few]])
+            states = self.visited.states(chosen[few])
             trust = measure_trust(
                 self.problem, self.learner, states, plans.controls[few], plans.gains[few], loop.trust_steps
             )

@@ -133,7 +133,8 @@ def followed(plans: Plans, planner: ModelPlanner, starts: Array, gate: str, shar
         starts: From these planning observations. Shape=(N, planning observation_dim).
         gate: 'none': all; 'members': those that every member by itself finds better than the policy; 'votes': each by
             the share of members that find it better; 'disagreement': those on which the members agree best.
-        share: How many, for the gate 'disagreement'.
+        share: How many, for the gate 'disagreement', 0 to 1; 0 keeps none. Plans on which they agree as well as on the
+            last one that is kept are kept, too.
 
     Returns:
         Shape=(N,). Plans that are not finite are not followed.
@@ -143,6 +144,7 @@ def followed(plans: Plans, planner: ModelPlanner, starts: Array, gate: str, shar
         votes: Array = (planner.member_gains(starts, plans.controls) > 0.0).mean(axis=0)
         return finite * (np.floor(votes) if gate == "members" else votes)
     if gate == "disagreement":
-        limit = np.quantile(np.where(finite, plans.disagreement, np.inf), share, method="lower")
+        kept = round(share * len(finite))
+        limit = np.sort(np.where(finite, plans.disagreement, np.inf))[kept - 1] if kept else -np.inf
         finite &= plans.disagreement <= limit
     return finite.astype(float)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from demo_control.configuration import ConfigurationError
 from demo_control.learning.environments import Problem
 from demo_control.quantities import Array, Quantity
 from demo_control.tasks import CostTerm, Task, Transition
@@ -25,8 +26,18 @@ _STEEP = 1e6
 
 
 def planning_task(problem: Problem) -> Task:
-    """The problem as a task whose model and costs the planner's engines can compose."""
+    """The problem as a task whose model and costs the planner's engines can compose.
+
+    Raises:
+        ConfigurationError: An entry of the observation has the name of one that is added.
+    """
     names = problem.observation_names
+    taken = [name for name in names if name in (REWARD, ALIVE)]
+    if taken:
+        raise ConfigurationError(
+            f"problem '{problem.name}': observation_names = {', '.join(names)}: must not have {' or '.join(taken)}, "
+            "which is an entry that planning adds; give the observation's own another name"
+        )
     visible = [name for name, seen in zip(names, problem.model_inputs, strict=True) if seen]
     outputs = (*visible, *(() if problem.column_reward else (REWARD,)))
 

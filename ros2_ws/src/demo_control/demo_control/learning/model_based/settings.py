@@ -53,6 +53,15 @@ class LoopSettings(Settings):
                                 "are better; 0: none.", minimum=0)  # fmt: skip
     trust_steps: int = setting(45, "Steps of such a trial, the plan first and then the policy.", minimum=1)
 
+    def __post_init__(self) -> None:
+        """Validate, also what no range says."""
+        super().__post_init__()
+        if -1.0 < self.real_share_last < 0.0:
+            raise ConfigurationError(
+                f"LoopSettings.real_share_last = {self.real_share_last}: must be a share of 0 to 1, or -1 for the same "
+                "share at all steps"
+            )
+
 
 @dataclass(frozen=True)
 class ModelSettings(Settings):

@@ -6,6 +6,7 @@ import json
 import pickle
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -38,17 +39,16 @@ def train(request: RunRequest, folder: Path, on_record: Callable[[Record], None]
         ConfigurationError: Wrong settings or environment, or a checkpoint of another request.
     """
     settings = TrainerSettings.from_mapping(request.settings)
-    run = TrainingRun(request, settings, on_record)
     path = folder / CHECKPOINT
-    if path.exists():
-        run.restore(path)
-    with torch.no_grad():
+    with closing(TrainingRun(request, settings, on_record)) as run, torch.no_grad():
+        if path.exists():
+            run.restore(path)
         run.run(path)
     return run.records
 
 
 class TrainingRun:
-    """A learner and the records of its run.
+    """A learner and the records of its run; :meth:`close` it.
 
     Args:
         request: What is asked for.
@@ -75,6 +75,10 @@ class TrainingRun:
                 self.save(path)
                 saved_s = time.monotonic()
         self.save(path)
+
+    def close(self) -> None:
+        """Release the learner's environment."""
+        self.learner.environment.close()
 
     def _evaluate(self) -> None:
         evaluation, learner = self._request.evaluation, self.learner
@@ -111,7 +115,7 @@ class TrainingRun:
             "episode": learner.episode,
             "observation": torch.from_numpy(learner.observation),
             "environment": torch.from_numpy(learner.environment.states()),
-            "states": torch.from_numpy(np.array(learner.states)),
+            "states": torch.from_numpy(learner.visited.rows()),
             "learner": learner.learner.state(),
             "fitter": learner.fitter.state(),
         }
@@ -140,7 +144,7 @@ class TrainingRun:
             learner.step_count, learner.episode = content["step_count"], content["episode"]
             learner.environment.set_states(content["environment"].numpy())
             learner.observation = content["observation"].numpy()
-            learner.states = list(content["states"].numpy())
+            learner.visited.restore(content["states"].numpy())
             learner.learner.restore(content["learner"])
             learner.fitter.restore(content["fitter"])
             for name, buffer in (("real", learner.real), ("imagined", learner.imagined)):

@@ -8,6 +8,7 @@ them with automatic differentiation.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +54,43 @@ class _Sampled:
     within: Tensor  # 1 where the log deviation is not at its bounds
 
 
+class _Drawn:
+    """Memory for actions drawn at the next observations of a batch, and behind them at the present ones.
+
+    Args:
+        layout: Of the transitions.
+        size: Of a batch.
+        policy: Draws; has a pass of its own for this.
+        use: Name of that pass.
+
+    Attributes:
+        following: (x', u'). Shape=(1, size, observation_dim + action_dim)
+        present: (x, u), u being the policy's. Shape as that of ``following``.
+        sampled: Of both. Shape=(1, 2 size, ·).
+        present_run: The policy's pass at the present observations.
+        by_output: For the gradient by the output of that. Shape=(1, size, 2 action_dim).
+    """
+
+    def __init__(self, layout: RowLayout, size: int, policy: StackedNetworks, use: str) -> None:
+        joined = torch.zeros((2, size, layout.observation_dim + layout.action_dim))
+        together = joined.view(1, 2 * size, -1)
+        self.size, self.following, self.present = size, joined[:1], joined[1:]
+        self._policy, self._use = policy, use
+        self._next_observations, self._observations = joined[..., layout.observation]
+        self._inputs, self._actions = together[..., layout.observation], together[..., layout.action]
+        self.present_run = policy.forward(self._inputs, use).rows(size)
+        self.by_output = torch.empty((1, size, 2 * layout.action_dim))
+        self.by_mean, self.by_log_deviation = self.by_output.chunk(2, dim=-1)
+        self.sampled: _Sampled
+
+    def draw(self, rows: Tensor, layout: RowLayout, sample: Callable[[Tensor], _Sampled]) -> None:
+        """Take the observations of a batch of transitions, and draw."""
+        self._next_observations.copy_(rows[:, layout.next_observation])
+        self._observations.copy_(rows[:, layout.observation])
+        self.sampled = sample(self._policy.forward(self._inputs, self._use).sums[-1])
+        self._actions.copy_(self.sampled.actions)
+
+
 class SoftActorCritic:
     """Policy, two critics with their targets, and temperature.
 
@@ -78,6 +116,7 @@ class SoftActorCritic:
         self._log_temperature.parameters.fill_(math.log(settings.initial_temperature))
         self._temperature_adam = Adam(self._log_temperature, settings.learning_rate)
         self._target_entropy = settings.target_entropy_per_action * m
+        self._drawn: dict[str, _Drawn] = {}
 
     @property
     def temperature(self) -> float:
@@ -110,63 +149,67 @@ class SoftActorCritic:
             noise: Standard normal numbers, for the next and for the present actions.
                 Shape=(2, batch_size, action_dim).
         """
-        layout, rows, draws = self.layout, torch.from_numpy(batch)[None], torch.from_numpy(noise)
-        self._step_critics(rows, self._targets_of(rows, draws[:1]))
-        observations = rows[..., layout.observation]
-        run = self.policy.forward(observations, "update")
-        sampled = self._sample(run.sums[-1], draws[1:])
-        self._step_temperature(sampled)
-        by_action = self._value_gradient(observations, sampled.actions)
+        size = len(batch)
+        rows = torch.from_numpy(batch)
+        drawn = self._draw(rows, noise, "update")
+        self._step_critics(rows, self._wanted(rows, drawn))
+        sampled = drawn.sampled
+        self._step_temperature(sampled.log_probability[:, size:])
         # ∂/∂u of E[α log π − min Q], u being the number before the tanh, and on to mean and log deviation.
-        temperature, actions = self.temperature, sampled.actions
-        by_number = (
-            torch.addcmul(by_action, by_action, actions.square(), value=-1.0)
-            .neg_()
-            .add_(actions, alpha=2.0 * temperature)
-        )
-        by_log_deviation = (by_number * sampled.spread).sub_(temperature).mul_(sampled.within)
-        self.policy.backward(run, torch.cat([by_number, by_log_deviation], dim=-1).div_(batch.shape[0]))
+        by_action, actions = self._value_gradient(drawn.present, -1.0 / size), sampled.actions[:, size:]
+        temperature = self.temperature / size
+        torch.ops.aten.tanh_backward.grad_input(by_action, actions, grad_input=drawn.by_mean)
+        by_number = drawn.by_mean.add_(actions, alpha=2.0 * temperature)
+        torch.mul(by_number, sampled.spread[:, size:], out=drawn.by_log_deviation)
+        drawn.by_log_deviation.sub_(temperature).mul_(sampled.within[:, size:])
+        self.policy.backward(drawn.present_run, drawn.by_output)
         self._policy_adam.step()
         self.targets.parameters.lerp_(self.critics.parameters, self.settings.target_step)
 
     def figures(self, batch: Float32s, noise: Float32s) -> UpdateFigures:
         """How critics and policy stand on a batch; nothing is changed. Arguments as in :meth:`update`."""
-        rows, draws = torch.from_numpy(batch)[None], torch.from_numpy(noise)
-        wanted = self._targets_of(rows, draws[:1])
-        values = self.critics.forward(rows[..., self.layout.observation_and_action], "look").sums[-1]
+        rows, size = torch.from_numpy(batch), len(batch)
+        drawn = self._draw(rows, noise, "look")
+        wanted = self._wanted(rows, drawn)
+        values = self.critics.forward(rows[None, :, self.layout.observation_and_action], "look").sums[-1]
         loss = float((values - wanted).square().mean())
-        observations = rows[..., self.layout.observation]
-        sampled = self._sample(self.policy.forward(observations, "look").sums[-1], draws[1:])
-        value = self.critics.forward(torch.cat([observations, sampled.actions], dim=-1), "look").sums[-1]
-        entropy = -float(sampled.log_probability.mean())
+        value = self.critics.forward(drawn.present, "look").sums[-1]
+        entropy = -float(drawn.sampled.log_probability[:, size:].mean())
         return UpdateFigures(loss, float(value.amin(dim=0).mean()), entropy, self.temperature)
 
-    def _targets_of(self, rows: Tensor, noise: Tensor) -> Tensor:
+    def _draw(self, rows: Tensor, noise: Float32s, use: str) -> _Drawn:
+        """Actions of the policy at the next and the present observations, in one pass."""
+        if use not in self._drawn or self._drawn[use].size != len(rows):
+            self._drawn[use] = _Drawn(self.layout, len(rows), self.policy, use)
+        draws = torch.from_numpy(noise).view(1, 2 * len(rows), -1)
+        self._drawn[use].draw(rows, self.layout, lambda output: self._sample(output, draws))
+        return self._drawn[use]
+
+    def _wanted(self, rows: Tensor, drawn: _Drawn) -> Tensor:
         """Targets r + γ (min Q'(x', u') − α log π(u' | x')), u' drawn from π. Shape=(1, batch_size, 1)."""
-        layout = self.layout
-        following = rows[..., layout.next_observation]
-        sampled = self._sample(self.policy.forward(following, "next").sums[-1], noise)
-        values = self.targets.forward(torch.cat([following, sampled.actions], dim=-1)).sums[-1]
-        soft = values.amin(dim=0, keepdim=True).sub_(sampled.log_probability, alpha=self.temperature)
-        soft.addcmul_(soft, rows[..., layout.terminated, None], value=-1.0)
-        return torch.add(rows[..., layout.reward, None], soft, alpha=self.settings.discount)
+        layout, size = self.layout, len(rows)
+        values = self.targets.forward(drawn.following).sums[-1]
+        soft = values.amin(dim=0, keepdim=True)
+        soft.sub_(drawn.sampled.log_probability[:, :size], alpha=self.temperature)
+        soft.addcmul_(soft, rows[None, :, layout.terminated, None], value=-1.0)
+        return torch.add(rows[None, :, layout.reward, None], soft, alpha=self.settings.discount)
 
     def _step_critics(self, rows: Tensor, wanted: Tensor) -> None:
         """A step down half the mean squared error."""
-        run = self.critics.forward(rows[..., self.layout.observation_and_action])
-        self.critics.backward(run, (run.sums[-1] - wanted).div_(rows.shape[1]))
+        run = self.critics.forward(rows[None, :, self.layout.observation_and_action])
+        self.critics.backward(run, (run.sums[-1] - wanted).div_(len(rows)))
         self._critic_adam.step()
 
-    def _step_temperature(self, sampled: _Sampled) -> None:
+    def _step_temperature(self, log_probability: Tensor) -> None:
         """A step down −log α (log π + H̄), the mean over the batch; α is kept by its logarithm."""
-        self._log_temperature.gradient.fill_(-float(sampled.log_probability.mean()) - self._target_entropy)
+        self._log_temperature.gradient.fill_(-float(log_probability.mean()) - self._target_entropy)
         self._temperature_adam.step()
 
-    def _value_gradient(self, observations: Tensor, actions: Tensor) -> Tensor:
-        """∂ min Q / ∂ action. Shape=(1, batch_size, action_dim)."""
-        run = self.critics.forward(torch.cat([observations, actions], dim=-1))
+    def _value_gradient(self, joined: Tensor, factor: float) -> Tensor:
+        """∂ min Q / ∂ action times a factor, at observations with actions. Shape=(1, batch_size, action_dim)."""
+        run = self.critics.forward(joined)
         values = run.sums[-1]
-        chosen = values.eq(values.amin(dim=0)).to(values.dtype)
+        chosen = values.eq(values.amin(dim=0)).mul(factor)
         return self.critics.input_gradient(run, chosen, self.layout.action).sum(dim=0, keepdim=True)
 
     def _sample(self, output: Tensor, noise: Tensor) -> _Sampled:
@@ -178,7 +221,7 @@ class SoftActorCritic:
         spread = log_deviation.exp().mul_(noise)
         number = mean + spread
         # −log(1 − tanh²) in a form that is exact far out: 2 (u + softplus(−2u) − log 2).
-        steepness = torch.nn.functional.softplus(number * -2.0).add_(number)
+        steepness = torch.sub(number, torch.nn.functional.softplus(number, beta=-2.0), alpha=2.0)
         density = torch.sub(steepness, log_deviation, alpha=0.5).mul_(2.0).addcmul_(noise, noise, value=-0.5)
         log_probability = density.sum(dim=-1, keepdim=True).sub_(m * (2.0 * _LOG_TWO + _HALF_LOG_TWO_PI))
         return _Sampled(torch.tanh(number), log_probability, spread, raw.eq(log_deviation))
