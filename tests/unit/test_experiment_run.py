@@ -167,8 +167,9 @@ def test_failing_runs_do_not_stop_the_others(tmp_path: Path) -> None:
 
 
 def test_time_limit_ends_a_session_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    slow = write(tmp_path, base={"toy.pause_s": 0.1}, seeds=1)
-    outcome, _ = run(tmp_path, slow, limit_s=0.9)
+    # A worker has several seconds to start in, and the runs would take twice the limit.
+    slow = write(tmp_path, base={"toy.pause_s": 1.0}, seeds=1)
+    outcome, _ = run(tmp_path, slow, limit_s=4.0)
     assert (outcome.late, outcome.finished, outcome.left) == (True, 0, 2)
     before = len(read_journal(tmp_path / "runs" / "A--slow--seed-0"))
     outcome, _ = run(tmp_path, slow)

@@ -230,6 +230,7 @@ class Adam:
     def step(self) -> None:
         """Take one step along the networks' gradient."""
         self._steps.add_(1.0)
+        # The public function around it takes 20 µs longer, one part in ten of the update of small networks.
         torch._fused_adamw_(
             [self._networks.parameters], [self._networks.gradient], [self._mean], [self._square], [], [self._steps],
             lr=self._learning_rate, beta1=_MEAN_DECAY, beta2=_SQUARE_DECAY, weight_decay=self._weight_decay,
