@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from demo_control.bags.errors import BagError
+from demo_control.bags.info import parameters_of
 from demo_control.bags.layer_log import Command, LayerLog, LayerRun, PlanMade, State, read_layer_log
 from demo_control.bags.metadata import PARAMETERS_RECORD
 from demo_control.bags.reader import Bag
@@ -110,8 +110,7 @@ class _BundleFinder:
 
     def __init__(self, task: Task, bag: Bag, given: Path | None) -> None:
         self._task = task
-        parameters = " ".join(bag.records.get(PARAMETERS_RECORD, {}).values())
-        self._places = [*([given] if given else []), default_bundle(task.name), *_directories(parameters)]
+        self._places = [*([given] if given else []), default_bundle(task.name), *_directories(bag)]
         self._found: dict[str, Bundle] = {}
 
     def __call__(self, sha256: str) -> Bundle:
@@ -127,9 +126,11 @@ class _BundleFinder:
         return self._found[sha256]
 
 
-def _directories(parameters: str) -> list[Path]:
-    """Bundle directories in texts of JSON objects."""
-    return [Path(name) for name in dict.fromkeys(re.findall(r'"bundle_directory": "([^"]+)"', parameters))]
+def _directories(bag: Bag) -> list[Path]:
+    """Bundle directories in the nodes' parameters."""
+    records = [record for name, record in bag.records.items() if name.startswith(PARAMETERS_RECORD)]
+    named = [str(parameters_of(record).get("bundle_directory", "")) for record in records]
+    return [Path(name) for name in dict.fromkeys(named) if name]
 
 
 def _changes(request: Request, settings: Mapping[str, Scalar], finder: _BundleFinder, log: LayerLog) -> Changes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from demo_control.bags.definitions import Decoder
@@ -95,18 +96,20 @@ def _robots(bag: Bag, states: list[Heard], warnings: list[str]) -> tuple[list[st
             bundles[str(message.bundle_sha256)] = None
     except (BagError, AttributeError) as error:
         warnings.append(f"{STATE_TOPIC}: {error}")
-    for node, text in bag.records.get(PARAMETERS_RECORD, {}).items():
-        if node.endswith(" bundle_sha256"):
-            bundles[text] = None
-        elif task := _parameters(text).get("task"):
+    for name, record in bag.records.items():
+        if not name.startswith(PARAMETERS_RECORD):
+            continue
+        if digest := record.get("bundle_sha256"):
+            bundles[digest] = None
+        if task := parameters_of(record).get("task"):
             robots[str(task)] = None
     return list(robots), list(bundles)
 
 
-def _parameters(text: str) -> dict[str, object]:
-    """A node's parameters by name."""
+def parameters_of(record: Mapping[str, str]) -> dict[str, object]:
+    """A node's parameters by name, from its metadata record."""
     try:
-        parameters = json.loads(text)
+        parameters = json.loads(record.get("parameters", ""))
     except ValueError:
         return {}
     return parameters if isinstance(parameters, dict) else {}

@@ -15,8 +15,9 @@ from demo_control.files import write_text_atomically
 METADATA_FILE = "metadata.yaml"
 START_RECORD = "demo_control"
 """MCAP metadata record at a recording's start: what made it and where."""
-PARAMETERS_RECORD = "demo_control.parameters"
-"""MCAP metadata record of the nodes' parameters: one JSON object for each node."""
+PARAMETERS_RECORD = "demo_control.parameters "
+"""MCAP metadata record of a node's parameters, with the node's name after it: 'parameters', a JSON object, and the
+'bundle_sha256' of its bundle."""
 END_RECORD = "demo_control.end"
 """MCAP metadata record at a recording's end: what is missing in it."""
 REPAIR_RECORD = "demo_control.repair"

@@ -116,6 +116,7 @@ class _Replay:
             else:
                 self.answers.corrections.append(self._layer.correct(command.key.sequence, nominal))
             self._begin_after(command.key)
+        self._finish_until(max(self._numbers, default=0))
         for what, numbers in self._troubles.items():
             shown = ", ".join(map(str, numbers[:_MOST_WARNINGS])) + (", …" if len(numbers) > _MOST_WARNINGS else "")
             self.answers.warnings.append(f"{what} {shown} ({len(numbers)} in all)")

@@ -99,7 +99,6 @@ class RecorderNode(Node):  # type: ignore[misc] # rclpy has no types
         self._ears: dict[tuple[str, str], _Ear] = {}
         self._deaf: set[tuple[str, str]] = set()
         self._asked: dict[str, AsyncParameterClient] = {}
-        self._parameters_of: dict[str, str] = {}
         self._told_failure = False
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(_TAKE_PERIOD_S, self._take, clock=steady)
@@ -157,7 +156,7 @@ class RecorderNode(Node):  # type: ignore[misc] # rclpy has no types
                     self._listen(topic, kind)
         for name, namespace in self.get_node_names_and_namespaces():
             full = f"{namespace.rstrip('/')}/{name}"
-            if full not in self._asked and name not in (self.get_name(), self._listener.get_name()):
+            if full not in self._asked and not name.startswith(("democtl_", self.get_name())):
                 self._ask(full)
 
     def _listen(self, topic: str, kind: str) -> None:
@@ -199,11 +198,9 @@ class RecorderNode(Node):  # type: ignore[misc] # rclpy has no types
         def told(names: list[str], future: Any) -> None:  # noqa: ANN401 - rclpy has no types
             values = map(parameter_value_to_python, future.result().values)
             parameters = dict(zip(names, values, strict=False))
-            self._parameters_of[node] = json.dumps(parameters, default=list)
             digest = contract_hash(str(parameters.get("bundle_directory", "")))
-            if digest:
-                self._parameters_of[f"{node} bundle_sha256"] = digest
-            self._recording.add_record(PARAMETERS_RECORD, self._parameters_of)
+            texts = {"parameters": json.dumps(parameters, default=list), "bundle_sha256": digest}
+            self._recording.add_record(PARAMETERS_RECORD + node, texts)
 
         client.list_parameters(callback=listed)
 
