@@ -195,7 +195,8 @@ class Container:
     def _learn_metadata(self, body: _Buffer) -> None:
         try:
             fields = _Fields(body)
-            self.metadata[fields.text()] = fields.texts()
+            name = fields.text()
+            self.metadata[name] = fields.texts()
         except (ValueError, struct.error):
             return
 

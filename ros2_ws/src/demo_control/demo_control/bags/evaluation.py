@@ -11,9 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from demo_control.bags.errors import BagError
-from demo_control.bags.info import parameters_of
 from demo_control.bags.layer_log import Command, LayerLog, LayerRun, PlanMade, State, read_layer_log
-from demo_control.bags.metadata import PARAMETERS_RECORD
 from demo_control.bags.reader import Bag
 from demo_control.bags.replay import Answers, Changes, answer_again
 from demo_control.bundle import Bundle, BundleError, default_bundle, load_bundle
@@ -60,7 +58,7 @@ def evaluate_bag(request: Request) -> dict[str, object]:
     settings = dict(request.settings or {})
     LayerSettings.from_mapping(settings)
     read_s = time.perf_counter() - began_s
-    finder = _BundleFinder(task, bag, request.bundle)
+    finder = _BundleFinder(task, log, request.bundle)
     changes = _changes(request, settings, finder, log)
     answered = [(run, answer_again(run, log, task, finder, changes)) for run in log.runs]
     wall_s, processor_s = time.perf_counter() - began_s, time.process_time() - began_processor_s
@@ -100,17 +98,18 @@ def evaluate_bag(request: Request) -> dict[str, object]:
 
 
 class _BundleFinder:
-    """Finds bundles by their hash where the robot had them: in the directories that the recording names.
+    """Finds bundles by their hash: the given one, the shipped one, or where the robot had them.
 
     Args:
         task: The robot's.
-        bag: Its recorded parameters name directories.
+        log: Its states name directories.
         given: A directory to look at first, or None.
     """
 
-    def __init__(self, task: Task, bag: Bag, given: Path | None) -> None:
+    def __init__(self, task: Task, log: LayerLog, given: Path | None) -> None:
         self._task = task
-        self._places = [*([given] if given else []), default_bundle(task.name), *_directories(bag)]
+        recorded = dict.fromkeys(state.bundle_directory for state in _states(log) if state.bundle_directory)
+        self._places = [*([given] if given else []), default_bundle(task.name), *map(Path, recorded)]
         self._found: dict[str, Bundle] = {}
 
     def __call__(self, sha256: str) -> Bundle:
@@ -124,13 +123,6 @@ class _BundleFinder:
         if sha256 not in self._found:
             raise BagError(f"bundle {sha256[:12]}… that was recorded is not here; --bundle names the directory of one")
         return self._found[sha256]
-
-
-def _directories(bag: Bag) -> list[Path]:
-    """Bundle directories in the nodes' parameters."""
-    records = [record for name, record in bag.records.items() if name.startswith(PARAMETERS_RECORD)]
-    named = [str(parameters_of(record).get("bundle_directory", "")) for record in records]
-    return [Path(name) for name in dict.fromkeys(named) if name]
 
 
 def _changes(request: Request, settings: Mapping[str, Scalar], finder: _BundleFinder, log: LayerLog) -> Changes:

@@ -101,12 +101,12 @@ def _robots(bag: Bag, states: list[Heard], warnings: list[str]) -> tuple[list[st
             continue
         if digest := record.get("bundle_sha256"):
             bundles[digest] = None
-        if task := parameters_of(record).get("task"):
+        if task := _parameters_of(record).get("task"):
             robots[str(task)] = None
     return list(robots), list(bundles)
 
 
-def parameters_of(record: Mapping[str, str]) -> dict[str, object]:
+def _parameters_of(record: Mapping[str, str]) -> dict[str, object]:
     """A node's parameters by name, from its metadata record."""
     try:
         parameters = json.loads(record.get("parameters", ""))

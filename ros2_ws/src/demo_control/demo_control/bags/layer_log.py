@@ -32,8 +32,8 @@ _FIELDS = {
     _ACTION_TYPE: ("header", "observation_sequence", "observation_stamp", "source", "values", "plans"),
     _STATUS_TYPE: ("header", "observation_sequence", "plans", "plan_time_s", "plan_age_s", "overruns", "accepted"),
     STATE_TYPE: (
-        "header", "activation", "commands", "plans", "task", "bundle_sha256", "seed", "engine", "settings",
-        "cost_weights",
+        "header", "activation", "commands", "plans", "task", "bundle_sha256", "bundle_directory", "seed", "engine",
+        "settings", "cost_weights",
     ),
 }  # fmt: skip
 _LAYER_SOURCE = "demo_layer"
@@ -87,6 +87,7 @@ class State:
     plans: int
     task: str
     bundle_sha256: str
+    bundle_directory: str
     seed: int
     engine: str
     settings: Mapping[str, Any]
@@ -236,7 +237,9 @@ def _runs(commands: list[Command], plans: list[PlanMade], states: list[State], f
     for command in commands:
         runs[_index(starts, command.stamp_ns, ordered)].commands.append(command)
     for plan in plans:
-        runs[_index(starts, plan.stamp_ns, ordered)].plans[plan.number] = plan
+        # Where simulated time stands still, a plan of the run before may have the next one's first stamp.
+        earlier = 1 if plan.number > 1 else 0
+        runs[_index(starts, plan.stamp_ns - earlier, ordered)].plans[plan.number] = plan
     first = next(run for run in runs if run.commands)
     # A publisher counts from 1 on; what was said before the recorder listened is missing.
     first.from_start = first_sequence == 1 or first is not runs[0]
@@ -266,7 +269,8 @@ def _state(message: Any, stamp_ns: int) -> State:  # noqa: ANN401 - a decoded me
         raise BagError(f"{STATE_TOPIC}: settings that are no JSON object")
     return State(
         stamp_ns, int(message.activation), int(message.commands), int(message.plans), str(message.task),
-        str(message.bundle_sha256), int(message.seed), str(message.engine), settings, weights,
+        str(message.bundle_sha256), str(message.bundle_directory), int(message.seed), str(message.engine),
+        settings, weights,
     )  # fmt: skip
 
 

@@ -86,7 +86,8 @@ class Recording:
         self._names[number] = name
 
         def add() -> None:
-            self._writer.add_topic(name, type_name, definition, type_hash=type_hash, offered_qos=offered_qos)
+            if not self.failure:
+                self._writer.add_topic(name, type_name, definition, type_hash=type_hash, offered_qos=offered_qos)
 
         self._append(add, 0)
         return number
@@ -94,7 +95,12 @@ class Recording:
     def add_record(self, name: str, texts: Mapping[str, str]) -> None:
         """Add a metadata record; the last one of a name counts."""
         kept = dict(texts)
-        self._append(lambda: self._writer.add_record(name, kept), 0)
+
+        def add() -> None:
+            if not self.failure:
+                self._writer.add_record(name, kept)
+
+        self._append(add, 0)
 
     def put(self, topic: int, log_time_ns: int, data: bytes, publish_time_ns: int, sequence: int) -> None:
         """Take in one message, or count it as dropped; arguments as of :meth:`BagWriter.write`."""
@@ -103,6 +109,17 @@ class Recording:
                 self._missing[f"{QUEUE_FULL}: {self._names[topic]}"] += 1
             return
         self._append(_Message(topic, log_time_ns, data, publish_time_ns, sequence), len(data))
+
+    def settle(self) -> None:
+        """Wait until all that was taken in is on the disk, or cannot be."""
+        settled = threading.Event()
+
+        def flush() -> None:
+            self._attempt(self._writer.flush)
+
+        self._append(flush, 0)
+        self._append(settled.set, 0)
+        settled.wait()
 
     def close(self) -> None:
         """Write what waits, then the end: what is missing, index and metadata.yaml. Never raises for the disk."""
@@ -145,8 +162,7 @@ class Recording:
     def _take(self, entry: _Message | Callable[[], None]) -> None:
         """Write one entry of the queue."""
         if not isinstance(entry, _Message):
-            if not self.failure:
-                entry()
+            entry()
             return
         with self._wake:
             self._waiting_bytes -= len(entry.data)

@@ -103,7 +103,9 @@ class _Replay:
 
     def answer_all(self) -> None:
         """Go through the commands in their order."""
-        untold = max(command.plans for command in self._run.commands) - len(self._numbers)
+        last = max([*self._numbers[-1:], *(command.plans for command in self._run.commands)])
+        first = 1 if self._run.from_start else min([last + 1, *self._numbers])
+        untold = last + 1 - first - len(self._numbers)
         if untold > 0:
             self.answers.warnings.append(f"/planner_status: {untold} plans are missing in the recording")
         for index, command in enumerate(self._run.commands):

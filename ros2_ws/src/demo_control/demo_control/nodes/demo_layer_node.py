@@ -80,7 +80,7 @@ class DemoLayerNode(ManagedNode):
         self.get_logger().info(f"rollouts by {self._layer.engine}")
         if self._cost_weights is not None:
             self._on_cost_weights(self._cost_weights.value)
-        self._bundle_in_use = bundle.sha256
+        self._bundle_in_use, self._bundle_directory = bundle.sha256, self._settings.value.directory()
         self._action = self.create_publisher(Action, "action", CONTROL_PUBLISHER, event_callbacks=WITHOUT_EVENTS)
         self._status = self.create_publisher(PlannerStatus, "planner_status", RECORDING, event_callbacks=WITHOUT_EVENTS)
         self._state = self.create_publisher(LayerState, "layer_state", LATCHED, event_callbacks=WITHOUT_EVENTS)
@@ -169,8 +169,9 @@ class DemoLayerNode(ManagedNode):
         """Load and take over another bundle; runs in the service's thread."""
         bundle = load_bundle(directory, self._task)
         if self._layer is not None:
-            self._changed(self._layer.swap_bundle(bundle))
-            self._bundle_in_use = bundle.sha256
+            state = self._layer.swap_bundle(bundle)
+            self._bundle_in_use, self._bundle_directory = bundle.sha256, directory
+            self._changed(state)
 
     def _changed(self, state: State) -> None:
         """Tell a change; before the activation nothing has been answered that it could matter for."""
@@ -180,7 +181,12 @@ class DemoLayerNode(ManagedNode):
     def _publish_state(self, state: State) -> None:
         """Tell what the answers depend on from now on."""
         texts = {name: json.dumps(dict(getattr(state, name))) for name in ("settings", "cost_weights")}
-        message = LayerState(activation=self._activations, task=self._task.name, **{**vars(state), **texts})
+        message = LayerState(
+            activation=self._activations,
+            task=self._task.name,
+            bundle_directory=self._bundle_directory,
+            **{**vars(state), **texts},
+        )
         message.header.stamp = self.get_clock().now().to_msg()
         self._state.publish(message)
 
