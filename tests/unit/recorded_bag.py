@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from demo_control.bags.reader import Bag
 from demo_control.bags.recording import Recording
 from demo_control.bundle import Bundle, default_bundle, load_bundle
 from demo_control.layer import DemoLayer, LayerSettings, LayerState, PlanBegun
@@ -103,6 +104,13 @@ class CartPoleRecorder:
         self._finish()
         self._tell(self.layer.reset())
 
+    def restart_layer(self) -> None:
+        """The layer's node dies, and is started and activated anew."""
+        self._begun = None
+        self.layer = DemoLayer(self.task, self.layer.bundle, self.layer.settings, self.seed)
+        self._activation = 0
+        self.activate()
+
     def change(self, **settings: object) -> None:
         """Set settings between a command and the next, with no plan under way (as the layer does it)."""
         self._finish()
@@ -176,6 +184,27 @@ class CartPoleRecorder:
             "/layer_state", "demo_msgs/msg/LayerState", self._now_ns, activation=self._activation, task="cartpole",
             bundle_directory=str(self.directory), **{**vars(state), **texts},
         )  # fmt: skip
+
+
+KIND = "demo_msgs/msg/Observation"
+
+
+def mcap_of(bag: Path) -> Path:
+    return next(bag.glob("*.mcap"))
+
+
+def everything(bag: Path) -> list[tuple[str, int, bytes]]:
+    """Topic, number and bytes of all messages that are whole."""
+    return [(heard.topic, heard.sequence, heard.data) for heard in Bag.open(bag).messages()]
+
+
+def write_observations(folder: Path, count: int, **options: Any) -> Recording:  # noqa: ANN401 - of Recording
+    recording = Recording(folder, {}, **options)
+    topic = recording.add_topic("/observation", KIND, definition_of(KIND), "", "[]")
+    for number in range(count):
+        data = observation(np.full(5, float(number)))
+        recording.put(topic, START_NS + number, data, START_NS + number, number + 1)
+    return recording
 
 
 def record_cartpole(folder: Path, ticks: int = 60, **options: Any) -> Path:  # noqa: ANN401 - of CartPoleRecorder

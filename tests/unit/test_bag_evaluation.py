@@ -59,9 +59,9 @@ def test_the_recorded_commands_come_out_bit_for_bit(bag: Path) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_whatever_came_when_the_same_commands_come_out(tmp_path: Path, seed: int, other_bundle: Path) -> None:
-    """Settings and bundles that change in flight, late plans, a driver and a layer that start anew."""
+    """Settings and bundles that change in flight, late plans, a driver and a layer that start anew, or die."""
     recorder = CartPoleRecorder(tmp_path / "bag", seed=seed, latest=6)
-    events = np.random.default_rng(seed).permutation(np.arange(5, 75, 10)).tolist()
+    events = np.random.default_rng(seed).permutation(np.arange(5, 85, 10)).tolist()
     actions = [
         lambda: recorder.change(step_size=0.3),
         lambda: recorder.swap(other_bundle),
@@ -69,16 +69,17 @@ def test_whatever_came_when_the_same_commands_come_out(tmp_path: Path, seed: int
         lambda: recorder.change(use_layer=True, maximum_plan_age_ticks=2),
         recorder.activate,
         recorder.start_driver,
+        recorder.restart_layer,
         lambda: recorder.change(minimum_gain=1e6),
     ]
     plan = dict(zip(events, actions, strict=True))
     recorder.activate()
-    recorder.run(80, lambda tick: plan.get(tick, lambda: None)())
+    recorder.run(90, lambda tick: plan.get(tick, lambda: None)())
     report = evaluated(recorder.close())
 
     assert report["bit_exact"] is True, report["first_difference"]
-    assert report["activations"] == 2
-    assert report["actions"] == 80
+    assert report["activations"] == 3
+    assert report["actions"] == 90
     assert report["identical_plans"] == report["plans"]
     assert len(report["bundle_sha256"]) == 2
 

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,7 @@ def evaluate_bag(request: Request) -> dict[str, object]:
         "recorded_s": recorded_s,
         "wall_s": wall_s,
         "read_s": read_s,
+        "planning_s": sum(answers.planning_s for _, answers in answered),
         "processor_s": processor_s,
         "real_time_factor": recorded_s / wall_s,
         "timing": _timing(log, task),
@@ -227,19 +229,20 @@ def _timing(log: LayerLog, task: Task) -> dict[str, object]:
     plans = [plan for run in log.runs for plan in run.plans.values()]
     periods = np.concatenate([np.diff([c.stamp_ns for c in run.commands]) for run in log.runs]) / _MILLISECOND_NS
     sequences = [command.key.sequence for command in commands]
-    steps = np.diff(sequences) if len(sequences) > 1 else np.zeros(0, int)
+    unanswered = sum(max(after - before - 1, 0) for before, after in pairwise(sequences))
     return {
         "control_period_ms": task.control_period_s * 1e3,
         "command_period_ms": _spread(periods),
         "command_age_ms": _spread(np.array([c.stamp_ns - c.key.stamp_ns for c in commands]) / _MILLISECOND_NS),
         "plan_ms": _spread(np.array([plan.figures["plan_time_s"] for plan in plans]) * 1e3),
         "plan_age_ms": _spread(np.array([plan.figures["plan_age_s"] for plan in plans]) * 1e3),
-        "observations_not_answered": int(np.maximum(steps - 1, 0).sum()),
+        "observations_not_answered": unanswered,
         "overruns": int(max((plan.figures["overruns"] for plan in plans), default=0)),
     }
 
 
 def _spread(values: Array) -> dict[str, float | None]:
+    values = values[np.isfinite(values)]
     if not len(values):
         return {"p50": None, "p99": None, "max": None}
     p50, p99 = np.percentile(values, [50, 99])
@@ -252,8 +255,8 @@ def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(finite)) if finite else None
 
 
-def _list(values: Array) -> list[float]:
-    return [float(value) for value in values]
+def _list(values: Array) -> list[float | None]:
+    return [float(value) if np.isfinite(value) else None for value in values]
 
 
 def _counts(names: Iterable[str]) -> dict[str, int]:

@@ -225,10 +225,15 @@ def _runs(commands: list[Command], plans: list[PlanMade], states: list[State], f
     """Share commands and plans out among the activations, by stamp: all are of one node and its clock."""
     runs: list[LayerRun] = []
     for state in states:
+        before = runs[-1].states[-1] if runs else None
+        counts = (state.commands, state.plans)
+        # A node that was started anew counts its activations anew; where nothing was made yet, nothing is forgotten.
         if (
-            not runs
-            or state.activation != runs[-1].states[0].activation
-            or state.stamp_ns < runs[-1].states[-1].stamp_ns
+            before is None
+            or state.activation != before.activation
+            or counts == (0, 0)
+            or counts < (before.commands, before.plans)
+            or state.stamp_ns < before.stamp_ns
         ):
             runs.append(LayerRun([]))
         runs[-1].states.append(state)
@@ -267,6 +272,8 @@ def _state(message: Any, stamp_ns: int) -> State:  # noqa: ANN401 - a decoded me
         raise BagError(f"{STATE_TOPIC}: settings that are no JSON") from None
     if not (isinstance(settings, dict) and isinstance(weights, dict)):
         raise BagError(f"{STATE_TOPIC}: settings that are no JSON object")
+    if not all(type(weight) in (int, float) for weight in weights.values()):
+        raise BagError(f"{STATE_TOPIC}: a cost weight that is no number")
     return State(
         stamp_ns, int(message.activation), int(message.commands), int(message.plans), str(message.task),
         str(message.bundle_sha256), str(message.bundle_directory), int(message.seed), str(message.engine),

@@ -12,6 +12,9 @@ from demo_control.bags.container import Channel, Container
 from demo_control.bags.errors import BagError
 from demo_control.bags.metadata import END_RECORD, METADATA_FILE, REPAIR_RECORD, START_RECORD, unsealed
 
+REPAIRED = "repaired: "
+"""What a line begins with that tells of damage before a repair."""
+
 
 @dataclass(frozen=True)
 class Heard:
@@ -99,7 +102,7 @@ class Bag:
             if not container.checked:
                 lines.append(f"{prefix}without checksums: wrong bits would go unnoticed")
         repaired = self.records.get(REPAIR_RECORD, {})
-        return lines + [f"repaired: {text}" for text in repaired.get("lost", "").splitlines()]
+        return lines + [REPAIRED + text for text in repaired.get("lost", "").splitlines()]
 
     def missing(self) -> dict[str, int]:
         """Messages that the recorder told it could not write, by reason and topic."""

@@ -9,6 +9,7 @@ plans. So the plans can be made one after the other here, each before the first 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -51,11 +52,13 @@ class Answers:
         corrections: One for each recorded command, in order; None where its nominal action is not in the recording.
         reports: Of the plans, by number.
         warnings: What could not be done as it was, one line each.
+        planning_s: Wall time of planning.
     """
 
     corrections: list[Correction | None] = field(default_factory=list)
     reports: dict[int, PlanReport] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    planning_s: float = 0.0
 
 
 def answer_again(
@@ -148,14 +151,14 @@ class _Replay:
             self._states.pop(0)
             try:
                 self._layer.update_settings(self._settings_of(state))
+                self._layer.update_cost_weights(state.cost_weights)
             except ConfigurationError as error:
                 self.answers.warnings.append(f"a change of settings was left out: {error}")
-            self._layer.update_cost_weights(state.cost_weights)
             if state.bundle_sha256 != self._sha256 and self._changes.bundle is None:
                 self._sha256 = state.bundle_sha256
                 try:
                     self._layer.swap_bundle(self._find_bundle(state.bundle_sha256))
-                except BagError as error:
+                except (BagError, ConfigurationError) as error:
                     self.answers.warnings.append(f"a swap of the bundle was left out: {error}")
 
     def _begin_after(self, key: Key) -> None:
@@ -194,7 +197,9 @@ class _Replay:
     def _finish_begun(self, number: int) -> None:
         if self._begun is not None and self._begun[0] <= number:
             begun, self._begun = self._begun, None
+            began_s = time.perf_counter()
             self.answers.reports[begun[0]] = self._layer.finish_plan(begun[1])
+            self.answers.planning_s += time.perf_counter() - began_s
 
     def _schedule_changed(self, first: State, settings: LayerSettings) -> bool:
         """Whether plans are to be made at other times than they were."""

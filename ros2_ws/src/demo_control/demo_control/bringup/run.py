@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 
-from demo_control.bringup.description import BringUp
+from demo_control.bringup.description import RECORDER, BringUp
 from demo_control.bringup.monitor import ACTIVATE, CONFIGURE, Monitor
 from demo_control.bringup.process import NodeProcess
 from demo_control.bringup.processor_time import ProcessorUse
@@ -232,6 +232,7 @@ def _run(
                 run.finish(progress)
                 wall_time_s = time.monotonic() - began_s
                 recording, figures = monitor.recording(), monitor.figures()
+                recorder = monitor.health.get(RECORDER, "")
             finally:
                 supervisor.note_segments()
                 segments = supervisor.segments()
@@ -240,7 +241,8 @@ def _run(
     finally:
         remove_leftovers(segments)
     exit_codes = _finished(supervisor)
-    return RunResult(bringup, task, recording, exit_codes, wall_time_s, figures, run.processor_use.cores())
+    cores = run.processor_use.cores()
+    return RunResult(bringup, task, recording, exit_codes, wall_time_s, figures, cores, recorder)
 
 
 @contextlib.contextmanager

@@ -125,14 +125,19 @@ def _print_evaluation(report: dict[str, Any]) -> None:
     table.add_row("plans", f"{report['plans']}, {report['identical_plans']} the same")
     metrics = report["metrics"]
     for name in ("difference_rms", "difference_max"):
-        table.add_row(name.replace("_", " "), ", ".join(f"{value:.4g}" for value in metrics[name]))
+        table.add_row(
+            name.replace("_", " "), ", ".join("–" if value is None else f"{value:.4g}" for value in metrics[name])
+        )
     for name in ("sources_recorded", "sources"):
         table.add_row(name.replace("_", " "), ", ".join(f"{count} {source}" for source, count in metrics[name].items()))
     for name in ("command_period_ms", "command_age_ms", "plan_ms"):
         spread = report["timing"][name]
         if spread["p50"] is not None:
             table.add_row(f"{name.removesuffix('_ms').replace('_', ' ')} p50 / p99 / max", _milliseconds(spread))
-    table.add_row("real-time factor", f"{report['real_time_factor']:.1f}")
+    shares = (
+        f"{report['wall_s']:.2f} s, of which reading {report['read_s']:.2f} s, planning {report['planning_s']:.2f} s"
+    )
+    table.add_row("real-time factor", f"{report['real_time_factor']:.1f} ({shares})")
     for line in report["warnings"]:
         table.add_row("[yellow]note[/yellow]", escape(line))
     error_console().print(table)

@@ -134,20 +134,22 @@ def _run(bringup: BringUp, json_file: str, verbose: bool) -> None:
         raise typer.Exit(_FAILED) from None
     summary = result.summary()
     if bringup.arguments.record:
-        summary["recording"] = _recording(bringup.arguments.record)
+        summary["recording"] = _recording(bringup.arguments.record, result.recorder)
     if json_file:
         write_json(summary, json_file)
     if json_file != "-":
         error_console().print(summary_table(summary))
 
 
-def _recording(folder: str) -> dict[str, object]:
-    """What was recorded, shortly."""
+def _recording(folder: str, health: str) -> dict[str, object]:
+    """What was recorded, shortly; ``health`` is what the recorder said last."""
     try:
         info = bag_info(Path(folder))
     except BagError as error:
-        return {"bag": folder, "messages": 0, "complete": False, "warnings": [str(error)]}
+        return {"bag": folder, "messages": 0, "complete": False, "warnings": [health, str(error)]}
     warnings = [*cast("list[str]", info["damage"]), *cast("list[str]", info["warnings"])]
+    if not info["complete"]:
+        warnings.insert(0, f"the recorder said last: {health or 'nothing'}")
     names = ("bag", "messages", "bytes", "missing", "gaps", "complete")
     return {**{name: info[name] for name in names}, "warnings": warnings}
 
