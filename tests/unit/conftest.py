@@ -15,7 +15,7 @@ from demo_control.onnx_graph import GraphBuilder
 from demo_control.policies import linear_policy_model
 from demo_control.tasks import Array, CostTerm, Plants, Quantity, Task
 
-from .recorded_bag import CartPoleRecorder
+from .recorded_bag import RobotRecorder
 
 # A double integrator with a period of 0.1 s; the limits are wide, so that they never bind.
 STATE_MATRIX = np.array([[1.0, 0.1], [0.0, 1.0]])
@@ -152,7 +152,7 @@ def linear_bundle_with_value(linear_task: Task) -> Bundle:
 @pytest.fixture(scope="session")
 def whole_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A recording of a cart-pole, of several chunks; not to be written to."""
-    recorder = CartPoleRecorder(tmp_path_factory.mktemp("bags") / "run")
+    recorder = RobotRecorder(tmp_path_factory.mktemp("bags") / "run")
     recorder.activate()
     for _ in range(4):
         recorder.run(10)

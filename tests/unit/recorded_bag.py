@@ -1,4 +1,4 @@
-"""A small bag of a cart-pole, made in lockstep: what driver, policy and layer would say, with plans that come late."""
+"""Small bags made in lockstep: what driver, policy and layer would say, with plans that come late."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from demo_control.tasks import Array, load_task
 
 MESSAGES = Path(__file__).parents[2] / "ros2_ws" / "src" / "demo_msgs" / "msg"
 START_NS = 1_700_000_000_000_000_000
-PERIOD_NS = 20_000_000
 SMALL = {"num_samples": 32, "horizon": 8, "engine_threads": 1}
 
 
@@ -65,30 +64,34 @@ def stamp(stamp_ns: int) -> Any:  # noqa: ANN401 - of rosbags' type
 
 
 @dataclass
-class CartPoleRecorder:
+class RobotRecorder:
     """Plays driver, policy and layer, and writes what they say.
 
     Attributes:
         folder: Of the bag.
         seed: Of everything random: start, noise, and how late plans are.
         settings: Of the layer.
-        directory: Of the bundle it begins with.
+        name: Of the task.
+        directory: Of the bundle it begins with; the shipped one unless given.
+        latest: Commands that a plan may take, at most.
     """
 
     folder: Path
     seed: int = 0
     settings: dict[str, Any] = field(default_factory=lambda: dict(SMALL))
-    directory: Path = field(default_factory=lambda: default_bundle("cartpole"))
+    name: str = "cartpole"
+    directory: Path | None = None
     latest: int = 3
 
     def __post_init__(self) -> None:
-        self.task = load_task("cartpole")
+        self.task = load_task(self.name)
+        self.directory = self.directory or default_bundle(self.name)
         self.scribe = Scribe(self.folder)
         self.bundle: Bundle = load_bundle(self.directory, self.task)
         self.layer = DemoLayer(self.task, self.bundle, LayerSettings.for_task(self.task, self.settings), self.seed)
         self._policy = OnnxPolicy(self.bundle.policy)
         self._random = np.random.default_rng(self.seed)
-        self._plants = self.task.make_plants("mujoco", 1, {})
+        self._plants = self.task.make_plants(self.task.simulators[0], 1, {})
         self._activation = 0
         self._begun: tuple[PlanBegun, int] | None = None
         self._now_ns = START_NS
@@ -148,11 +151,11 @@ class CartPoleRecorder:
         source = ":".join(part for part in (correction.source, correction.reason) if part)
         self._now_ns += 1_000_000
         say("/action", kind, self._now_ns, **answers, source=source, values=correction.values, plans=correction.plans)
-        if self._begun is None:
+        if self._begun is None and number % self.layer.settings.plan_period_ticks == 0:
             self._begun = self.layer.begin_plan(number, values), int(self._random.integers(self.latest))
-        else:
+        elif self._begun is not None:
             self._begun = self._begun[0], self._begun[1] - 1
-        self._now_ns = seen_ns + PERIOD_NS
+        self._now_ns = seen_ns + round(self.task.control_period_s * 1e9)
         self._observation = self._plants.step(correction.values[None])[0][0]
         self._sequence += 1
 
@@ -181,7 +184,7 @@ class CartPoleRecorder:
     def _tell(self, state: LayerState) -> None:
         texts = {name: json.dumps(dict(getattr(state, name))) for name in ("settings", "cost_weights")}
         self.scribe.say(
-            "/layer_state", "demo_msgs/msg/LayerState", self._now_ns, activation=self._activation, task="cartpole",
+            "/layer_state", "demo_msgs/msg/LayerState", self._now_ns, activation=self._activation, task=self.name,
             bundle_directory=str(self.directory), **{**vars(state), **texts},
         )  # fmt: skip
 
@@ -207,9 +210,9 @@ def write_observations(folder: Path, count: int, **options: Any) -> Recording:  
     return recording
 
 
-def record_cartpole(folder: Path, ticks: int = 60, **options: Any) -> Path:  # noqa: ANN401 - of CartPoleRecorder
+def record_cartpole(folder: Path, ticks: int = 60, **options: Any) -> Path:  # noqa: ANN401 - of RobotRecorder
     """A bag of one activation."""
-    recorder = CartPoleRecorder(folder, **options)
+    recorder = RobotRecorder(folder, **options)
     recorder.activate()
     recorder.run(ticks)
     return recorder.close()

@@ -15,7 +15,7 @@ from demo_control.bundle import Bundle, default_bundle, load_bundle, save_bundle
 from demo_control.configuration import ConfigurationError
 from demo_control.tasks import load_task
 
-from .recorded_bag import CartPoleRecorder, record_cartpole
+from .recorded_bag import RobotRecorder, record_cartpole
 
 pytestmark = pytest.mark.skipif(not default_bundle("cartpole").is_dir(), reason="no bundle of the cart-pole is shipped")
 
@@ -60,7 +60,7 @@ def test_the_recorded_commands_come_out_bit_for_bit(bag: Path) -> None:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_whatever_came_when_the_same_commands_come_out(tmp_path: Path, seed: int, other_bundle: Path) -> None:
     """Settings and bundles that change in flight, late plans, a driver and a layer that start anew, or die."""
-    recorder = CartPoleRecorder(tmp_path / "bag", seed=seed, latest=6)
+    recorder = RobotRecorder(tmp_path / "bag", seed=seed, latest=6)
     events = np.random.default_rng(seed).permutation(np.arange(5, 85, 10)).tolist()
     actions = [
         lambda: recorder.change(step_size=0.3),
@@ -82,6 +82,19 @@ def test_whatever_came_when_the_same_commands_come_out(tmp_path: Path, seed: int
     assert report["actions"] == 90
     assert report["identical_plans"] == report["plans"]
     assert len(report["bundle_sha256"]) == 2
+
+
+@pytest.mark.skipif(not default_bundle("stoch2").is_dir(), reason="no bundle of Stoch2 is shipped")
+def test_plans_of_corrections_come_out_bit_for_bit(tmp_path: Path) -> None:
+    """On Stoch2 a plan decides on corrections, each held for several commands."""
+    recorder = RobotRecorder(tmp_path / "bag", name="stoch2", settings={"num_samples": 66}, latest=8)
+    recorder.activate()
+    recorder.run(120, lambda tick: recorder.change(minimum_gain=-1e9) if tick == 35 else None)
+    report = evaluated(recorder.close())
+
+    assert report["bit_exact"] is True, report["first_difference"]
+    assert report["plans"] == report["identical_plans"] == 12
+    assert report["metrics"]["sources"]["demo_layer"] > 60
 
 
 def test_plans_that_outlive_the_horizon_do_not_matter(tmp_path: Path) -> None:
@@ -140,7 +153,7 @@ def test_another_plan_period_makes_plans_at_other_times(bag: Path) -> None:
     ],
 )
 def test_what_the_recorder_lost_is_told(tmp_path: Path, topic: str, text: str) -> None:
-    recorder = CartPoleRecorder(tmp_path / "bag", latest=1)
+    recorder = RobotRecorder(tmp_path / "bag", latest=1)
     recorder.scribe.lost = {(topic, 21)}
     recorder.activate()
     recorder.run(40)
@@ -152,7 +165,7 @@ def test_what_the_recorder_lost_is_told(tmp_path: Path, topic: str, text: str) -
 
 
 def test_a_recording_that_begins_late_is_told_and_is_not_exact(tmp_path: Path) -> None:
-    recorder = CartPoleRecorder(tmp_path / "bag")
+    recorder = RobotRecorder(tmp_path / "bag")
     recorder.scribe.lost = {
         (topic, number)
         for topic in ("/observation", "/nominal_action", "/action", "/planner_status")
@@ -169,7 +182,7 @@ def test_a_recording_that_begins_late_is_told_and_is_not_exact(tmp_path: Path) -
 
 
 def test_a_clock_that_goes_backwards_is_told(tmp_path: Path) -> None:
-    recorder = CartPoleRecorder(tmp_path / "bag")
+    recorder = RobotRecorder(tmp_path / "bag")
     recorder.activate()
     recorder.run(30)
     recorder._now_ns -= 10**9

@@ -64,18 +64,12 @@ def evaluate_bag(request: Request) -> dict[str, object]:
     answered = [(run, answer_again(run, log, task, finder, changes)) for run in log.runs]
     wall_s, processor_s = time.perf_counter() - began_s, time.process_time() - began_processor_s
     recorded_s = sum(_seconds(run.commands) for run in log.runs)
-    changed = {
-        "bundle": changes.bundle is not None and any(changes.bundle.sha256 != s.bundle_sha256 for s in _states(log)),
-        "settings": {
-            name: value for name, value in settings.items() if any(s.settings.get(name) != value for s in _states(log))
-        },
-        "nominal_actions": "recorded" if changes.policy is None else "of the bundle's policy",
-    }
+    changed = _changed(log, settings, changes)
     comparison = _comparison(answered)
     warnings = [*bag.damage(), *_missing(bag), *log.warnings, *(w for _, answers in answered for w in answers.warnings)]
     if not all(run.from_start for run in log.runs):
         warnings.append("the recording begins after the layer's activation: what it had planned before is not known")
-    same = not changed["bundle"] and not changed["settings"] and changes.policy is None
+    same = not (changed["bundle"] or changed["settings"] or changes.policy)
     bit_exact = same and comparison["identical_actions"] == comparison["actions"]
     return {
         "bag": str(request.path),
@@ -145,7 +139,25 @@ def _changes(request: Request, settings: Mapping[str, Scalar], finder: _BundleFi
     return Changes(settings, bundle, policy)
 
 
+def _changed(log: LayerLog, settings: Mapping[str, Scalar], changes: Changes) -> dict[str, object]:
+    """What differs from the recording, for the report."""
+    states = _states(log)
+    return {
+        "bundle": changes.bundle is not None and any(changes.bundle.sha256 != s.bundle_sha256 for s in states),
+        "settings": {
+            name: value for name, value in settings.items() if any(s.settings.get(name) != value for s in states)
+        },
+        "nominal_actions": "recorded" if changes.policy is None else "of the bundle's policy",
+    }
+
+
 def _task(log: LayerLog) -> Task:
+    """The robot that was recorded.
+
+    Raises:
+        BagError: Commands that are not the robot's.
+        ConfigurationError: It is not installed here.
+    """
     name = log.runs[0].states[0].task
     task = load_task(name)
     wrong = next((c for run in log.runs for c in run.commands if c.values.shape != (task.action_dim,)), None)

@@ -124,7 +124,8 @@ class RecorderNode(Node):  # type: ignore[misc] # rclpy has no types
         recording = self._recording
         values = {"messages": recording.message_count, **recording.missing}
         if recording.failure:
-            return Health("error", f"recording stopped: {recording.failure}", values)
+            text = f"recording stopped: {recording.failure}; {sum(recording.missing.values())} messages are not written"
+            return Health("error", text, values)
         if recording.missing:
             return Health("warn", "messages were dropped", values)
         return Health("ok", "recording", values)
