@@ -143,6 +143,29 @@ def test_another_plan_period_makes_plans_at_other_times(bag: Path) -> None:
     assert any("plan_period_ticks = 5" in warning for warning in report["warnings"])
 
 
+def test_changes_in_flight_hold_at_another_plan_period_too(tmp_path: Path) -> None:
+    recorder = RobotRecorder(tmp_path / "bag")
+    recorder.activate()
+    recorder.run(60, lambda tick: recorder.change(use_layer=False) if tick == 30 else None)
+    report = evaluated(recorder.close(), plan_period_ticks=4)
+
+    assert report["metrics"]["sources"]["policy:disabled"] == 30
+    assert report["answered_plans"] == 15
+
+
+def test_a_change_in_a_recording_that_begins_late_holds_from_its_stamp_on(tmp_path: Path) -> None:
+    recorder = RobotRecorder(tmp_path / "bag")
+    recorder.scribe.lost = {
+        (topic, number) for topic in ("/observation", "/nominal_action", "/action") for number in range(1, 21)
+    }
+    recorder.activate()
+    recorder.run(60, lambda tick: recorder.change(use_layer=False) if tick == 40 else None)
+    report = evaluated(recorder.close())
+
+    assert report["metrics"]["sources"]["policy:disabled"] == 20
+    assert report["complete"] is False
+
+
 @pytest.mark.parametrize(
     ("topic", "text"),
     [

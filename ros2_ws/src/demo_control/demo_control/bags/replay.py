@@ -91,13 +91,13 @@ class _Replay:
         self._find_bundle, self._changes = find_bundle, changes
         self.answers = Answers()
         first = run.states[0]
-        self._states = run.states[1:]
+        self._states = self._placed(run.states[1:])
         self._sha256 = first.bundle_sha256
         settings = self._settings_of(first)
         self._layer = DemoLayer(task, changes.bundle or find_bundle(first.bundle_sha256), settings, first.seed)
         self._layer.update_cost_weights(first.cost_weights)
         self._numbers = sorted(run.plans)
-        if self._schedule_changed(first, settings):
+        if self._schedule_changed():
             self._numbers = self._new_schedule(settings.plan_period_ticks)
         self._keys = {command.key.sequence: command.key for command in self._run.commands}
         self._next = 0
@@ -112,7 +112,8 @@ class _Replay:
         if untold > 0:
             self.answers.warnings.append(f"/planner_status: {untold} plans are missing in the recording")
         for index, command in enumerate(self._run.commands):
-            self._apply_states(commands=index)
+            # A bundle is swapped beside the commands: one that does not know of the plans before was earlier.
+            self._apply_states(commands=index, known_plans=command.plans)
             self._finish_until(command.plans)
             nominal = self._nominal(command.key)
             if nominal is None:
@@ -140,12 +141,18 @@ class _Replay:
         answer: Array = self._changes.policy.act(observation[None])[0]
         return answer
 
-    def _apply_states(self, *, commands: int | None = None, plans: int | None = None) -> None:
-        """Put in force what came into force before that many commands or plans."""
+    def _placed(self, states: list[State]) -> list[State]:
+        """The states, with ``commands`` counted from the first that was recorded."""
+        if self._run.from_start:
+            return states
+        stamps = [command.stamp_ns for command in self._run.commands]
+        return [replace(state, commands=sum(stamp < state.stamp_ns for stamp in stamps)) for state in states]
+
+    def _apply_states(self, *, known_plans: int, commands: int | None = None) -> None:
+        """Put in force what came into force before that many plans, and commands where a number is given."""
         while self._states:
             state = self._states[0]
-            due = (commands is not None and state.commands <= commands) or (plans is not None and state.plans <= plans)
-            if not due:
+            if state.plans > known_plans or (commands is not None and state.commands > commands):
                 return
             self._finish_until(state.plans)
             self._states.pop(0)
@@ -189,7 +196,7 @@ class _Replay:
         self._finish_begun(number)
         while self._next < len(self._numbers) and self._numbers[self._next] <= number:
             following = self._numbers[self._next]
-            self._apply_states(plans=following - 1)
+            self._apply_states(known_plans=following - 1)
             if self._next < len(self._numbers) and self._numbers[self._next] == following:
                 self._begin(following, self._keys.get(self._run.plans[following].sequence))
             self._finish_begun(number)
@@ -201,9 +208,11 @@ class _Replay:
             self.answers.reports[begun[0]] = self._layer.finish_plan(begun[1])
             self.answers.planning_s += time.perf_counter() - began_s
 
-    def _schedule_changed(self, first: State, settings: LayerSettings) -> bool:
+    def _schedule_changed(self) -> bool:
         """Whether plans are to be made at other times than they were."""
-        return settings.plan_period_ticks != first.settings.get("plan_period_ticks")
+        name = "plan_period_ticks"
+        wanted = self._changes.settings
+        return name in wanted and any(state.settings.get(name) != wanted[name] for state in self._run.states)
 
     def _new_schedule(self, period: int) -> list[int]:
         """Plans from every ``period``-th observation, each there for the next command.
@@ -222,6 +231,10 @@ class _Replay:
                 number = len(plans) + 1
                 plans[number] = PlanMade(number, last, command.stamp_ns, {})
         self._run = replace(run, commands=commands, plans=plans)
+        known = [command.plans for command in commands]
+        self._states = [
+            replace(s, plans=known[s.commands] if s.commands < len(known) else len(plans)) for s in self._states
+        ]
         self.answers.warnings.append(
             f"plan_period_ticks = {period}: plans are made from every {period}. observation and are there in time"
         )
