@@ -168,8 +168,7 @@ class Recording:
             self._waiting_bytes -= len(entry.data)
             if self.failure:
                 self._missing[f"{NOT_WRITTEN}: {self._names[entry.topic]}"] += 1
-        if not self.failure:
-            self._writer.write(*entry)
+        self._attempt(lambda: self._writer.write(*entry))
 
     def _attempt(self, write: Callable[[], None]) -> None:
         """Write, and stop writing once that fails."""
@@ -177,8 +176,9 @@ class Recording:
             return
         try:
             write()
-        except OSError as error:
-            self.failure = error.strerror or str(error)
+        except Exception as error:  # whatever it is, it must be told, and what comes must be counted
+            strerror = getattr(error, "strerror", None)
+            self.failure = strerror or f"{type(error).__name__}: {error}"
             with self._wake:
                 self._missing[f"{NOT_WRITTEN}: of all topics, gathered for the disk"] += self._writer.unflushed
             self._writer.abandon()

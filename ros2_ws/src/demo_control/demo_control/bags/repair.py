@@ -76,6 +76,7 @@ def _copy(bag: Bag, writer: BagWriter, lost: list[str]) -> None:
                 channel.topic,
                 channel.type,
                 channel.definition,
+                encoding=channel.encoding,
                 definition_encoding=channel.definition_encoding,
                 type_hash=type_hash(channel.type, channel.definition),
                 offered_qos=channel.offered_qos,

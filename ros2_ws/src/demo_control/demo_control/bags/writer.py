@@ -69,6 +69,7 @@ class BagWriter:
         type_name: str,
         definition: str,
         *,
+        encoding: str = "cdr",
         definition_encoding: str = "ros2msg",
         type_hash: str = "",
         offered_qos: str = "",
@@ -79,6 +80,7 @@ class BagWriter:
             name: With the leading slash.
             type_name: For example 'std_msgs/msg/String'.
             definition: Of the type, with those that it contains.
+            encoding: Of the messages.
             definition_encoding: 'ros2msg' or 'ros2idl'.
             type_hash: As REP 2011 has it, '' if unknown.
             offered_qos: YAML list, as rosbag2 has it.
@@ -87,7 +89,7 @@ class BagWriter:
         if key not in self._schemas:
             self._schemas[key] = self._writer.register_schema(type_name, definition_encoding, definition.encode())
         about = {"offered_qos_profiles": offered_qos, "topic_type_hash": type_hash}
-        number = self._writer.register_channel(name, "cdr", self._schemas[key], about)
+        number = self._writer.register_channel(name, encoding, self._schemas[key], about)
         self._topics[number] = _Topic(name, type_name, type_hash, offered_qos)
         return number
 
