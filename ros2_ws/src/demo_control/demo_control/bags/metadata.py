@@ -81,7 +81,17 @@ def metadata_text(entry: BagEntry) -> str:
         "custom_data": dict(entry.custom) or None,
         "ros_distro": "jazzy",
     }
-    return str(yaml.safe_dump({"rosbag2_bagfile_information": information}, sort_keys=False))
+    return yaml_text({"rosbag2_bagfile_information": information})
+
+
+def yaml_text(value: object) -> str:
+    """YAML without references from one part to another, which not every reader follows."""
+    return str(yaml.dump(value, Dumper=_Plain, sort_keys=False))
+
+
+class _Plain(yaml.SafeDumper):
+    def ignore_aliases(self, _data: object) -> bool:
+        return True
 
 
 def write_metadata(folder: Path, entry: BagEntry) -> None:

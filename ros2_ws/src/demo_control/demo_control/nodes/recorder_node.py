@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
@@ -24,7 +23,7 @@ from rclpy.subscription import Subscription
 
 from demo_control.bags.definitions import installed_definition, type_hash
 from demo_control.bags.errors import BagError
-from demo_control.bags.metadata import PARAMETERS_RECORD
+from demo_control.bags.metadata import PARAMETERS_RECORD, yaml_text
 from demo_control.bags.provenance import about_here, contract_hash
 from demo_control.bags.recording import Recording
 from demo_control.configuration import ConfigurationError, Settings, setting
@@ -226,7 +225,7 @@ def _qos_text(offers: list[QoSProfile]) -> str:
                 "avoid_ros_namespace_conventions": False,
             }
         )
-    return str(yaml.safe_dump(profiles, sort_keys=False))
+    return yaml_text(profiles)
 
 
 def _never(_message: bytes) -> None:
