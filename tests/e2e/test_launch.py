@@ -214,3 +214,34 @@ def assert_nothing_left(nodes: dict[str, int], segments: set[str]) -> None:
     assert segments
     # Other robots' tests may use the same names of ports meanwhile; what they use is not left over.
     assert not [name for name in segments - segments_in_use() if Path("/dev/shm", name).exists()]
+
+
+def test_a_recorded_run_is_answered_again_bit_for_bit(launch: Launch, tmp_path: Path) -> None:
+    arguments = ("--duration", "4", "--seed", "3", "--record", "bag", "--json", "-")
+    out, errors = launch("cartpole_swingup", *arguments).communicate(timeout=90)
+    recording = json.loads(out or errors)["recording"]
+    assert (recording["complete"], recording["missing"], recording["gaps"]) == (True, {}, {})
+
+    evaluation = subprocess.run(
+        [*DEMOCTL, "bag", "evaluate", "bag", "--json", "-"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    report = json.loads(evaluation.stdout or evaluation.stderr)
+    assert report["bit_exact"] is True
+    assert report["actions"] == json.loads(out)["commands"] > 150
+    assert report["identical_plans"] == report["plans"]
+    assert report["warnings"] == []
+
+
+def test_a_killed_recorder_does_not_end_the_run(launch: Launch, tmp_path: Path) -> None:
+    process = launch("cartpole_swingup", "--duration", "4", "--record", "bag", "--json", "result.json", "--verbose")
+    nodes = wait_until_running(process)
+    assert "recorder_node" in nodes
+    wait_until(lambda: (tmp_path / "bag" / "bag_0.mcap").stat().st_size > 5000, "a flush")
+    os.kill(nodes["recorder_node"], signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 0, errors
+    summary = json.loads((tmp_path / "result.json").read_text())
+    assert summary["duration_s"] == pytest.approx(4.0, abs=0.1)
+    assert summary["recording"]["complete"] is False
+    assert summary["recording"]["messages"] > 0

@@ -63,7 +63,7 @@ def test_the_arguments_are_declared(file: str, own: tuple[str, ...]) -> None:
     command = [*LAUNCH, f"{file}.launch.py", "--show-args"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    for name in ("simulator", "use_layer", "seed", "duration", "real_time_factor", "bundle", *own):
+    for name in ("simulator", "use_layer", "seed", "duration", "real_time_factor", "bundle", "record", *own):
         assert f"'{name}'" in shown
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import rclpy
-from demo_msgs.msg import Action, Observation
+from demo_msgs.msg import Action, Observation, PlannerStatus
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -32,6 +32,8 @@ from demo_control.tasks import Array, Task
 
 DEADLINE_S = 30.0
 ASK_AGAIN_S = 3.0
+STATE = [0.1, 0.2, -1.0, 0.0, 0.3]
+NOMINAL = [-1.25]
 
 
 class StartNode(Protocol):
@@ -153,6 +155,73 @@ class Commander:
 
     def wait_for(self, key: str, value: str, what: str) -> None:
         self.peer.wait_until(lambda: self.latest(key) == value, what)
+
+
+class Robot:
+    """Sends pairs of observation and nominal action, as driver and policy do, and gathers what comes back."""
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.sequence = 0
+        self.commands: list[Action] = []
+        self.statuses: list[PlannerStatus] = []
+        node = peer.node
+        self.observations = node.create_publisher(Observation, "observation", CONTROL_PUBLISHER)
+        self.nominal_actions = node.create_publisher(Action, "nominal_action", CONTROL_PUBLISHER)
+        node.create_subscription(Action, "action", self.commands.append, RECORDING)
+        node.create_subscription(PlannerStatus, "planner_status", self.statuses.append, RECORDING)
+
+    def meet(self) -> None:
+        node = self.peer.node
+
+        def matched() -> bool:
+            listened = self.observations.get_subscription_count() and self.nominal_actions.get_subscription_count()
+            return bool(listened and node.count_publishers("action") and node.count_publishers("planner_status"))
+
+        self.peer.wait_until(matched, "layer node matched")
+
+    def send(self, values: list[float], nominal: list[float]) -> int:
+        self.sequence += 1
+        now = self.peer.node.get_clock().now().to_msg()
+        observation = Observation(sequence=self.sequence, values=values)
+        observation.header.stamp = now
+        self.observations.publish(observation)
+        self.nominal_actions.publish(
+            Action(observation_sequence=self.sequence, observation_stamp=now, source="policy", values=nominal)
+        )
+        return self.sequence
+
+    def tick(self, period_s: float = 0.02) -> None:
+        """One control period of real time: send, then listen until it is over."""
+        end = time.monotonic() + period_s
+        self.send(STATE, NOMINAL)
+        while (left := end - time.monotonic()) > 0:
+            self.peer.executor.spin_once(timeout_sec=left)
+
+    def answer_to(self, sequence: int) -> Action | None:
+        return next((a for a in self.commands if a.observation_sequence == sequence), None)
+
+    def ask(self) -> Action:
+        """Tick until a command comes back."""
+        before = len(self.commands)
+
+        def answered() -> bool:
+            self.tick()
+            return len(self.commands) > before
+
+        self.peer.wait_until(answered, "a command")
+        return self.commands[-1]
+
+
+def start_robot(peer: Peer, start: StartNode, bundle: Path, **changes: object) -> tuple[Robot, NodeProcess]:
+    parameters = {
+        "task": "cartpole", "bundle_directory": str(bundle), "horizon": 10, "num_samples": 32, **changes,
+    }  # fmt: skip
+    process = start("demo_control.nodes.demo_layer_node", parameters=parameters)
+    robot = Robot(peer)
+    peer.bring_up("demo_layer_node")
+    robot.meet()
+    return robot, process
 
 
 def save_test_bundle(task: Task, directory: Path, velocity_gain: float) -> Path:

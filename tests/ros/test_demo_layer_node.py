@@ -8,88 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from demo_msgs.msg import Action, Observation, PlannerStatus
 from demo_msgs.srv import LoadBundle
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from ros_support import Peer, StartNode
-
-from demo_control.bringup.process import NodeProcess
-from demo_control.nodes.quality import CONTROL_PUBLISHER, RECORDING
+from ros_support import NOMINAL, STATE, Peer, StartNode, start_robot
 
 pytestmark = pytest.mark.ros
-
-MODULE = "demo_control.nodes.demo_layer_node"
-STATE = [0.1, 0.2, -1.0, 0.0, 0.3]
-NOMINAL = [-1.25]
-
-
-class Robot:
-    """Sends pairs of observation and nominal action, as driver and policy do, and gathers what comes back."""
-
-    def __init__(self, peer: Peer) -> None:
-        self.peer = peer
-        self.sequence = 0
-        self.commands: list[Action] = []
-        self.statuses: list[PlannerStatus] = []
-        node = peer.node
-        self.observations = node.create_publisher(Observation, "observation", CONTROL_PUBLISHER)
-        self.nominal_actions = node.create_publisher(Action, "nominal_action", CONTROL_PUBLISHER)
-        node.create_subscription(Action, "action", self.commands.append, RECORDING)
-        node.create_subscription(PlannerStatus, "planner_status", self.statuses.append, RECORDING)
-
-    def meet(self) -> None:
-        node = self.peer.node
-
-        def matched() -> bool:
-            listened = self.observations.get_subscription_count() and self.nominal_actions.get_subscription_count()
-            return bool(listened and node.count_publishers("action") and node.count_publishers("planner_status"))
-
-        self.peer.wait_until(matched, "layer node matched")
-
-    def send(self, values: list[float], nominal: list[float]) -> int:
-        self.sequence += 1
-        now = self.peer.node.get_clock().now().to_msg()
-        observation = Observation(sequence=self.sequence, values=values)
-        observation.header.stamp = now
-        self.observations.publish(observation)
-        self.nominal_actions.publish(
-            Action(observation_sequence=self.sequence, observation_stamp=now, source="policy", values=nominal)
-        )
-        return self.sequence
-
-    def tick(self, period_s: float = 0.02) -> None:
-        """One control period of real time: send, then listen until it is over."""
-        end = time.monotonic() + period_s
-        self.send(STATE, NOMINAL)
-        while (left := end - time.monotonic()) > 0:
-            self.peer.executor.spin_once(timeout_sec=left)
-
-    def answer_to(self, sequence: int) -> Action | None:
-        return next((a for a in self.commands if a.observation_sequence == sequence), None)
-
-    def ask(self) -> Action:
-        """Tick until a command comes back."""
-        before = len(self.commands)
-
-        def answered() -> bool:
-            self.tick()
-            return len(self.commands) > before
-
-        self.peer.wait_until(answered, "a command")
-        return self.commands[-1]
-
-
-def start_robot(peer: Peer, start: StartNode, bundle: Path, **changes: object) -> tuple[Robot, NodeProcess]:
-    parameters = {
-        "task": "cartpole", "bundle_directory": str(bundle), "horizon": 10, "num_samples": 32, **changes,
-    }  # fmt: skip
-    process = start(MODULE, parameters=parameters)
-    robot = Robot(peer)
-    peer.bring_up("demo_layer_node")
-    robot.meet()
-    return robot, process
 
 
 def test_first_command_passes_through_and_later_ones_are_corrected(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -12,6 +14,8 @@ from demo_control.bundle import Bundle, make_bundle
 from demo_control.onnx_graph import GraphBuilder
 from demo_control.policies import linear_policy_model
 from demo_control.tasks import Array, CostTerm, Plants, Quantity, Task
+
+from .recorded_bag import RobotRecorder
 
 # A double integrator with a period of 0.1 s; the limits are wide, so that they never bind.
 STATE_MATRIX = np.array([[1.0, 0.1], [0.0, 1.0]])
@@ -143,3 +147,22 @@ def linear_bundle_with_value(linear_task: Task) -> Bundle:
         dynamics=linear_dynamics_model((0.0, 0.0, 0.0)),
         value=linear_value(),
     )
+
+
+@pytest.fixture(scope="session")
+def whole_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording of a cart-pole, of several chunks; not to be written to."""
+    recorder = RobotRecorder(tmp_path_factory.mktemp("bags") / "run")
+    recorder.activate()
+    for _ in range(4):
+        recorder.run(10)
+        recorder.scribe.recording.settle()
+    return recorder.close()
+
+
+@pytest.fixture
+def bag_copy(whole_bag: Path, tmp_path: Path) -> Path:
+    """The same, for this test alone."""
+    copy = tmp_path / "run"
+    shutil.copytree(whole_bag, copy)
+    return copy

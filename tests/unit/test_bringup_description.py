@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from demo_control.bringup.description import (
+    RECORDER,
     BringUp,
     BringUpArguments,
     NodeDescription,
     bringup_names,
     load_recipe,
+    recorder_of,
     with_parameters_file,
 )
+from demo_control.bundle import default_bundle
 from demo_control.configuration import ConfigurationError
 
 
@@ -32,6 +36,23 @@ def node(name: str, **changes: object) -> NodeDescription:
 def test_impossible_bringups_are_refused(nodes: tuple[NodeDescription, ...], text: str) -> None:
     with pytest.raises(ConfigurationError, match=text):
         BringUp("walk", "task", BringUpArguments(), nodes)
+
+
+@pytest.mark.skipif(not default_bundle("cartpole").is_dir(), reason="no bundle of the cart-pole is shipped")
+def test_a_run_that_is_recorded_has_a_recorder_which_is_not_needed(tmp_path: Path) -> None:
+    recipe = load_recipe("cartpole_swingup")
+    assert RECORDER not in [node.name for node in recipe.make(recipe.arguments()).nodes]
+    recorder = recipe.make(recipe.arguments(record=str(tmp_path / "bag"), seed=4)).nodes[-1]
+
+    assert (recorder.name, recorder.controls, recorder.lifecycle, recorder.ends_run) == (RECORDER, False, False, False)
+    assert recorder.parameters["directory"] == str(tmp_path / "bag")
+    assert json.loads(str(recorder.parameters["arguments"]))["seed"] == 4
+
+
+def test_a_folder_that_holds_something_is_not_recorded_to(tmp_path: Path) -> None:
+    (tmp_path / "kept").touch()
+    with pytest.raises(ConfigurationError, match="exists and is not an empty folder"):
+        recorder_of("walk", BringUpArguments(record=str(tmp_path)))
 
 
 def test_bad_nodes_are_refused() -> None:

@@ -11,6 +11,7 @@ from demo_control.bringup.description import (
     BringUpArguments,
     NodeDescription,
     Recipe,
+    recorder_of,
     with_parameters_file,
 )
 from demo_control.bundle import default_bundle, load_bundle
@@ -114,7 +115,7 @@ def _with_controllers(
         },
         ends_run=True,
     )
-    nodes = (driver, *_controllers(task, bundle, arguments))
+    nodes = (driver, *_controllers(task, bundle, arguments), *recorder_of(name, arguments))
     return BringUp(name=name, task=task, arguments=arguments, nodes=with_parameters_file(nodes, arguments.parameters))
 
 

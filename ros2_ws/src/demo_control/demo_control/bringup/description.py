@@ -6,6 +6,7 @@ bring-up's and whose value is a :class:`Recipe`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ import yaml
 from demo_control.configuration import ConfigurationError, Scalar, Settings, SettingsT, setting
 
 BRINGUP_GROUP = "demo_control.bringups"
+RECORDER = "recorder_node"
+"""Name of the node that records."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -37,6 +40,7 @@ class BringUpArguments(Settings):
     )
     bundle: str = setting("", "Folder of the model bundle; empty for the shipped one.")
     parameters: str = setting("", "YAML file of ROS parameters, by node name, that replace the bring-up's own.")
+    record: str = setting("", "Folder to record the run to, which must not exist or be empty; empty for no recording.")
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,8 @@ class NodeDescription:
         remappings: Topic names, from → to.
         lifecycle: Whether it is configured and activated; such nodes are activated in the order of the bring-up.
         ends_run: Whether the run is over, and well, when this node ends with exit code 0.
+        controls: Whether the robot needs it. Where it does not, its end does not end the run once that is under way,
+            and it has no priority over other programs.
     """
 
     package: str
@@ -62,6 +68,7 @@ class NodeDescription:
     remappings: Mapping[str, str] = field(default_factory=dict)
     lifecycle: bool = False
     ends_run: bool = False
+    controls: bool = True
 
     def __post_init__(self) -> None:
         """Check the name, and that parameters are scalars."""
@@ -129,6 +136,37 @@ def load_recipe(name: str) -> Recipe[Any]:
             return recipe
     known = ", ".join(bringup_names()) or "none"
     raise ConfigurationError(f"bring-up '{name}' is not installed; installed: {known}")
+
+
+def recorder_of(name: str, arguments: BringUpArguments) -> tuple[NodeDescription, ...]:
+    """The node that records a bring-up, or none if nothing is to be recorded.
+
+    Args:
+        name: Of the bring-up.
+        arguments: Of the bring-up; stand in the bag.
+
+    Raises:
+        ConfigurationError: The folder is no empty one.
+    """
+    if not arguments.record:
+        return ()
+    folder = Path(arguments.record).absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigurationError(f"record = '{arguments.record}': exists and is not an empty folder")
+    return (
+        NodeDescription(
+            package="demo_control",
+            executable="recorder_node",
+            module="demo_control.nodes.recorder_node",
+            name=RECORDER,
+            parameters={
+                "directory": str(folder),
+                "bringup": name,
+                "arguments": json.dumps({**arguments.as_mapping(), "record": folder.name}),
+            },
+            controls=False,
+        ),
+    )
 
 
 def with_parameters_file(nodes: tuple[NodeDescription, ...], path: str) -> tuple[NodeDescription, ...]:

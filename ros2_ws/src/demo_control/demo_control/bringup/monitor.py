@@ -17,7 +17,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.task import Future
 from std_msgs.msg import String
 
-from demo_control.bringup.description import BringUp
+from demo_control.bringup.description import RECORDER, BringUp
 from demo_control.bringup.recorder import Recorder
 from demo_control.bringup.recording import Recording, make_recording
 from demo_control.nodes.messages import seconds_between
@@ -35,6 +35,8 @@ _TOPICS = {
 }
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LAYER_TOPICS = ("nominal_action", "planner_status")
+_RECORDED_FROM_THE_START = ("observation", "action")
+_RECORDED_OF_THE_LAYER = (*_LAYER_TOPICS, "layer_state")
 
 
 class Monitor:
@@ -52,6 +54,7 @@ class Monitor:
         self._executor.add_node(self._node)
         self._names = [self._node.get_name(), *(node.name for node in bringup.nodes)]
         self._figures: dict[str, object] = {}
+        self._recorder_name = next((node.name for node in bringup.nodes if node.name == RECORDER), "")
         without = () if bringup.arguments.use_layer else _LAYER_TOPICS
         self._needed = [topic for topic in _TOPICS if topic not in without]
         self._recorder = Recorder(self._context, {topic: _TOPICS[topic] for topic in self._needed})
@@ -82,7 +85,19 @@ class Monitor:
         missing = [topic for topic in self._needed if not self._recorder.publishers(topic)]
         listened = ("observation", "action", *(["nominal_action"] if "nominal_action" in self._needed else []))
         missing += [topic for topic in listened if not self._listeners(topic)]
-        return sorted(set(missing))
+        return sorted({*missing, *self._unrecorded()})
+
+    def _unrecorded(self) -> list[str]:
+        """Topics that the recorder, if there is one, does not hear yet, and must hear from the start."""
+        if not self._recorder_name:
+            return []
+        of_layer = _RECORDED_OF_THE_LAYER if "planner_status" in self._needed else ()
+        topics = (*_RECORDED_FROM_THE_START, *of_layer)
+        return [f"{topic} to the recorder" for topic in topics if not self._recorded(topic)]
+
+    def _recorded(self, topic: str) -> bool:
+        ears = self._recorder_name + "_ears"
+        return any(info.node_name == ears for info in self._node.get_subscriptions_info_by_topic(topic))
 
     def rivals(self) -> list[str]:
         """Our nodes' names that are taken twice in this ROS domain: another robot of the same kind runs."""

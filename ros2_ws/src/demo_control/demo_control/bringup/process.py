@@ -59,7 +59,8 @@ class NodeProcess:
             start_new_session=True,
             preexec_fn=lambda: end_with_parent(parent),  # noqa: PLW1509 - one system call, no locks
         )
-        _prefer(self.process_id)
+        if description.controls:
+            _prefer(self.process_id)
         self._reader = threading.Thread(target=self._read, name=f"log of {description.name}")
         self._reader.start()
 

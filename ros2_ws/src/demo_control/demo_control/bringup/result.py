@@ -27,6 +27,7 @@ class RunResult:
         wall_time_s: From the first to the last command, in wall time.
         figures: The driver's own, which count where the task has the same ones.
         cores: Mean use of the processor by process, this one included.
+        recorder: What the recorder said last of its health; '' where nothing is recorded.
     """
 
     bringup: BringUp
@@ -36,6 +37,7 @@ class RunResult:
     wall_time_s: float
     figures: Mapping[str, object] = field(default_factory=dict)
     cores: Mapping[str, float] = field(default_factory=dict)
+    recorder: str = ""
 
     def summary(self) -> dict[str, object]:
         """All figures, ready for JSON; a figure that the run gave no data for is None."""

@@ -111,7 +111,7 @@ def _on_exit(node: Node, description: NodeDescription) -> RegisterEventHandler:
     """What the end of a node means."""
 
     def ended(event: Any, context: Any) -> list[Any] | None:  # noqa: ANN401 - launch has no types
-        if context.is_shutdown:
+        if context.is_shutdown or not description.controls:
             return None
         if description.ends_run and event.returncode == 0:
             return [EmitEvent(event=Shutdown(reason="the run is over"))]

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 
-from demo_control.bringup.description import BringUp
+from demo_control.bringup.description import RECORDER, BringUp
 from demo_control.bringup.monitor import ACTIVATE, CONFIGURE, Monitor
 from demo_control.bringup.process import NodeProcess
 from demo_control.bringup.processor_time import ProcessorUse
@@ -83,6 +83,7 @@ class Run:
         self._noted_s = 0.0
         self.processor_use = ProcessorUse()
         self._measures = False
+        self._under_way = False
 
     def wait_until(self, condition: Callable[[], bool], what: str, timeout_s: float = _START_TIMEOUT_S) -> None:
         """Listen until a condition holds.
@@ -97,7 +98,7 @@ class Run:
             self._note_segments()
             if self._signals.received:
                 raise RunInterruptedError(_INTERRUPTED)
-            ended = self.supervisor.ended()
+            ended = self.supervisor.ended(of_control=self._under_way)
             if ended is not None and not condition():
                 raise BringUpError(_epitaph(ended))
             if time.monotonic() > deadline:
@@ -126,6 +127,7 @@ class Run:
             answer = self.monitor.change_state(name, ACTIVATE)
             self.wait_until(answer.done, f"{name} active")
             self._check(name, "activate", answer.result().success)
+        self._under_way = True
 
     def finish(self, progress: Callable[[float], None]) -> None:
         """Listen until the run is over: a node that may end it has ended well."""
@@ -143,7 +145,7 @@ class Run:
         progress(self.monitor.elapsed_s())
 
     def _is_over(self) -> bool:
-        ended = self.supervisor.ended()
+        ended = self.supervisor.ended(of_control=True)
         return ended is not None and ended.description.ends_run and ended.exit_code == 0
 
     def _lifecycle_names(self) -> list[str]:
@@ -230,6 +232,7 @@ def _run(
                 run.finish(progress)
                 wall_time_s = time.monotonic() - began_s
                 recording, figures = monitor.recording(), monitor.figures()
+                recorder = monitor.health.get(RECORDER, "")
             finally:
                 supervisor.note_segments()
                 segments = supervisor.segments()
@@ -238,7 +241,8 @@ def _run(
     finally:
         remove_leftovers(segments)
     exit_codes = _finished(supervisor)
-    return RunResult(bringup, task, recording, exit_codes, wall_time_s, figures, run.processor_use.cores())
+    cores = run.processor_use.cores()
+    return RunResult(bringup, task, recording, exit_codes, wall_time_s, figures, cores, recorder)
 
 
 @contextlib.contextmanager
@@ -264,14 +268,14 @@ def _domain_taken(what: str) -> str:
 
 
 def _finished(supervisor: Supervisor) -> dict[str, int | None]:
-    """Exit codes of ended nodes.
+    """Exit codes of ended nodes; how those ended that the robot does not need is left to the codes.
 
     Raises:
         BringUpError: A node did not end well when it was asked to.
     """
     codes = supervisor.exit_codes()
     for name, code in codes.items():
-        if code != 0:
+        if code != 0 and supervisor.process(name).description.controls:
             raise BringUpError(_epitaph(supervisor.process(name)))
     return codes
 

@@ -95,11 +95,13 @@ class Supervisor:
     def prefer_real_time(self) -> None:
         """Ask that all nodes run as soon as they can; see :meth:`NodeProcess.prefer_real_time`."""
         for process in self._processes.values():
-            process.prefer_real_time()
+            if process.description.controls:
+                process.prefer_real_time()
 
-    def ended(self) -> NodeProcess | None:
-        """A node that has ended, if there is one."""
-        return next((p for p in self._processes.values() if p.exit_code is not None), None)
+    def ended(self, *, of_control: bool = False) -> NodeProcess | None:
+        """A node that has ended, if there is one; ``of_control``: that the robot needs."""
+        processes = [p for p in self._processes.values() if p.description.controls or not of_control]
+        return next((p for p in processes if p.exit_code is not None), None)
 
     def exit_codes(self) -> dict[str, int | None]:
         """Exit code by node; None for those that run."""
@@ -111,9 +113,10 @@ class Supervisor:
             process.note_segments()
 
     def stop(self) -> None:
-        """End all nodes."""
+        """End all nodes; who only listens hears the others' last words."""
         processes = list(self._processes.values())
-        end_all(processes, self._grace_s)
+        end_all([process for process in processes if process.description.controls], self._grace_s)
+        end_all([process for process in processes if not process.description.controls], self._grace_s)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None

@@ -5,13 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from typer.core import TyperGroup
 
+from demo_control.bags.errors import BagError
+from demo_control.bags.info import bag_info
 from demo_control.bringup.description import BringUp, Recipe, bringup_names, load_recipe
 from demo_control.cli.output import EXIT_INTERRUPTED, error_console, fail, one_line_errors, write_json
 from demo_control.configuration import ConfigurationError, Entry, Settings, parse_assignments
@@ -129,10 +133,25 @@ def _run(bringup: BringUp, json_file: str, verbose: bool) -> None:
         error_console().print(f"democtl: {error}", style="red", soft_wrap=True, markup=False)
         raise typer.Exit(_FAILED) from None
     summary = result.summary()
+    if bringup.arguments.record:
+        summary["recording"] = _recording(bringup.arguments.record, result.recorder)
     if json_file:
         write_json(summary, json_file)
     if json_file != "-":
         error_console().print(summary_table(summary))
+
+
+def _recording(folder: str, health: str) -> dict[str, object]:
+    """What was recorded, shortly; ``health`` is what the recorder said last."""
+    try:
+        info = bag_info(Path(folder))
+    except BagError as error:
+        return {"bag": folder, "messages": 0, "complete": False, "warnings": [health, str(error)]}
+    warnings = [*cast("list[str]", info["damage"]), *cast("list[str]", info["warnings"])]
+    if not info["complete"]:
+        warnings.insert(0, f"the recorder said last: {health or 'nothing'}")
+    names = ("bag", "messages", "bytes", "missing", "gaps", "complete")
+    return {**{name: info[name] for name in names}, "warnings": warnings}
 
 
 @contextmanager
@@ -165,6 +184,13 @@ def summary_table(summary: dict[str, object]) -> Table:
     table.add_row("command age p50 / p99", milliseconds("command_age_ms"))
     table.add_row("commands, plans, overruns", f"{summary['commands']}, {summary['plans']}, {summary['overruns']}")
     table.add_row("passed through", ", ".join(f"{count} {reason}" for reason, count in fallbacks.items()) or "none")
+    recording = cast("dict[str, Any] | None", summary.get("recording"))
+    if recording:
+        table.add_row("recording", escape(f"{recording['bag']}, {recording['messages']} messages"))
+        for line in recording["warnings"]:
+            table.add_row("[yellow]recording[/yellow]", escape(line))
+        for what, count in recording.get("missing", {}).items():
+            table.add_row("[yellow]recording[/yellow]", escape(f"{count} {what}"))
     cores = cast("dict[str, float]", summary["processor_cores"])
     if cores:
         table.add_row("processor, cores", ", ".join(f"{name} {value:.2f}" for name, value in cores.items()))

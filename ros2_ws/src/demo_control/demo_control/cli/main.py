@@ -16,6 +16,8 @@ from demo_control.cli.output import fail
 
 _COMMANDS = {
     "launch": "Run a robot over ROS 2, without `ros2 launch`.",
+    "record": "Record a running robot's topics.",
+    "bag": "Look at recordings, mend them, answer them again.",
     "teleop": "Drive a robot with the keyboard.",
     "evaluate": "Judge a controller over many episodes, without ROS.",
     "train": "Train a policy and its model, and make a bundle of them.",

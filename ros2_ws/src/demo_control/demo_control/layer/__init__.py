@@ -6,8 +6,8 @@ delay a command.
 """
 
 from demo_control.layer.corrector import Corrector
-from demo_control.layer.demo_layer import DemoLayer, history_length, make_planner, situations
-from demo_control.layer.records import FALLBACK_REASONS, Correction, Counters, Plan, PlanReport
+from demo_control.layer.demo_layer import DemoLayer, PlanBegun, history_length, make_planner, situations
+from demo_control.layer.records import FALLBACK_REASONS, Correction, Counters, LayerState, Plan, PlanReport
 from demo_control.layer.settings import LayerSettings
 
 __all__ = [
@@ -17,7 +17,9 @@ __all__ = [
     "Counters",
     "DemoLayer",
     "LayerSettings",
+    "LayerState",
     "Plan",
+    "PlanBegun",
     "PlanReport",
     "history_length",
     "make_planner",

@@ -39,7 +39,6 @@ class Corrector:
         self._rest = np.clip(0.0, problem.action_minimum, problem.action_maximum)
         self.settings = settings
         self.plan: Plan | None = None
-        self._plan_before: Plan | None = None
         self.counters = Counters()
         self.regret = Regret(len(COMPARATORS))
         self._history: deque[tuple[int, Array]] = deque(maxlen=history_length)
@@ -64,7 +63,9 @@ class Corrector:
             return self._unanswered("wrong_shape")
         if not np.isfinite(nominal).all():
             return self._unanswered("non_finite_nominal")
-        plan, settings = self._plan_for(sequence), self.settings
+        # Read once: the planning thread may put another plan here at any moment.
+        newest, settings = self.plan, self.settings
+        plan = _in_force(newest, sequence)
         reason = ""
         step = 0
         if not settings.use_layer:
@@ -91,14 +92,8 @@ class Corrector:
             correction = self._rest
         self._history.append((sequence, values if self._correct is None else correction))
         self.counters.commands += 1
-        return Correction(values, SOURCE_POLICY if reason else SOURCE_LAYER, reason)
-
-    def _plan_for(self, sequence: int) -> Plan | None:
-        """The newest plan that has begun; the one before stays in force until then."""
-        plan, before = self.plan, self._plan_before
-        if plan is not None and before is not None and sequence < plan.first_sequence:
-            return before
-        return plan
+        number = 0 if newest is None else newest.number
+        return Correction(values, SOURCE_POLICY if reason else SOURCE_LAYER, reason, number)
 
     def _unanswered(self, reason: str) -> Correction:
         self.counters.fallbacks[reason] += 1
@@ -185,10 +180,14 @@ class Corrector:
         self.regret.add(float(result.path_step[index]), float(planned.sum()), comparators, realised)
         self._adaptation.expect(sequence, observation, _between(nominal_change, planned_change, share))
         controls = _between(policy_actions, mean, share)
-        # In this order: the control thread may look at any moment, and must find a plan that has begun.
-        self._plan_before = self._plan_for(sequence)
-        self.plan = Plan(sequence + self._planning_ticks, result.previous(index, 0), policy_actions, controls, reason)
-        self.counters.plans += 1
+        before = _in_force(self.plan, sequence)
+        number = self.counters.plans = self.counters.plans + 1
+        # In one assignment: the control thread may look at any moment, and must find a plan that has begun.
+        self.plan = Plan(
+            sequence + self._planning_ticks, result.previous(index, 0), policy_actions, controls, reason, number,
+            # Without the one before that: else none would ever be forgotten.
+            None if before is None else replace(before, before=None),
+        )  # fmt: skip
         return PlanReport(
             observation_sequence=sequence,
             num_samples=self.settings.num_samples,
@@ -230,6 +229,13 @@ class Corrector:
         if not gain >= self.settings.minimum_gain and np.isfinite(gain):
             return "no_gain"
         return ""
+
+
+def _in_force(newest: Plan | None, sequence: int) -> Plan | None:
+    """The newest plan that has begun; the one before stays in force until then."""
+    if newest is not None and newest.before is not None and sequence < newest.first_sequence:
+        return newest.before
+    return newest
 
 
 def _between(start: Array, end: Array, share: float) -> Array:

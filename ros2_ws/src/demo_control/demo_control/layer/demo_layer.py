@@ -5,18 +5,26 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from demo_control.bundle import Bundle
 from demo_control.configuration import ConfigurationError
 from demo_control.layer.corrector import Corrector
-from demo_control.layer.records import Correction, Counters, PlanReport
+from demo_control.layer.records import Correction, Counters, LayerState, PlanReport
 from demo_control.layer.settings import LayerSettings
 from demo_control.mpc import Planner, PlannerSettings, Situations
 from demo_control.rollout import choose_engine
 from demo_control.tasks import Array, Task
+
+
+@dataclass(frozen=True)
+class PlanBegun:
+    """What a plan is made from, as it was when the plan was begun."""
+
+    sequence: int
+    situations: Situations
 
 
 class DemoLayer:
@@ -63,8 +71,11 @@ class DemoLayer:
         """Which engine makes the rollouts, and why; for logs."""
         return self._planner.engine
 
-    def update_cost_weights(self, weights: Mapping[str, float]) -> None:
+    def update_cost_weights(self, weights: Mapping[str, float]) -> LayerState:
         """Change the weights of some cost terms, between two plans.
+
+        Returns:
+            What is in force now.
 
         Raises:
             ConfigurationError: An unknown term, or a weight that is negative or not finite.
@@ -78,9 +89,13 @@ class DemoLayer:
             merged[name] = float(weight)
         with self._planning:
             self._planner.cost_weights = np.array(list(merged.values()))
+            return self._state()
 
-    def update_settings(self, settings: LayerSettings) -> None:
+    def update_settings(self, settings: LayerSettings) -> LayerState:
         """Change settings between two plans.
+
+        Returns:
+            What is in force now.
 
         Raises:
             ConfigurationError: A setting that cannot change in flight differs.
@@ -92,9 +107,13 @@ class DemoLayer:
         with self._planning:
             self._planner.settings = settings
             self._corrector.settings = settings
+            return self._state()
 
-    def swap_bundle(self, bundle: Bundle) -> None:
+    def swap_bundle(self, bundle: Bundle) -> LayerState:
         """Put another policy and model in place, between two plans; prepared beside the running one.
+
+        Returns:
+            What is in force now.
 
         Raises:
             ConfigurationError: Settings that do not fit the bundle.
@@ -106,12 +125,27 @@ class DemoLayer:
             planner.settings = self.settings
             self._planner = planner
             self.bundle = bundle
+            return self._state()
 
-    def reset(self) -> None:
-        """Forget plan, command history and counters, and start the noise anew."""
+    def reset(self) -> LayerState:
+        """Forget plan, command history and counters, and start the noise anew; returns what is in force."""
         with self._planning:
             self._generator = np.random.default_rng(self._seed)
             self._corrector = self._new_corrector(self.settings)
+            return self._state()
+
+    def _state(self) -> LayerState:
+        """What is in force; no plan may be under way."""
+        counters = self.counters
+        return LayerState(
+            commands=counters.commands,
+            plans=counters.plans,
+            bundle_sha256=self.bundle.sha256,
+            seed=self._seed,
+            engine=self.engine,
+            settings=self.settings.as_mapping(),
+            cost_weights=self.cost_weights,
+        )
 
     def _new_corrector(self, settings: LayerSettings) -> Corrector:
         return Corrector(self._task, settings, history_length(self._task, settings, self._planner))
@@ -128,13 +162,28 @@ class DemoLayer:
             observation: Finite. Shape=(observation_dim,).
         """
         started = time.perf_counter()
-        observation = np.asarray(observation, np.float64)
         with self._planning:
-            planner, corrector = self._planner, self._corrector
-            situation = situations(sequence, observation[None], [corrector], planner)
-            result = planner.plan(situation, [self._generator])
-            report = corrector.take(sequence, situation, result, 0, planner)
+            report = self.finish_plan(self.begin_plan(sequence, observation))
         return replace(report, plan_time_s=time.perf_counter() - started)
+
+    def begin_plan(self, sequence: int, observation: Array) -> PlanBegun:
+        """The first half of :meth:`plan`, for who answers a recording: not safe beside another thread.
+
+        Args:
+            sequence: See :meth:`plan`.
+            observation: See :meth:`plan`.
+        """
+        seen = np.asarray(observation, np.float64)[None]
+        return PlanBegun(sequence, situations(sequence, seen, [self._corrector], self._planner))
+
+    def finish_plan(self, begun: PlanBegun) -> PlanReport:
+        """The second half: commands may have been answered between the two, settings must not have changed.
+
+        Args:
+            begun: What :meth:`begin_plan` returned.
+        """
+        result = self._planner.plan(begun.situations, [self._generator])
+        return self._corrector.take(begun.sequence, begun.situations, result, 0, self._planner)
 
 
 def situations(sequence: int, observations: Array, correctors: Sequence[Corrector], planner: Planner) -> Situations:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from demo_control.configuration import Scalar
 from demo_control.mpc import Previous
 from demo_control.tasks import Array
 
@@ -29,11 +31,13 @@ class Correction:
         values: The command, or None: nothing must be sent. Shape=(action_dim,).
         source: 'demo_layer' where corrected, 'policy' where the nominal action passed through.
         reason: Why it was not corrected; '' where it was.
+        plans: Number of the newest plan there was, 0 before the first: with it a recording can be answered again.
     """
 
     values: Array | None
     source: str
     reason: str
+    plans: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,8 @@ class Plan:
         policy_actions: The policy's predicted answers. Shape=(horizon, control_dim).
         controls: What is followed: a share of μ, the rest of the policy's answers. Shape=(horizon, control_dim).
         rejection_reason: '' for an accepted plan.
+        number: The layer's plans are counted from 1 on.
+        before: What is in force until this plan begins, or None.
     """
 
     first_sequence: int
@@ -53,6 +59,8 @@ class Plan:
     policy_actions: Array
     controls: Array
     rejection_reason: str = ""
+    number: int = 0
+    before: Plan | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,29 @@ class PlanReport:
     regret: float
     realised_cost: float
     plan_time_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class LayerState:
+    """What the layer's answers depend on besides its inputs, and from when on.
+
+    Attributes:
+        commands: Commands made before; it holds from the next one on.
+        plans: Plans made before; it holds from the next one on.
+        bundle_sha256: Of the bundle in use.
+        seed: Of the noise.
+        engine: Which engine makes the rollouts, and why.
+        settings: All of the layer's, by name.
+        cost_weights: By name of the term.
+    """
+
+    commands: int
+    plans: int
+    bundle_sha256: str
+    seed: int
+    engine: str
+    settings: Mapping[str, Scalar]
+    cost_weights: Mapping[str, float]
 
 
 @dataclass

@@ -1,30 +1,32 @@
 """demo_layer_node: corrects each nominal action by the freshest plan.
 
-Subscribes ``nominal_action`` and ``observation``, publishes ``action`` and, per plan, ``planner_status``; service
-``~/load_bundle``. A nominal action is answered at once; the planner runs beside in its own thread (ONNX Runtime
-releases the interpreter lock), so a late plan never delays a command.
+Subscribes ``nominal_action`` and ``observation``; publishes ``action``, per plan ``planner_status``, and at every
+change ``layer_state``; service ``~/load_bundle``. A nominal action is answered at once; the planner runs beside in its
+own thread (ONNX Runtime releases the interpreter lock), so a late plan never delays a command.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from builtin_interfaces.msg import Time
-from demo_msgs.msg import Action, Observation, PlannerStatus
+from demo_msgs.msg import Action, LayerState, Observation, PlannerStatus
 
 from demo_control.bundle import load_bundle
 from demo_control.configuration import ConfigurationError, Settings, setting
 from demo_control.layer import DemoLayer, LayerSettings, PlanReport
+from demo_control.layer import LayerState as State
 from demo_control.nodes.bundle_service import BundleService
 from demo_control.nodes.diagnostics import Health
 from demo_control.nodes.managed_node import ManagedNode
 from demo_control.nodes.messages import answer, seconds_between, unusable, values_of
 from demo_control.nodes.parameters import Declared
-from demo_control.nodes.quality import CONTROL_PUBLISHER, CONTROL_SUBSCRIBER, RECORDING, WITHOUT_EVENTS
+from demo_control.nodes.quality import CONTROL_PUBLISHER, CONTROL_SUBSCRIBER, LATCHED, RECORDING, WITHOUT_EVENTS
 from demo_control.nodes.running import run
 from demo_control.nodes.task_settings import TaskSettings
 from demo_control.tasks import Task, load_task
@@ -67,6 +69,7 @@ class DemoLayerNode(ManagedNode):
         self._layer: DemoLayer | None = None
         self._service: BundleService | None = None
         self._planner: ThreadPoolExecutor | None = None
+        self._activations = 0
         self._forget()
 
     def configure(self) -> None:
@@ -77,9 +80,10 @@ class DemoLayerNode(ManagedNode):
         self.get_logger().info(f"rollouts by {self._layer.engine}")
         if self._cost_weights is not None:
             self._on_cost_weights(self._cost_weights.value)
-        self._bundle_in_use = bundle.sha256
+        self._bundle_in_use, self._bundle_directory = bundle.sha256, self._settings.value.directory()
         self._action = self.create_publisher(Action, "action", CONTROL_PUBLISHER, event_callbacks=WITHOUT_EVENTS)
         self._status = self.create_publisher(PlannerStatus, "planner_status", RECORDING, event_callbacks=WITHOUT_EVENTS)
+        self._state = self.create_publisher(LayerState, "layer_state", LATCHED, event_callbacks=WITHOUT_EVENTS)
         # Ready callbacks run in the order of creation: the observation is in when its nominal action is answered.
         self._subscriptions_of_control = [
             self.create_subscription(Observation, "observation", self._on_observation, CONTROL_SUBSCRIBER),
@@ -90,8 +94,9 @@ class DemoLayerNode(ManagedNode):
     def activate(self) -> None:
         """Forget plans and commands, and start the planner's thread."""
         self._forget()
+        self._activations += 1
         if self._layer is not None:
-            self._layer.reset()
+            self._publish_state(self._layer.reset())
         self._planner = ThreadPoolExecutor(1, thread_name_prefix="planner")
 
     def deactivate(self) -> None:
@@ -109,6 +114,7 @@ class DemoLayerNode(ManagedNode):
                 self.destroy_subscription(subscription)
             self.destroy_publisher(self._action)
             self.destroy_publisher(self._status)
+            self.destroy_publisher(self._state)
         self._layer = None
 
     def health(self) -> Health:
@@ -150,20 +156,39 @@ class DemoLayerNode(ManagedNode):
     def _on_settings(self, settings: LayerSettings) -> None:
         """Hand changed parameters to the layer, which applies them between two plans."""
         if self._layer is not None:
-            self._layer.update_settings(settings)
+            self._changed(self._layer.update_settings(settings))
 
     def _on_cost_weights(self, weights: Settings) -> None:
         """Hand changed weights to the layer, which applies them between two plans."""
         if self._layer is not None:
             values = weights.as_mapping().items()
-            self._layer.update_cost_weights({name.removeprefix(_WEIGHT_PREFIX): float(value) for name, value in values})
+            by_term = {name.removeprefix(_WEIGHT_PREFIX): float(value) for name, value in values}
+            self._changed(self._layer.update_cost_weights(by_term))
 
     def _swap(self, directory: str) -> None:
         """Load and take over another bundle; runs in the service's thread."""
         bundle = load_bundle(directory, self._task)
         if self._layer is not None:
-            self._layer.swap_bundle(bundle)
-            self._bundle_in_use = bundle.sha256
+            state = self._layer.swap_bundle(bundle)
+            self._bundle_in_use, self._bundle_directory = bundle.sha256, directory
+            self._changed(state)
+
+    def _changed(self, state: State) -> None:
+        """Tell a change; before the activation nothing has been answered that it could matter for."""
+        if self.active:
+            self._publish_state(state)
+
+    def _publish_state(self, state: State) -> None:
+        """Tell what the answers depend on from now on."""
+        texts = {name: json.dumps(dict(getattr(state, name))) for name in ("settings", "cost_weights")}
+        message = LayerState(
+            activation=self._activations,
+            task=self._task.name,
+            bundle_directory=self._bundle_directory,
+            **{**vars(state), **texts},
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._state.publish(message)
 
     def _on_observation(self, message: Observation) -> None:
         """Keep the observation for the planner."""
@@ -180,7 +205,8 @@ class DemoLayerNode(ManagedNode):
             source = ":".join(part for part in (correction.source, correction.reason) if part)
             now = self.get_clock().now().to_msg()
             stamp = message.observation_stamp
-            self._action.publish(answer(message.observation_sequence, stamp, source, correction.values, now))
+            number = message.observation_sequence
+            self._action.publish(answer(number, stamp, source, correction.values, now, correction.plans))
         self._answered = message.observation_sequence
         self._plan_if_due()
 

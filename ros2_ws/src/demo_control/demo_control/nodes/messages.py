@@ -33,7 +33,9 @@ def unusable(values: Array, length: int) -> str:
     return "" if np.isfinite(values).all() else "non_finite"
 
 
-def answer(observation_sequence: int, observation_stamp: Time, source: str, values: Array, now: Time) -> Action:
+def answer(
+    observation_sequence: int, observation_stamp: Time, source: str, values: Array, now: Time, plans: int = 0
+) -> Action:
     """An action that answers an observation.
 
     Args:
@@ -42,6 +44,7 @@ def answer(observation_sequence: int, observation_stamp: Time, source: str, valu
         source: Who made the action.
         values: Physical units. Shape=(action_dim,).
         now: When it was made.
+        plans: Plans the layer had made.
     """
     action = Action()
     action.header.stamp = now
@@ -49,4 +52,5 @@ def answer(observation_sequence: int, observation_stamp: Time, source: str, valu
     action.observation_stamp = observation_stamp
     action.source = source
     action.values = values.tolist()
+    action.plans = plans
     return action

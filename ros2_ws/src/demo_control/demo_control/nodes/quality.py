@@ -42,6 +42,14 @@ DIAGNOSTICS = QoSProfile(
     durability=DurabilityPolicy.VOLATILE,
 )
 
+LATCHED = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=100,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+"""For what changes seldom: who comes late hears all of it."""
+
 WITHOUT_EVENTS = PublisherEventCallbacks(use_default_callbacks=False)
 """For publishers. By default each watches for subscribers that do not match, which makes every wait for messages longer
 (by half, in a driver of a dozen topics); the subscribers say the same."""

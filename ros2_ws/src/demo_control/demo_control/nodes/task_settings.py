@@ -26,4 +26,8 @@ class TaskSettings(Settings):
             BundleError: The bundle does not fit.
         """
         task = load_task(self.task)
-        return task, load_bundle(self.bundle_directory or default_bundle(task.name), task)
+        return task, load_bundle(self.directory(), task)
+
+    def directory(self) -> str:
+        """Of the bundle."""
+        return self.bundle_directory or str(default_bundle(self.task))

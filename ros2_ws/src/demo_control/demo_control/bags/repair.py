@@ -1,0 +1,86 @@
+"""Makes a whole bag of a damaged one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo_control.bags.definitions import type_hash
+from demo_control.bags.errors import BagError
+from demo_control.bags.metadata import METADATA_FILE, REPAIR_RECORD
+from demo_control.bags.reader import REPAIRED, Bag
+from demo_control.bags.writer import BagWriter
+
+DAMAGED_SUFFIX = ".damaged"
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What was done.
+
+    Attributes:
+        messages: That the bag holds now.
+        lost: What was wrong before, one line each; empty if nothing was.
+    """
+
+    messages: int
+    lost: list[str]
+
+
+def repair(path: Path) -> Repair:
+    """Write index and metadata.yaml of a bag anew, with all messages that are whole.
+
+    A bag that is in order is left as it is. The damaged files stay beside the new one, with '.damaged' after their
+    names.
+
+    Args:
+        path: The bag's folder.
+
+    Raises:
+        BagError: No bag, or not a folder.
+        OSError: The new file cannot be written; the bag is as it was.
+    """
+    if not path.is_dir():
+        raise BagError(f"{path}: expected the folder of a bag")
+    bag = Bag.open(path)
+    count = sum(1 for _ in bag.messages())
+    lost = [line for line in bag.damage() if not line.startswith(REPAIRED)]
+    if not lost:
+        return Repair(count, [])
+    with tempfile.TemporaryDirectory(prefix=f".{path.absolute().name}-", dir=path.absolute().parent) as beside:
+        writer = BagWriter(Path(beside) / path.absolute().name)
+        _copy(bag, writer, lost)
+        writer.close()
+        for container in bag.containers:
+            os.replace(container.path, container.path.with_name(container.path.name + DAMAGED_SUFFIX))
+        os.replace(writer.path, path / writer.path.name)
+        shutil.move(str(writer.folder / METADATA_FILE), str(path / METADATA_FILE))
+    return Repair(writer.message_count, lost)
+
+
+def _copy(bag: Bag, writer: BagWriter, lost: list[str]) -> None:
+    """Write everything that is whole."""
+    before = bag.records.get(REPAIR_RECORD, {}).get("lost", "").splitlines()
+    for name, record in bag.records.items():
+        if name != REPAIR_RECORD:
+            writer.add_record(name, record)
+    writer.add_record(REPAIR_RECORD, {"lost": "\n".join([*before, *lost])})
+    numbers: dict[tuple[str, str], int] = {}
+    for channel in bag.channels:
+        key = (channel.topic, channel.type)
+        if key not in numbers:
+            numbers[key] = writer.add_topic(
+                channel.topic,
+                channel.type,
+                channel.definition,
+                encoding=channel.encoding,
+                definition_encoding=channel.definition_encoding,
+                type_hash=type_hash(channel.type, channel.definition),
+                offered_qos=channel.offered_qos,
+            )
+    for heard in bag.messages():
+        number = numbers[heard.topic, heard.type]
+        writer.write(number, heard.log_time_ns, heard.data, heard.publish_time_ns, heard.sequence)
