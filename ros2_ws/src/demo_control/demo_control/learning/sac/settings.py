@@ -30,7 +30,21 @@ class LearningSettings(Settings):
     steps: int = setting(100_000, "Steps of all plants together.", minimum=1)
     plants: int = setting(8, "Plants that run side by side.", minimum=1)
     episode_s: float = setting(0.0, "Length of the episodes; 0: the task's.", minimum=0.0)
-    initial_steps: int = setting(5_000, "Steps with random actions before anything is learned.", minimum=1)
+    initial_steps: int = setting(
+        5_000,
+        "Steps before anything is learned, with random actions, or with the policy that the task's search would start "
+        "from and noise.",
+        minimum=1,
+    )
+    imitation_updates: int = setting(
+        3_000, "Gradient steps towards the policy that the task's search would start from, if it has one.", minimum=0
+    )
+    imitation_deviation: float = setting(
+        0.1, "Deviation of that policy's noise, as a share of half the action range.", minimum=1e-3, maximum=10.0
+    )
+    first_critic_updates: int = setting(
+        3_000, "Gradient steps of the critics alone after that: critics that know nothing would undo it.", minimum=0
+    )
     decision_ticks: int = setting(
         1,
         "Control periods for which an action is held while learning, a transition then spanning them all; the policy "

@@ -79,16 +79,21 @@ class TaskLearner:
         self._half = (task.action_maximum - task.action_minimum) / 2.0
         self._middle = (task.action_maximum + task.action_minimum) / 2.0
         self._updates_due = 0.0
+        spec = task.policy_training
+        self._start = None if spec is None else spec.initial_weights(problem.simulator)
+        self._has_begun = False
 
     @property
     def finished(self) -> bool:
-        """Whether all steps are done and the last policy is evaluated."""
+        """Whether all steps are done."""
         return self.step_count >= self._problem.learning.steps
 
     def run(self, after_batch: Callable[[TaskLearner], None]) -> None:
         """Go on to the end, telling ``after_batch`` after every batch of episodes."""
         with torch.no_grad():
             while not self.finished:
+                if not self._has_begun and self.step_count >= self._problem.learning.initial_steps:
+                    self._begin()
                 self._run_batch()
                 self.iteration += 1
                 if self.finished or self.iteration % self._problem.learning.evaluation_interval == 0:
@@ -119,7 +124,7 @@ class TaskLearner:
             alive = np.arange(count)
             while len(alive):
                 x = self.inputs.of(observations)
-                share = self._explore(x, noise.draw(count)[alive])
+                share = self._explore(observations, noise.draw(count)[alive])
                 held = _hold(environments, alive, self._middle + self._half * share, settings.decision_ticks)
                 rewards = settings.reward_unit * held.step.rewards
                 following = self.inputs.of(held.step.observations)
@@ -134,17 +139,38 @@ class TaskLearner:
             environments.close()
         self.curve = np.vstack([self.curve, [self.step_count, returns.mean(), lengths.mean()]])
 
-    def _explore(self, x: Array, noise: Float32s) -> Array:
-        """Random actions at first, then draws from the policy. Shape=(len(x), action_dim)."""
-        if self.step_count < self._problem.learning.initial_steps:
-            # The normal distribution's own function makes normal numbers uniform.
-            return np.asarray(torch.erf(torch.from_numpy(noise) / math.sqrt(2.0)).numpy(), dtype=float)
-        return np.asarray(self.learner.act(x, noise), dtype=float)
+    def _explore(self, observations: Array, noise: Float32s) -> Array:
+        """Draws from the policy; before there is one, as the settings say. Shape=(len(observations), action_dim)."""
+        if self._has_begun:
+            return np.asarray(self.learner.act(self.inputs.of(observations), noise), dtype=float)
+        if self._start is not None:
+            nominal = observations @ self._start.T
+            return np.clip(nominal + self._problem.learning.imitation_deviation * noise, -1.0, 1.0)
+        # The normal distribution's own function makes normal numbers uniform.
+        return np.asarray(torch.erf(torch.from_numpy(noise) / math.sqrt(2.0)).numpy(), dtype=float)
+
+    def _begin(self) -> None:
+        """Imitate the policy that the task starts from, if there is one, and let the critics learn its worth."""
+        self._has_begun = True
+        if self._start is None:
+            return
+        settings, layout, size = self._problem.learning, self.learner.layout, self._problem.sac.batch_size
+        # From the networks' units back: the buffer holds nothing else.
+        scale = self._start[:, list(self.inputs.entries)] * self.inputs.half_range
+        offset = self._start[:, list(self.inputs.entries)] @ self.inputs.middle
+        generator, batch = stream(self._seed, Purpose.IMITATION), np.empty((size, layout.width), np.float32)
+        for _ in range(settings.imitation_updates):
+            self.buffer.take(generator.integers(len(self.buffer), size=size), batch)
+            x = batch[:, layout.observation]
+            self.learner.imitate(x, x @ scale.T + offset, settings.imitation_deviation)
+        for _ in range(settings.first_critic_updates):
+            self.buffer.take(generator.integers(len(self.buffer), size=size), batch)
+            self.learner.update_critics(batch, generator.standard_normal((2, size, layout.action_dim), np.float32))
 
     def _learn(self, num_steps: int, generator: np.random.Generator) -> None:
         """The gradient steps that are due after so many steps."""
         settings, size = self._problem.learning, self._problem.sac.batch_size
-        if self.step_count < settings.initial_steps:
+        if not self._has_begun:
             return
         self._updates_due += num_steps * settings.updates_per_step
         batch = np.empty((size, self.learner.layout.width), np.float32)
@@ -172,6 +198,7 @@ class TaskLearner:
             "iteration": self.iteration,
             "step_count": self.step_count,
             "updates_due": self._updates_due,
+            "has_begun": self._has_begun,
             "learner": self.learner.state(),
             "rows": torch.from_numpy(rows),
             "next_row": next_row,
@@ -192,6 +219,7 @@ class TaskLearner:
         self.buffer.restore(content["rows"].numpy(), content["next_row"])
         self.iteration, self.step_count = content["iteration"], content["step_count"]
         self._updates_due, self._best = content["updates_due"], content["best"]
+        self._has_begun = content["has_begun"]
         self.best_return = content["best_return"]
         self.best_returns = content["best_returns"].numpy()
         self.curve, self.evaluations = content["curve"].numpy(), content["evaluations"].numpy()
