@@ -38,20 +38,16 @@ class FoundPolicy:
         model: policy.onnx.
         provenance: How it was found: command, seed, revision, settings, iterations or steps, return; 'return' is None
             where nobody knows.
+        mean_return: Its return in the evaluation that chose it, or None where nobody knows.
         law: What it does, or None if another run found it.
         value: value.onnx, or None.
     """
 
     model: onnx.ModelProto
     provenance: Mapping[str, Any]
+    mean_return: float | None
     law: ControlLaw | None = None
     value: onnx.ModelProto | None = None
-
-    @property
-    def mean_return(self) -> float | None:
-        """Its return in the evaluation that chose it."""
-        value = self.provenance["return"]
-        return None if value is None else float(value)
 
 
 def found_policy(run: Run, state: SearchState) -> FoundPolicy:
@@ -61,7 +57,7 @@ def found_policy(run: Run, state: SearchState) -> FoundPolicy:
         best.weights, best.bias, best.mean, best.scale, task.action_minimum, task.action_maximum
     )
     provenance = _provenance(run, {"iterations": state.iteration}, state.best_return, state.best_returns)
-    return FoundPolicy(model, provenance, lambda observations: best.act(observations, task))
+    return FoundPolicy(model, provenance, state.best_return, lambda observations: best.act(observations, task))
 
 
 def found_network(run: Run, learner: TaskLearner) -> FoundPolicy:
@@ -72,13 +68,14 @@ def found_network(run: Run, learner: TaskLearner) -> FoundPolicy:
     """
     best, task, inputs = learner.best(), run.task, learner.inputs
     n = task.observation_dim
-    model = policy_model(best, task.action_minimum, task.action_maximum, n, inputs)
+    model = policy_model(best, task.action_minimum, task.action_maximum, n, inputs, learner.base)
     value = None
     if task.planning is None:
-        value = value_model(best, n, inputs=inputs, unit=run.settings.learning.reward_unit)
+        value = value_model(best, n, inputs=inputs, unit=run.settings.learning.reward_unit,
+                            offset=learner.offset_value)  # fmt: skip
     done = {"method": "soft actor-critic", "steps": learner.step_count}
     provenance = _provenance(run, done, learner.best_return, learner.best_returns)
-    return FoundPolicy(model, provenance, OnnxPolicy(model).act, value)
+    return FoundPolicy(model, provenance, learner.best_return, OnnxPolicy(model).act, value)
 
 
 def _provenance(run: Run, done: Mapping[str, object], mean_return: float, returns: Array) -> dict[str, Any]:
@@ -143,7 +140,8 @@ def _shipped(run: Run) -> FoundPolicy:
         if source.exists() and not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
-    return FoundPolicy(model, provenance or {"command": "unknown", "return": None})
+    provenance = provenance or {"command": "unknown", "return": None}
+    return FoundPolicy(model, provenance, provenance["return"])
 
 
 def claim_folder(run: Run, found: FoundPolicy) -> None:

@@ -39,7 +39,6 @@ class Purpose(IntEnum):
     TRUST_STARTS = 28
     EVALUATION_STARTS = 29
     FIGURES = 30
-    IMITATION = 31
 
 
 def stream(seed: int, purpose: Purpose, *indices: int) -> np.random.Generator:

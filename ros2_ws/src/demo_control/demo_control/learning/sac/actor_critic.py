@@ -22,9 +22,6 @@ from demo_control.learning.sac.settings import SacSettings
 Floats = npt.NDArray[np.floating]
 
 _LOG_DEVIATION_BOUNDS = (-20.0, 2.0)
-_FURTHEST_IMITATED = 0.95
-"""An action at its limit is a number without bound before the tanh."""
-
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 _LOG_TWO = math.log(2.0)
 
@@ -130,32 +127,7 @@ class SoftActorCritic:
         by_log_deviation = (by_number * sampled.spread).sub_(temperature).mul_(sampled.within)
         self.policy.backward(run, torch.cat([by_number, by_log_deviation], dim=-1).div_(batch.shape[0]))
         self._policy_adam.step()
-        self._move_targets()
-
-    def update_critics(self, batch: Float32s, noise: Float32s) -> None:
-        """One gradient step of the critics alone: they learn what the policy is worth. Arguments: :meth:`update`'s."""
-        rows, draws = torch.from_numpy(batch)[None], torch.from_numpy(noise)
-        self._step_critics(rows, self._targets_of(rows, draws[:1]))
-        self._move_targets()
-
-    def imitate(self, observations: Floats, actions: Floats, deviation: float) -> float:
-        """One gradient step of the policy towards given actions, by squared error of the numbers before the tanh.
-
-        Args:
-            observations: Shape=(batch, observation_dim).
-            actions: Between -1 and 1; beyond 95 % of that they count as 95 %. Shape=(batch, action_dim).
-            deviation: Wanted deviation of the numbers before the tanh.
-
-        Returns:
-            Half the mean squared error, summed over the numbers of an action.
-        """
-        numbers = np.arctanh(np.clip(actions, -_FURTHEST_IMITATED, _FURTHEST_IMITATED))
-        wanted = np.concatenate([numbers, np.full_like(numbers, math.log(deviation))], axis=-1, dtype=np.float32)
-        run = self.policy.forward(torch.from_numpy(np.asarray(observations, np.float32))[None], "update")
-        error = run.sums[-1] - torch.from_numpy(wanted)[None]
-        self.policy.backward(run, error / len(wanted))
-        self._policy_adam.step()
-        return 0.5 * float(error.square().sum(dim=-1).mean())
+        self.targets.parameters.lerp_(self.critics.parameters, self.settings.target_step)
 
     def figures(self, batch: Float32s, noise: Float32s) -> UpdateFigures:
         """How critics and policy stand on a batch; nothing is changed. Arguments as in :meth:`update`."""
@@ -178,9 +150,6 @@ class SoftActorCritic:
         soft = values.amin(dim=0, keepdim=True).sub_(sampled.log_probability, alpha=self.temperature)
         soft.addcmul_(soft, rows[..., layout.terminated, None], value=-1.0)
         return torch.add(rows[..., layout.reward, None], soft, alpha=self.settings.discount)
-
-    def _move_targets(self) -> None:
-        self.targets.parameters.lerp_(self.critics.parameters, self.settings.target_step)
 
     def _step_critics(self, rows: Tensor, wanted: Tensor) -> None:
         """A step down half the mean squared error."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from demo_control.learning.networks import StackedNetworks
 from demo_control.learning.sac.actor_critic import SoftActorCritic
+from demo_control.learning.sac.base_policy import BasePolicy
 from demo_control.learning.sac.inputs import NetworkInputs
 from demo_control.onnx_graph import GraphBuilder
 from demo_control.tasks import Array
@@ -21,8 +22,9 @@ def policy_model(
     action_maximum: Array,
     observation_dim: int | None = None,
     inputs: NetworkInputs | None = None,
+    base: BasePolicy | None = None,
 ) -> onnx.ModelProto:
-    """The deterministic action, middle + half range · tanh(mean).
+    """The deterministic action, middle + half range · tanh(mean), or what ``base`` makes of tanh(mean).
 
     Args:
         learner: Whose policy.
@@ -30,6 +32,7 @@ def policy_model(
         action_maximum: Physical units. Shape=(action_dim,).
         observation_dim: Of the graph's input; entries that the policy does not know do not matter to it.
         inputs: What the learner's networks see of it; None: its first entries as they are.
+        base: What the network's answers are added to.
 
     Returns:
         A model ``observation (batch, n) → action (batch, m)``, physical units.
@@ -37,7 +40,13 @@ def policy_model(
     width = observation_dim or learner.layout.observation_dim
     graph = GraphBuilder("policy")
     first = _FirstLayer.of(learner, width, inputs)
-    share = _policy(graph, learner, graph.input("observation", ["batch", width]), first)
+    observation = graph.input("observation", ["batch", width])
+    share = _policy(graph, learner, observation, first)
+    if base is not None and base.weights is not None:
+        nominal = graph.node("MatMul", observation, graph.constant(base.weights.T))
+        residual = graph.node("Mul", share, graph.constant(np.array([base.residual_share])))
+        limits = [graph.constant(np.full(learner.layout.action_dim, limit)) for limit in (-1.0, 1.0)]
+        share = graph.node("Min", graph.node("Max", graph.node("Add", nominal, residual), limits[0]), limits[1])
     half, middle = (action_maximum - action_minimum) / 2.0, (action_maximum + action_minimum) / 2.0
     action = graph.node("Add", graph.node("Mul", share, graph.constant(half)), graph.constant(middle))
     graph.output("action", action, ["batch", learner.layout.action_dim])
@@ -50,6 +59,7 @@ def value_model(
     alive_entry: int | None = None,
     inputs: NetworkInputs | None = None,
     unit: float = 1.0,
+    offset: float = 0.0,
 ) -> onnx.ModelProto:
     """V(x) = min Q(x, π(x)), π(x) being the deterministic action.
 
@@ -59,6 +69,7 @@ def value_model(
         alive_entry: Entry of the observation that is 1, or 0 where the episode is over: a factor of the value.
         inputs: See :func:`policy_model`.
         unit: What a reward of 1 was to the learner; the value is in units of rewards.
+        offset: What is added to that.
 
     Returns:
         A model ``observation (batch, n) → value (batch, 1)``.
@@ -73,6 +84,8 @@ def value_model(
     value = graph.node("Min", *both)
     if unit != 1.0:
         value = graph.node("Mul", value, graph.constant(np.array([1.0 / unit])))
+    if offset != 0.0:
+        value = graph.node("Add", value, graph.constant(np.array([offset])))
     if alive_entry is not None:
         picked = np.zeros((width, 1))
         picked[alive_entry] = 1.0

@@ -30,21 +30,13 @@ class LearningSettings(Settings):
     steps: int = setting(100_000, "Steps of all plants together.", minimum=1)
     plants: int = setting(8, "Plants that run side by side.", minimum=1)
     episode_s: float = setting(0.0, "Length of the episodes; 0: the task's.", minimum=0.0)
-    initial_steps: int = setting(
-        5_000,
-        "Steps before anything is learned, with random actions, or with the policy that the task's search would start "
-        "from and noise.",
-        minimum=1,
-    )
-    imitation_updates: int = setting(
-        3_000, "Gradient steps towards the policy that the task's search would start from, if it has one.", minimum=0
-    )
-    imitation_deviation: float = setting(
-        0.1, "Deviation of that policy's noise, as a share of half the action range.", minimum=1e-3, maximum=10.0
-    )
-    first_critic_updates: int = setting(
-        3_000, "Gradient steps of the critics alone after that: critics that know nothing would undo it.", minimum=0
-    )
+    initial_steps: int = setting(5_000, "Steps with random actions before anything is learned.", minimum=1)
+    residual_share: float = setting(
+        0.3,
+        "Where the task's search starts from a policy: how much the network may add to each of its actions, as a share "
+        "of half the action range.",
+        minimum=1e-3, maximum=2.0,
+    )  # fmt: skip
     decision_ticks: int = setting(
         1,
         "Control periods for which an action is held while learning, a transition then spanning them all; the policy "
@@ -61,6 +53,11 @@ class LearningSettings(Settings):
     )  # fmt: skip
     reward_unit: float = setting(
         1.0, "What a reward of 1 is to the learner: returns of hundreds are slow to learn.", minimum=1e-9
+    )
+    reward_offset: float = setting(
+        0.0,
+        "Reward of a control period that counts as nothing: critics begin at zero, and what is expected should be near "
+        "that. What a failure misses is counted, so the best policy stays the same.",
     )
     evaluation_interval: int = setting(5, "Batches of episodes between two evaluations.", minimum=1)
     evaluation_episodes: int = setting(10, "Episodes of one, where the task does not say it.", minimum=1)

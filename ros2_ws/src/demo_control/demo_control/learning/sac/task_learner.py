@@ -15,8 +15,10 @@ from torch import Tensor
 
 from demo_control.files import write_atomically
 from demo_control.learning.environments import Booleans, Step, SteppedEnvironments
+from demo_control.learning.linear_policy import denormalised
 from demo_control.learning.model_based.evaluation import evaluate
 from demo_control.learning.sac.actor_critic import SoftActorCritic
+from demo_control.learning.sac.base_policy import BasePolicy
 from demo_control.learning.sac.inputs import NetworkInputs
 from demo_control.learning.sac.replay import Float32s, ReplayBuffer, RowLayout
 from demo_control.learning.sac.settings import LearningSettings, SacSettings
@@ -56,6 +58,7 @@ class TaskLearner:
         iteration: Batches of episodes so far.
         step_count: Steps so far, of all plants together.
         inputs: What the networks see.
+        base: What the networks' actions are added to.
         learner: Soft actor-critic.
         buffer: Transitions, in the networks' units.
         best_return: Mean return of the best evaluation; -inf before the first.
@@ -76,11 +79,8 @@ class TaskLearner:
         self._best: dict[str, Tensor] = {}
         self.best_return, self.best_returns = -math.inf, np.zeros(0)
         self.curve, self.evaluations = np.zeros((0, 3)), np.zeros((0, 3))
-        self._half = (task.action_maximum - task.action_minimum) / 2.0
-        self._middle = (task.action_maximum + task.action_minimum) / 2.0
         self._updates_due = 0.0
-        spec = task.policy_training
-        self._start = None if spec is None else spec.initial_weights(problem.simulator)
+        self.base = BasePolicy.of_task(task, problem.simulator, problem.learning.residual_share)
         self._has_begun = False
 
     @property
@@ -93,16 +93,18 @@ class TaskLearner:
         with torch.no_grad():
             while not self.finished:
                 if not self._has_begun and self.step_count >= self._problem.learning.initial_steps:
-                    self._begin()
+                    self._has_begun = True
+                    self._evaluate()  # the policy it begins with is the first that may be kept
                 self._run_batch()
                 self.iteration += 1
-                if self.finished or self.iteration % self._problem.learning.evaluation_interval == 0:
+                due = self.iteration % self._problem.learning.evaluation_interval == 0
+                if self.finished or (self._has_begun and due):
                     self._evaluate()
                 after_batch(self)
 
     def act(self, observations: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         """Deterministic actions between -1 and 1. Shape=(batch, observation_dim) → Shape=(batch, action_dim)."""
-        return self.learner.act(self.inputs.of(observations))
+        return self.base.share(observations, self.learner.act(self.inputs.of(observations)))
 
     def best(self) -> SoftActorCritic:
         """A learner with policy and critics of the best evaluation."""
@@ -125,8 +127,8 @@ class TaskLearner:
             while len(alive):
                 x = self.inputs.of(observations)
                 share = self._explore(observations, noise.draw(count)[alive])
-                held = _hold(environments, alive, self._middle + self._half * share, settings.decision_ticks)
-                rewards = settings.reward_unit * held.step.rewards
+                held = self._hold(environments, alive, observations, share)
+                rewards = self._learned_rewards(held)
                 following = self.inputs.of(held.step.observations)
                 self.buffer.add(layout.rows(x, share, following, rewards, held.step.terminated))
                 returns[alive] += held.step.rewards
@@ -140,32 +142,49 @@ class TaskLearner:
         self.curve = np.vstack([self.curve, [self.step_count, returns.mean(), lengths.mean()]])
 
     def _explore(self, observations: Array, noise: Float32s) -> Array:
-        """Draws from the policy; before there is one, as the settings say. Shape=(len(observations), action_dim)."""
+        """Random actions at first, then draws from the policy. Shape=(len(observations), action_dim)."""
         if self._has_begun:
             return np.asarray(self.learner.act(self.inputs.of(observations), noise), dtype=float)
-        if self._start is not None:
-            nominal = observations @ self._start.T
-            return np.clip(nominal + self._problem.learning.imitation_deviation * noise, -1.0, 1.0)
         # The normal distribution's own function makes normal numbers uniform.
         return np.asarray(torch.erf(torch.from_numpy(noise) / math.sqrt(2.0)).numpy(), dtype=float)
 
-    def _begin(self) -> None:
-        """Imitate the policy that the task starts from, if there is one, and let the critics learn its worth."""
-        self._has_begun = True
-        if self._start is None:
-            return
-        settings, layout, size = self._problem.learning, self.learner.layout, self._problem.sac.batch_size
-        # From the networks' units back: the buffer holds nothing else.
-        scale = self._start[:, list(self.inputs.entries)] * self.inputs.half_range
-        offset = self._start[:, list(self.inputs.entries)] @ self.inputs.middle
-        generator, batch = stream(self._seed, Purpose.IMITATION), np.empty((size, layout.width), np.float32)
-        for _ in range(settings.imitation_updates):
-            self.buffer.take(generator.integers(len(self.buffer), size=size), batch)
-            x = batch[:, layout.observation]
-            self.learner.imitate(x, x @ scale.T + offset, settings.imitation_deviation)
-        for _ in range(settings.first_critic_updates):
-            self.buffer.take(generator.integers(len(self.buffer), size=size), batch)
-            self.learner.update_critics(batch, generator.standard_normal((2, size, layout.action_dim), np.float32))
+    def _hold(
+        self, environments: SteppedEnvironments, alive: npt.NDArray[np.intp], observations: Array, share: Array
+    ) -> _Held:
+        """Hold the networks' actions in the environments ``alive``, until an episode ends."""
+        task = self._problem.task
+        observations, rewards = observations.copy(), np.zeros(len(alive))
+        terminated, truncated = np.zeros(len(alive), dtype=bool), np.zeros(len(alive), dtype=bool)
+        ticks = np.zeros(len(alive), dtype=np.int64)
+        for _ in range(self._problem.learning.decision_ticks):
+            running = np.flatnonzero(~(terminated | truncated))
+            if not len(running):
+                break
+            nominal = self.base.share(observations[running], share[running])
+            step = environments.step_some(alive[running], denormalised(nominal, task))
+            observations[running], terminated[running], truncated[running] = (
+                step.observations, step.terminated, step.truncated,
+            )  # fmt: skip
+            rewards[running] += step.rewards
+            ticks[running] += 1
+        return _Held(Step(observations, rewards, terminated, truncated), ticks)
+
+    def _learned_rewards(self, held: _Held) -> Array:
+        """Rewards as the learner gets them. Shape=(len(held.ticks),).
+
+        Behind a failure the rewards are 0 for ever: with the offset, minus the offset.
+        """
+        settings, discount = self._problem.learning, self._problem.sac.discount
+        missed = discount * self.offset_value * held.step.terminated
+        return np.asarray(settings.reward_unit * (held.step.rewards - settings.reward_offset * held.ticks - missed))
+
+    @property
+    def offset_value(self) -> float:
+        """What the offset's rewards are worth, for ever: what the learner's values lack, in units of rewards."""
+        settings = self._problem.learning
+        if settings.reward_offset == 0.0:
+            return 0.0
+        return settings.reward_offset * settings.decision_ticks / (1.0 - self._problem.sac.discount)
 
     def _learn(self, num_steps: int, generator: np.random.Generator) -> None:
         """The gradient steps that are due after so many steps."""
@@ -231,25 +250,6 @@ class _Held:
 
     step: Step
     ticks: npt.NDArray[np.int64]
-
-
-def _hold(environments: SteppedEnvironments, alive: npt.NDArray[np.intp], actions: Array, num_ticks: int) -> _Held:
-    """Hold one action for each of the environments ``alive``, until an episode ends."""
-    step = environments.step_some(alive, actions)
-    observations, rewards = step.observations, step.rewards.copy()
-    terminated, truncated = step.terminated, step.truncated
-    ticks = np.ones(len(alive), dtype=np.int64)
-    for _ in range(1, num_ticks):
-        running = np.flatnonzero(~(terminated | truncated))
-        if not len(running):
-            break
-        step = environments.step_some(alive[running], actions[running])
-        observations[running], terminated[running], truncated[running] = (
-            step.observations, step.terminated, step.truncated,
-        )  # fmt: skip
-        rewards[running] += step.rewards
-        ticks[running] += 1
-    return _Held(Step(observations, rewards, terminated, truncated), ticks)
 
 
 class _CorrelatedNoise:
