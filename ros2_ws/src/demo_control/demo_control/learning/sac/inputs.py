@@ -29,9 +29,10 @@ class NetworkInputs:
 
     @classmethod
     def of_task(cls, task: Task) -> NetworkInputs:
-        """The entries that the task's policies see, or all."""
+        """The entries that the task's networks see, or all."""
         names = [quantity.name for quantity in task.observation]
-        seen = names if task.policy_training is None else task.policy_training.inputs
+        spec = task.policy_training
+        seen = names if spec is None else spec.network_inputs or spec.inputs
         chosen = [task.observation[names.index(name)] for name in seen]
         return cls(
             entries=tuple(names.index(name) for name in seen),
