@@ -10,11 +10,10 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from demo_control.bundle import load_bundle, make_bundle
+from demo_control.bundle import load_bundle
 from demo_control.configuration import ConfigurationError, Scalar
-from demo_control.layer import LayerSettings, make_planner
+from demo_control.layer import LayerSettings
 from demo_control.learning.episodes import run_episodes
-from demo_control.mpc.situations import Situations
 from demo_control.onnx_graph import make_session
 from demo_control.policies import OnnxPolicy
 from demo_control.tasks import Task, load_task
@@ -190,30 +189,3 @@ def test_unknown_kinds_of_policies_are_refused(tmp_path: Path) -> None:
     reporter: Reporter = Interrupter()
     with pytest.raises(ConfigurationError, match="policy = 'cubic': must be one of linear, sac"):
         train(task, settings_of(task), 3, tmp_path, reporter, policy="cubic")
-
-
-def test_value_of_the_bundle_is_the_planners_terminal_cost(finished: tuple[Path, int]) -> None:
-    task, bundle = sliding_task(), load_bundle(finished[0])
-    settings = LayerSettings.for_task(task, {"value_weight": 2.0, "discount": 0.9, "adapt_model": False})
-    planner = make_planner(task, bundle, settings)
-    assert planner.term_names[-1] == "terminal_value"
-    starts = np.random.default_rng(5).uniform(-2.0, 2.0, (3, 2))
-    situations = Situations(
-        observations=starts,
-        pending=np.zeros((3, planner.pending_ticks, 1)),
-        previous=[None] * 3,
-        change_scale=np.ones_like(starts),
-        change_offset=np.zeros_like(starts),
-    )
-    told = planner.plan(situations, generators(3)).nominal_costs[:, -1]
-    dynamics, policy = make_session(bundle.dynamics), OnnxPolicy(bundle.policy)
-    x = starts
-    for step in range(1 + settings.horizon):
-        u = np.zeros((3, 1)) if step == 0 else policy.act(x)
-        feeds = {"observation": np.tile(x, (2, 1, 1)), "action": np.tile(u, (2, 1, 1))}
-        (following,) = dynamics.run(["next_observation"], {n: v.astype(np.float32) for n, v in feeds.items()})
-        x = following.mean(axis=0).astype(float)
-    (values,) = make_session(bundle.value).run(["value"], {"observation": x.astype(np.float32)})
-    np.testing.assert_allclose(told, -2.0 * 0.9**settings.horizon * values[:, 0], rtol=1e-3, atol=1e-3)
-    without = make_planner(task, make_bundle(task, policy=bundle.policy, dynamics=bundle.dynamics), settings)
-    assert "terminal_value" not in without.term_names
