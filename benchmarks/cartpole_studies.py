@@ -182,29 +182,35 @@ def robustness(episodes: Episodes = 100, seed: Seed = 0) -> None:
 POLICIES = {"linear": TASK, "SAC": f"{TASK}_sac"}
 """Shipped bundles by the kind of their policy."""
 
-_ALONE, _LAYER, _VALUE = "policy alone", "policy + layer", "policy + layer, value instead of the terminal weight"
+_ALONE, _LAYER = "policy alone", "policy + layer"
+_UNUSED, _VALUE_ONLY = "policy + layer, value unused", "policy + layer, value instead of the terminal weight"
 _SHORT = 10
 """Steps of a horizon that is too short to see a swing."""
 
 
 @app.command()
-def policies(episodes: Episodes = 50, seed: Seed = 200) -> None:
+def policies(episodes: Episodes = 30, seed: Seed = 200) -> None:
     """The linear policy and the network, alone and with the layer, and with the network's value behind the plans."""
-    without_weight: Mapping[str, Scalar] = {"terminal_weight": 0.0, "discount": 0.99}
-    short: Mapping[str, Scalar] = {"horizon": _SHORT}
+    unused: Mapping[str, Scalar] = {"value_weight": 0.0}
+    only: Mapping[str, Scalar] = {"terminal_weight": 0.0, "discount": 0.99}
+    of_policy = {"linear": {_LAYER: {}}, "SAC": {_LAYER: {}, _UNUSED: unused}}
     cells = []
-    for policy, bundle in POLICIES.items():
+
+    def add(policy: str, plant: str, controller: str, settings: Mapping[str, Scalar], horizon: int = 35) -> None:
+        labels = {"policy": policy, "plant": plant, "controller": controller, "horizon": str(horizon)}
+        kind = "policy" if controller == _ALONE else "demo"
+        values = {**PLANTS[plant], **settings, **({"horizon": horizon} if kind == "demo" else {})}
+        cells.append(Cell(labels, episodes, kind, settings=values, bundle=POLICIES[policy]))
+
+    for policy, controllers in of_policy.items():
         for plant in ("nominal", "pole length +20 %", "pushes of 5 N for 0.1 s"):
-            for controller, kind in ((_ALONE, "policy"), (_LAYER, "demo")):
-                labels = {"policy": policy, "plant": plant, "controller": controller, "horizon": "35"}
-                settings = {**PLANTS[plant], **({"value_weight": 0.0} if kind == "demo" else {})}
-                cells.append(Cell(labels, episodes, kind, settings=settings, bundle=bundle))
-    tried = [(policy, _LAYER, {"value_weight": 0.0}) for policy in POLICIES]
-    for horizon, values in (("35", {}), (str(_SHORT), short)):
-        chosen = [("SAC", _VALUE, without_weight), *(tried if values else ())]
-        for policy, controller, settings in chosen:
-            labels = {"policy": policy, "plant": "nominal", "controller": controller, "horizon": horizon}
-            cells.append(Cell(labels, episodes, settings={**settings, **values}, bundle=POLICIES[policy]))
+            add(policy, plant, _ALONE, {})
+            for controller, settings in controllers.items():
+                add(policy, plant, controller, settings)
+    add("SAC", "nominal", _VALUE_ONLY, only)
+    add("SAC", "nominal", _VALUE_ONLY, only, _SHORT)
+    add("SAC", "nominal", _UNUSED, unused, _SHORT)
+    add("linear", "nominal", _LAYER, {}, _SHORT)
     rows = run_study("cartpole_policies", cells, seed)
     lines = [
         [*(row[name] for name in ("policy", "plant", "controller", "horizon")), _share(row),
