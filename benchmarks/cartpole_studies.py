@@ -1,7 +1,8 @@
-"""Closed-loop studies of the shipped cart-pole bundle: which shift model, which step size, how robust.
+"""Closed-loop studies of the shipped cart-pole bundles: which shift model, which step size, how robust, which policy.
 
     .venv/bin/python benchmarks/cartpole_studies.py shifts        # every shift model × α, learned model
     .venv/bin/python benchmarks/cartpole_studies.py robustness    # other plants, delays, noise, pushes
+    .venv/bin/python benchmarks/cartpole_studies.py policies      # linear and network, with and without layer and value
 
 Each cell is one ``democtl evaluate``. Results go to docs/experiments/ as CSV and as a Markdown table; a study that was
 interrupted goes on with the cells that are missing.
@@ -52,34 +53,34 @@ app = typer.Typer(help=__doc__, no_args_is_help=True)
 
 @dataclass(frozen=True)
 class Cell:
-    """One evaluation of a study: what its row says, how many episodes, and its settings."""
+    """One evaluation of a study: what its row says, how many episodes, its settings, and the shipped bundle."""
 
     labels: Mapping[str, str]
     episodes: int
     controller: str = "demo"
     simulator: str = "mujoco"
     settings: Mapping[str, Scalar] = field(default_factory=dict)
+    bundle: str = TASK
 
 
 def run_study(name: str, cells: Sequence[Cell], seed: int) -> list[dict[str, str]]:
     """Run the cells that are not in the study's CSV file yet, saving after each."""
-    bundle = default_bundle(TASK)
-    digest = load_bundle(bundle).sha256[:12]
+    digests = {name: load_bundle(default_bundle(name)).sha256[:12] for name in {cell.bundle for cell in cells}}
     path = DOCS / f"{name}.csv"
     rows = list(csv.DictReader(path.open(encoding="utf-8"))) if path.exists() else []
     keys = [tuple(cell.labels.values()) for cell in cells]
     done = {
         tuple(row[name] for name in cells[0].labels): row
         for row in rows
-        if row["bundle"] == digest and row["episodes"] == str(cells[0].episodes)
+        if row["bundle"] in digests.values() and row["episodes"] == str(cells[0].episodes)
     }
     for index, (key, cell) in enumerate(zip(keys, cells, strict=True)):
-        if key not in done:
+        if key not in done or done[key]["bundle"] != digests[cell.bundle]:
             plant, layer = split_settings(cell.settings)
             request = EvaluationRequest(
-                TASK, bundle, cell.controller, cell.simulator, cell.episodes, seed, plant, layer
+                TASK, default_bundle(cell.bundle), cell.controller, cell.simulator, cell.episodes, seed, plant, layer
             )
-            done[key] = {**cell.labels, **_figures(evaluate(request)), "bundle": digest}
+            done[key] = {**cell.labels, **_figures(evaluate(request)), "bundle": digests[cell.bundle]}
             write_text_atomically(path, _csv([done[known] for known in keys if known in done]))
         typer.echo(f"[{index + 1}/{len(cells)}] " + ", ".join(f"{k} {v}" for k, v in done[key].items()))
     return [done[key] for key in keys]
@@ -176,6 +177,49 @@ def robustness(episodes: Episodes = 100, seed: Seed = 0) -> None:
     ]  # fmt: skip
     head = ["plant", "controller", "simulator", "success (95 % interval)", "return", "upright after, s"]
     write_text_atomically(DOCS / "cartpole_robustness_table.md", _table(head, lines))
+
+
+POLICIES = {"linear": TASK, "SAC": f"{TASK}_sac"}
+"""Shipped bundles by the kind of their policy."""
+
+_ALONE, _LAYER = "policy alone", "policy + layer"
+_UNUSED, _VALUE_ONLY = "policy + layer, value unused", "policy + layer, value instead of the terminal weight"
+_SHORT = 10
+"""Steps of a horizon that is too short to see a swing."""
+
+
+@app.command()
+def policies(episodes: Episodes = 30, seed: Seed = 200) -> None:
+    """The linear policy and the network, alone and with the layer, and with the network's value behind the plans."""
+    unused: Mapping[str, Scalar] = {"value_weight": 0.0}
+    only: Mapping[str, Scalar] = {"terminal_weight": 0.0, "discount": 0.99}
+    of_policy = {"linear": {_LAYER: {}}, "SAC": {_LAYER: {}, _UNUSED: unused}}
+    cells = []
+
+    def add(policy: str, plant: str, controller: str, settings: Mapping[str, Scalar], horizon: int = 35) -> None:
+        labels = {"policy": policy, "plant": plant, "controller": controller, "horizon": str(horizon)}
+        kind = "policy" if controller == _ALONE else "demo"
+        values = {**PLANTS[plant], **settings, **({"horizon": horizon} if kind == "demo" else {})}
+        cells.append(Cell(labels, episodes, kind, settings=values, bundle=POLICIES[policy]))
+
+    for policy, controllers in of_policy.items():
+        for plant in ("nominal", "pole length +20 %", "pushes of 5 N for 0.1 s"):
+            add(policy, plant, _ALONE, {})
+            for controller, settings in controllers.items():
+                add(policy, plant, controller, settings)
+    add("SAC", "nominal", _VALUE_ONLY, only)
+    add("SAC", "nominal", _VALUE_ONLY, only, _SHORT)
+    add("SAC", "nominal", _UNUSED, unused, _SHORT)
+    add("linear", "nominal", _LAYER, {}, _SHORT)
+    rows = run_study("cartpole_policies", cells, seed)
+    lines = [
+        [*(row[name] for name in ("policy", "plant", "controller", "horizon")), _share(row),
+         f"{row['return_mean']} ± {row['return_std']}", row["action_change"], row["time_upright_s"] or "–"]
+        for row in rows
+    ]  # fmt: skip
+    head = ["policy", "plant", "controller", "horizon", "success (95 % interval)", "return", "roughness",
+            "upright after, s"]  # fmt: skip
+    write_text_atomically(DOCS / "cartpole_policies_table.md", _table(head, lines))
 
 
 if __name__ == "__main__":

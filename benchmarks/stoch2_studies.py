@@ -102,6 +102,8 @@ class Runner:
             settings, self.layer if controller == "demo" else {}, scenario,
         )  # fmt: skip
         told = [f"{name}={value}" for name, value in settings.items()]
+        if self.bundle != default_bundle(TASK):
+            told.append(self.bundle.name)
         path = ROOT / "out" / "stoch2_studies" / ("-".join([scenario, controller, simulator, *told]) + ".json")
         identity = {
             "digest": load_bundle(self.bundle).sha256, "episodes": request.episodes, "seed": self.seed,

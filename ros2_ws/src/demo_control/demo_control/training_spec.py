@@ -15,16 +15,18 @@ if TYPE_CHECKING:  # a task holds these, so its module comes first
 
 @dataclass(frozen=True)
 class PolicyTraining:
-    """The search for a linear policy that starts from a hand-made one and meets ever harder plants.
+    """The training of a policy that starts from a hand-made linear one and meets ever harder plants.
 
     Attributes:
-        inputs: Names of the observation entries that the policy sees; the weights of all others stay zero.
+        inputs: Names of the observation entries that a linear policy sees; the weights of all others stay zero.
         initial_weights: Maps the simulator's name to the weights that the search starts from, in units of the
             normalised action. Shape=(action_dim, observation_dim).
         plants: Maps (simulator, iteration, a generator for what all plants of the iteration have in common, one
             generator per plant) to plants. Equal generators give equal plants.
         evaluation_plants: Maps the simulator's name to the plants that decide which policy is kept.
         evaluation_names: What each of these is, for people.
+        network_inputs: Names of the entries that a network sees; empty: those of a linear policy. They should vary on
+            the plants, and where plans correct the policy, its model should know them.
     """
 
     inputs: tuple[str, ...]
@@ -32,6 +34,7 @@ class PolicyTraining:
     plants: Callable[[str, int, np.random.Generator, Sequence[np.random.Generator]], Plants]
     evaluation_plants: Callable[[str], Plants]
     evaluation_names: tuple[str, ...]
+    network_inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

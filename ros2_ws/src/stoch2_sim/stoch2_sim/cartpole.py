@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from demo_control.configuration import Scalar
 from demo_control.tasks import CostTerm, Namespace, Quantity, RecordedRun, Task
 from stoch2_sim.robots.cartpole.parameters import (
     CONTROL_PERIOD_S,
@@ -21,6 +23,13 @@ Columns = Mapping[str, Any]
 
 # From here on outwards the rail's end costs; leaving the rail ends the episode.
 RAIL_MARGIN_M = 0.8 * RAIL_LIMIT_M
+
+
+LEARNING: Mapping[str, Scalar] = MappingProxyType({
+    "sac.hidden_units": 64, "sac.batch_size": 128, "sac.learning_rate": 1e-3,
+    "learning.steps": 150_000, "learning.plants": 4, "learning.updates_per_step": 0.5,
+})  # fmt: skip
+"""Soft actor-critic on a problem this small: networks of 64 units, and more plants than gradient steps."""
 
 
 def task() -> Task:
@@ -46,7 +55,7 @@ def task() -> Task:
         render_video=_render_video,
         unit_circles=(("pole_cosine", "pole_sine"),),
         # The equations agree with MuJoCo and step thirty plants in the time of one.
-        training={"collection.simulator": "analytic"},
+        training={"collection.simulator": "analytic", **LEARNING},
         # A model of the nominal plant alone fails with a pole 20 % longer; one of these does not.
         training_plants=tuple({"pole_length": factor} for factor in (0.9, 1.0, 1.1, 1.2)),
     )

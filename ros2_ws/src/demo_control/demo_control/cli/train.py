@@ -26,11 +26,14 @@ def command(
     seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the run and the bundle; out/train-TASK-SEED by default."),
+        typer.Option(help="Folder of the run and the bundle; out/train-TASK-SEED (…-sac-SEED) by default."),
     ] = None,
     stage: Annotated[
         str, typer.Option(help="'policy' (only the search), 'model' (for the policy found or shipped) or 'all'.")
     ] = "all",
+    policy: Annotated[
+        str, typer.Option(help="'linear' (augmented random search) or 'sac' (a network, soft actor-critic).")
+    ] = "linear",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="group.name=value of a stage; may be given again.", metavar="NAME=VALUE"),
@@ -46,14 +49,14 @@ def command(
     from demo_control.learning.progress import ConsoleReporter  # noqa: PLC0415
     from demo_control.learning.settings import TrainingSettings  # noqa: PLC0415
 
-    directory = out or Path("out") / f"train-{task}-{seed}"
+    directory = out or Path("out") / "-".join(["train", task, *([] if policy == "linear" else [policy]), str(seed)])
     console = error_console()
     reporter = ConsoleReporter(console)
     with one_line_errors():
         loaded = load_task(task)
         chosen = TrainingSettings.for_task(loaded, parse_assignments(settings or []))
         try:
-            outcome = train(loaded, chosen, seed, directory, reporter, stage)
+            outcome = train(loaded, chosen, seed, directory, reporter, stage, policy)
         except KeyboardInterrupt:
             reporter.close()
             again = shlex.join(["democtl", *sys.argv[1:]])

@@ -17,12 +17,16 @@ UNSEEN_SETTINGS = "model_unseen_settings"
 _TITLES = {UNSEEN_EPISODES: "Unseen episodes", UNSEEN_SETTINGS: "Unseen terrains and settings"}
 
 
+_VALUE = ", and its value, the planner's terminal cost (`value.onnx`)"
+
+
 def card_text(
     task: Task,
     provenance: Mapping[str, Any],
     acceptances: Sequence[Acceptance],
     models: Mapping[str, ModelMetrics],
     settings: Mapping[str, Scalar],
+    has_value: bool = False,
 ) -> str:
     """Markdown of the card.
 
@@ -32,12 +36,15 @@ def card_text(
         acceptances: Closed-loop checks; none if there were none.
         models: Errors of the model, by name of the data.
         settings: Of the training that differ from their defaults.
+        has_value: Whether there is a value.onnx.
     """
+    linear = "iterations" in provenance["policy"] or provenance["policy"]["return"] is None
     corrects = task.planning is not None
     parts = [
         f"# Bundle for {task.name}",
-        "A linear policy (`policy.onnx`) and the learned dynamics that the DeMo layer plans with "
-        "(`dynamics.onnx`); `contract.json` says what they expect. Made by",
+        f"{'A linear policy' if linear else 'A policy network'} (`policy.onnx`) and the learned dynamics that the DeMo "
+        f"layer plans with (`dynamics.onnx`){_VALUE if has_value else ''}; `contract.json` says what they expect. "
+        "Made by",
         f"    {provenance['command']}",
         f"from seed {provenance['seed']} and {provenance['transitions']} transitions of simulated data, "
         + ("of the policy with random corrections." if corrects else "most of them of the layer itself."),
@@ -47,7 +54,7 @@ def card_text(
         *_planning(task),
         "## Policy",
         *_policy(provenance["policy"]),
-        "![Return of the policy search](curves/policy_return.png)",
+        f"![Return of the policy {'search' if linear else 'while it learns'}](curves/policy_return.png)",
         "## Model",
         "Root mean square error of each member along the recorded actions, beside predicting no change; share of "
         "one-step errors within one and two predicted deviations (of a Gaussian: 68 % and 95 %).",
@@ -92,9 +99,11 @@ def _policy(policy: Mapping[str, Any]) -> list[str]:
     """How the policy was found."""
     if policy["return"] is None:
         return ["Where the policy comes from is not known."]
+    method = "Augmented random search" if "iterations" in policy else "Soft actor-critic"
+    done = f"{policy['iterations']} iterations" if "iterations" in policy else f"{policy['steps']} steps"
     text = (
-        f"Augmented random search, {policy['iterations']} iterations, seed {policy['seed']}, "
-        f"`{policy['command']}`; return in its evaluation {policy['return']:.1f}."
+        f"{method}, {done}, seed {policy['seed']}, `{policy['command']}`; "
+        f"return in its evaluation {policy['return']:.1f}."
     )
     if not policy["returns"]:
         return [text]

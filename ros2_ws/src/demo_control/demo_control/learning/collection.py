@@ -13,7 +13,7 @@ from demo_control.controllers import make_controller
 from demo_control.layer import LayerSettings
 from demo_control.learning.dataset import Dataset, split
 from demo_control.learning.episodes import ControlLaw, Recording, run_episodes
-from demo_control.learning.linear_policy import LinearPolicy, denormalised
+from demo_control.learning.linear_policy import denormalised
 from demo_control.learning.seeding import Purpose, stream, streams
 from demo_control.learning.varied_plants import VariedPlants
 from demo_control.tasks import Array, Task
@@ -67,7 +67,7 @@ class HeldNoise:
         return self._value
 
 
-def collect_first(task: Task, policy: LinearPolicy, settings: CollectionSettings, seed: int) -> Dataset:
+def collect_first(task: Task, policy: ControlLaw, settings: CollectionSettings, seed: int) -> Dataset:
     """Data before there is a model: random held actions, and the policy with noise."""
     zero = np.zeros((1, task.action_dim))
     parts = (
@@ -76,7 +76,7 @@ def collect_first(task: Task, policy: LinearPolicy, settings: CollectionSettings
             settings.policy_episodes,
             settings.policy_episode_s,
             settings.policy_noise,
-            lambda observations: policy.act(observations, task),
+            policy,
         ),
     )
     dataset = Dataset()

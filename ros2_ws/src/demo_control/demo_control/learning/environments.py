@@ -50,7 +50,7 @@ class Step:
         return np.asarray(self.terminated | self.truncated)
 
 
-class Environments(Protocol):
+class SteppedEnvironments(Protocol):
     """Independent environments of one kind in one process, stepped together. Nothing is reset by itself."""
 
     @property
@@ -60,10 +60,6 @@ class Environments(Protocol):
 
     def reset(self, generators: Sequence[np.random.Generator]) -> Array:
         """Start every environment anew, each with its own generator; first observations. Shape=(B, n)."""
-        ...
-
-    def reset_some(self, indices: Indices, generators: Sequence[np.random.Generator]) -> Array:
-        """The same for the environments numbered so, which come in that order. Shape=(k, n)."""
         ...
 
     def step(self, actions: Array) -> Step:
@@ -77,6 +73,18 @@ class Environments(Protocol):
         """The same for the environments numbered so; the others stay where they are. Shape=(k, m)."""
         ...
 
+    def close(self) -> None:
+        """Release what the simulator holds."""
+        ...
+
+
+class Environments(SteppedEnvironments, Protocol):
+    """Environments that can also be started one by one, and be put back to where they were."""
+
+    def reset_some(self, indices: Indices, generators: Sequence[np.random.Generator]) -> Array:
+        """As :meth:`reset` for the environments numbered so, which come in that order. Shape=(k, n)."""
+        ...
+
     def observations(self) -> Array:
         """Of the states they are in. Shape=(B, n)."""
         ...
@@ -87,10 +95,6 @@ class Environments(Protocol):
 
     def set_states(self, states: Array) -> None:
         """Go on from :meth:`states` of any environments of this kind, bit for bit. Shape=(B, as there)."""
-        ...
-
-    def close(self) -> None:
-        """Release what the simulator holds."""
         ...
 
 
@@ -157,23 +161,16 @@ class StateRows:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """A reinforcement learning problem.
+class EpisodicProblem:
+    """What a learner must know that learns from episodes alone.
 
     Attributes:
-        name: Gymnasium's.
+        name: Gymnasium's, or the task's.
         observation_names: Of the observation's entries.
         action_minimum: Shape=(action_dim,).
         action_maximum: Shape=(action_dim,).
         time_limit: Steps after which an episode is truncated.
         make: Builds this many environments.
-        model_inputs: Whether a learned model sees (and predicts) the entry; others are hidden from it. Shape=(n,).
-        reward: The reward where it is a function of what is observed, else None: it must be learned. Where the function
-            is not exact its documentation says so.
-        terminated: Whether an episode ends; None: never.
-        column_reward: :attr:`reward` in the form that planners need; None: it must be learned.
-        column_margin: :attr:`terminated` in that form, not positive where an episode ends; None: it never does.
-        history: Makes the memory of the states of one of its environments.
     """
 
     name: str
@@ -181,13 +178,7 @@ class Problem:
     action_minimum: Array
     action_maximum: Array
     time_limit: int
-    make: Callable[[int], Environments]
-    model_inputs: Booleans
-    reward: RewardFunction | None = None
-    terminated: TerminationFunction | None = None
-    column_reward: ColumnReward | None = None
-    column_margin: ColumnMargin | None = None
-    history: Callable[[Any], History] = StateRows
+    make: Callable[[int], SteppedEnvironments]
 
     @property
     def observation_dim(self) -> int:
@@ -198,6 +189,30 @@ class Problem:
     def action_dim(self) -> int:
         """Length of an action, m."""
         return len(self.action_minimum)
+
+
+@dataclass(frozen=True)
+class Problem(EpisodicProblem):
+    """A reinforcement learning problem of which is known what learners with a model need.
+
+    Attributes:
+        make: Builds this many environments.
+        model_inputs: Whether a learned model sees (and predicts) the entry; others are hidden from it. Shape=(n,).
+        reward: The reward where it is a function of what is observed, else None: it must be learned. Where the function
+            is not exact its documentation says so.
+        terminated: Whether an episode ends; None: never.
+        column_reward: :attr:`reward` in the form that planners need; None: it must be learned.
+        column_margin: :attr:`terminated` in that form, not positive where an episode ends; None: it never does.
+        history: Makes the memory of the states of one of its environments.
+    """
+
+    make: Callable[[int], Environments]
+    model_inputs: Booleans
+    reward: RewardFunction | None = None
+    terminated: TerminationFunction | None = None
+    column_reward: ColumnReward | None = None
+    column_margin: ColumnMargin | None = None
+    history: Callable[[Any], History] = StateRows
 
     @property
     def reward_known(self) -> bool:

@@ -1,8 +1,8 @@
 """From a seed to an accepted bundle: all stages in order.
 
-policy (augmented random search) → first data → model → rounds (the layer collects, the model is fitted
-anew) → final model → measurement and closed-loop acceptance → bundle. Where plans correct the policy, the model is that
-of the policy with corrections: data with random corrections → model → measurement → the same end.
+policy (augmented random search, or soft actor-critic) → first data → model → rounds (the layer collects, the model is
+fitted anew) → final model → measurement and closed-loop acceptance → bundle. Where plans correct the policy, the model
+is that of the policy with corrections: data with random corrections → model → measurement → the same end.
 """
 
 from __future__ import annotations
@@ -24,13 +24,20 @@ from demo_control.learning.dataset import Dataset, Windows
 from demo_control.learning.ensemble import Ensemble
 from demo_control.learning.export import check_parity, dynamics_model
 from demo_control.learning.fitting import FitReport
-from demo_control.learning.known_policy import FoundPolicy, claim_folder, found_policy, known_policy
+from demo_control.learning.known_policy import (
+    FoundPolicy,
+    claim_folder,
+    found_network,
+    found_policy,
+    known_policy,
+)
 from demo_control.learning.model_metrics import ModelMetrics, measure
+from demo_control.learning.policy_learning import learn_policy
 from demo_control.learning.progress import Reporter
 from demo_control.learning.provenance import git_revision, training_command, versions
 from demo_control.learning.run_folder import RunFolder
 from demo_control.learning.seeding import Purpose, stream
-from demo_control.learning.settings import TrainingSettings
+from demo_control.learning.settings import POLICIES, TrainingSettings
 from demo_control.learning.stages import (
     Acceptance,
     Run,
@@ -73,6 +80,7 @@ def train(
     directory: Path,
     reporter: Reporter,
     stage: str = "all",
+    policy: str = "linear",
 ) -> Outcome:
     """Run all stages that are not done yet, and write the bundle.
 
@@ -86,15 +94,18 @@ def train(
         directory: Folder of the run; see :class:`RunFolder`.
         reporter: Told what goes on.
         stage: 'policy', 'model' (of the policy that this run has found, or of the shipped one) or 'all'.
+        policy: Kind of the policy: 'linear' or 'sac'.
 
     Raises:
-        ConfigurationError: A bad setting, seed or stage, or a folder that holds something else.
+        ConfigurationError: A bad setting, seed, stage or kind, or a folder that holds something else.
         ParityError: The exported model is not the trained one.
     """
     if seed < 0:
         raise ConfigurationError(f"seed = {seed}: must be at least 0")
     if stage not in STAGES:
         raise ConfigurationError(f"stage = '{stage}': must be one of {', '.join(STAGES)}")
+    if policy not in POLICIES:
+        raise ConfigurationError(f"policy = '{policy}': must be one of {', '.join(POLICIES)}")
     layer = LayerSettings.for_task(task)
     if layer.num_samples % settings.network.num_elites:
         raise ConfigurationError(
@@ -102,27 +113,33 @@ def train(
             f"must divide the layer's num_samples = {layer.num_samples}"
         )
     folder = RunFolder(directory)
-    folder.begin(task.name, seed, _request(task, settings, layer))
+    folder.begin(task.name, seed, _request(task, settings, layer, policy))
     # The sums of several threads depend on their number; these networks gain nothing from more.
     torch.set_num_threads(1)
-    run = Run(task, settings, seed, folder, reporter, layer)
-    if stage == "model":
-        found = known_policy(run)
-    else:
-        state = search_policy(run)
-        plots.plot_search(folder.curves, state)
-        found = found_policy(run, state)
-        if stage == "policy":
-            return Outcome(True, directory, state.best_return)
+    run = Run(task, settings, seed, folder, reporter, layer, policy)
+    found = known_policy(run) if stage == "model" else _new_policy(run)
+    if stage == "policy":
+        return Outcome(True, directory, found.mean_return)
     claim_folder(run, found)
     learned = _learn_model(run, found) if task.planning is None else _learn_corrections(run, found)
     return _finish(run, found, learned)
 
 
-def _request(task: Task, settings: TrainingSettings, layer: LayerSettings) -> dict[str, Scalar]:
+def _new_policy(run: Run) -> FoundPolicy:
+    """The stage 'policy', with its curve."""
+    if run.policy == "sac":
+        learner = learn_policy(run)
+        plots.plot_learning(run.folder.curves, learner)
+        return found_network(run, learner)
+    state = search_policy(run)
+    plots.plot_search(run.folder.curves, state)
+    return found_policy(run, state)
+
+
+def _request(task: Task, settings: TrainingSettings, layer: LayerSettings, policy: str) -> dict[str, Scalar]:
     """Everything but the seed that decides the result, to tell one run from another."""
     variations = "; ".join(str(dict(variation)) for variation in task.training_plants)
-    values = {**settings.as_mapping(), "training_plants": variations}
+    values = {**settings.used_for(policy), "training_plants": variations}
     if task.planning is not None:
         return {**values, "planning": _planning_text(task.planning)}
     # Only here does the layer take part in the training itself.
@@ -148,9 +165,9 @@ class _Learned:
 def _learn_model(run: Run, found: FoundPolicy) -> _Learned:
     """First data, then rounds of fitting and collecting, then the final fit."""
     settings, curves, policy = run.settings, run.folder.curves, found.model
-    if found.state is None:
+    if found.law is None:
         raise ConfigurationError(f"stage = 'model': '{run.folder.directory}' holds no policy; run the stage 'policy'")
-    dataset = first_data(run, found.state)
+    dataset = first_data(run, found.law)
     reports: list[FitReport] = []
     rounds: list[Mapping[str, float]] = []
     for index in range(settings.collection.rounds):
@@ -158,14 +175,14 @@ def _learn_model(run: Run, found: FoundPolicy) -> _Learned:
         reports.append(report)
         plots.plot_fits(curves, reports)
         model = dynamics_model(ensemble)
-        result = run_round(run, index, policy, model, dataset.num_transitions)
+        result = run_round(run, index, policy, model, dataset.num_transitions, found.value)
         rounds.append(result.figures)
         plots.plot_rounds(curves, rounds)
         dataset += result.data
     ensemble, report = fit_model(run, settings.collection.rounds, dataset, settings.final_fit)
     plots.plot_fits(curves, [*reports, report])
     model = dynamics_model(ensemble)
-    return _Learned(ensemble, dataset, model, {UNSEEN_EPISODES: _measure(run, policy, dataset, model)})
+    return _Learned(ensemble, dataset, model, {UNSEEN_EPISODES: _measure(run, found, dataset, model)})
 
 
 def _learn_corrections(run: Run, found: FoundPolicy) -> _Learned:
@@ -180,12 +197,12 @@ def _finish(run: Run, found: FoundPolicy, learned: _Learned) -> Outcome:
     settings, model = run.settings, learned.model
     windows = Windows.of(learned.dataset.training, 1)
     parity = check_parity(learned.ensemble, model, windows, stream(run.seed, Purpose.PARITY))
-    changed = settings.changed(run.task)
-    stage = "all" if found.state is not None else "model"
+    changed = settings.changed(run.task, run.policy)
+    stage = "all" if found.law is not None else "model"
     provenance = {
-        "command": training_command(run.task.name, run.seed, changed, stage),
+        "command": training_command(run.task.name, run.seed, changed, stage, run.policy),
         "seed": run.seed,
-        "settings": settings.as_mapping(),
+        "settings": settings.used_for(run.policy),
         "training_plants": [dict(variation) for variation in run.task.training_plants],
         "git_revision": git_revision(),
         "versions": versions(),
@@ -194,7 +211,7 @@ def _finish(run: Run, found: FoundPolicy, learned: _Learned) -> Outcome:
         "data_sha256": learned.dataset.sha256(),
         "parity": parity,
     }
-    candidate = make_bundle(run.task, policy=found.model, dynamics=model)
+    candidate = make_bundle(run.task, policy=found.model, dynamics=model, value=found.value)
     policy = demo = None
     needed, accepted = 0.0, True
     if settings.acceptance.episodes:
@@ -209,17 +226,24 @@ def _finish(run: Run, found: FoundPolicy, learned: _Learned) -> Outcome:
         "search_return": found.provenance["return"],
         **{name: measured.as_mapping() for name, measured in learned.measured.items()},
     }
-    bundle = make_bundle(run.task, policy=found.model, dynamics=model, provenance=provenance, metrics=metrics)
-    card = card_text(run.task, provenance, checks, learned.measured, changed)
+    bundle = make_bundle(
+        run.task,
+        policy=found.model,
+        dynamics=model,
+        value=found.value,
+        provenance=provenance,
+        metrics=metrics,
+    )
+    card = card_text(run.task, provenance, checks, learned.measured, changed, found.value is not None)
     target = run.folder.directory if accepted else run.folder.rejected
     save_bundle(bundle, target, card)
     return Outcome(accepted, target, found.mean_return, policy, demo, needed=-int(-needed // 1))
 
 
-def _measure(run: Run, policy: onnx.ModelProto, dataset: Dataset, model: onnx.ModelProto) -> ModelMetrics:
+def _measure(run: Run, found: FoundPolicy, dataset: Dataset, model: onnx.ModelProto) -> ModelMetrics:
     """Errors of the final model on one more round, which nothing was fitted to."""
     index = run.settings.collection.rounds
-    unseen = run_round(run, index, policy, model, dataset.num_transitions)
+    unseen = run_round(run, index, found.model, model, dataset.num_transitions, found.value)
     episodes = (*unseen.data.training, *unseen.data.held_out)
     longest = max(len(episode) for episode in episodes)
     horizon = min(run.layer.horizon, longest)

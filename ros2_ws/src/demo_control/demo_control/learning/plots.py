@@ -12,6 +12,7 @@ from demo_control.files import write_atomically
 from demo_control.learning.ars import SearchState
 from demo_control.learning.fitting import FitReport
 from demo_control.learning.model_metrics import ModelMetrics
+from demo_control.learning.sac.task_learner import TaskLearner
 from demo_control.learning.storage import save_csv
 
 _DOTS_PER_INCH = 110
@@ -33,6 +34,18 @@ def plot_search(folder: Path, state: SearchState) -> None:
     _save(figure, axes, folder / "policy_return.png")
     rows = [(int(i), *map(float, rest)) for i, *rest in state.evaluations]
     save_csv(folder / "policy_return.csv", ("iteration", "return_mean", "return_deviation"), rows)
+
+
+def plot_learning(folder: Path, learner: TaskLearner) -> None:
+    """Return of the policy while it is learned, over the steps: ``policy_return.png`` and ``.csv``."""
+    figure, axes = _figure("Soft actor-critic", "control periods of all plants", "return of an episode")
+    axes.plot(learner.curve[:, 0], learner.curve[:, 1], lw=0.8, alpha=0.6, label="exploring, mean of a batch")
+    step, mean, deviation = learner.evaluations.T
+    axes.errorbar(step, mean, deviation, fmt="k.-", lw=1, capsize=2, label="policy (full episode)")
+    axes.axhline(learner.best_return, ls=":", c="k", lw=1, label=f"kept: {learner.best_return:.0f}")
+    _save(figure, axes, folder / "policy_return.png")
+    rows = [(int(i), *map(float, rest)) for i, *rest in learner.evaluations]
+    save_csv(folder / "policy_return.csv", ("step", "return_mean", "return_deviation"), rows)
 
 
 def plot_fits(folder: Path, reports: Sequence[FitReport]) -> None:

@@ -14,7 +14,9 @@ from demo_control.configuration import Scalar
 _DISTRIBUTIONS = ("demo-stack", "numpy", "onnx", "onnxruntime", "torch")
 
 
-def training_command(task_name: str, seed: int, settings: Mapping[str, Scalar], stage: str = "all") -> str:
+def training_command(
+    task_name: str, seed: int, settings: Mapping[str, Scalar], stage: str = "all", policy: str = "linear"
+) -> str:
     """The command that does the same again.
 
     Args:
@@ -22,8 +24,11 @@ def training_command(task_name: str, seed: int, settings: Mapping[str, Scalar], 
         seed: Of the run.
         settings: That differ from the task's own, by ``group.name``.
         stage: 'all', or the only one.
+        policy: Its kind.
     """
     words = ["democtl", "train", task_name, "--seed", str(seed)]
+    if policy != "linear":
+        words += ["--policy", policy]
     if stage != "all":
         words += ["--stage", stage]
     for name, value in settings.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 
 from demo_control.configuration import ConfigurationError, Scalar, Settings, setting
 from demo_control.learning.ars_settings import SearchSettings
@@ -11,7 +12,11 @@ from demo_control.learning.collection import CollectionSettings
 from demo_control.learning.ensemble import NetworkSettings
 from demo_control.learning.exploration import ExplorationSettings
 from demo_control.learning.fitting import FitSettings
+from demo_control.learning.sac.settings import LearningSettings, SacSettings
 from demo_control.tasks import Task
+
+POLICIES: Mapping[str, tuple[str, ...]] = MappingProxyType({"linear": ("search",), "sac": ("sac", "learning")})
+"""Kinds of policies, and the groups of settings that only they have."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,9 @@ class TrainingSettings:
     """Groups of settings, one per stage.
 
     Attributes:
-        search: Of the policy.
+        search: Of a linear policy.
+        sac: Of the networks of soft actor-critic.
+        learning: Of a policy that is learned by soft actor-critic.
         collection: Of the data.
         exploration: Of the data for the model of a policy with corrections.
         network: Shape of the ensemble.
@@ -38,6 +45,8 @@ class TrainingSettings:
     """
 
     search: SearchSettings = field(default_factory=lambda: SearchSettings(iterations=200))
+    sac: SacSettings = field(default_factory=SacSettings)
+    learning: LearningSettings = field(default_factory=LearningSettings)
     collection: CollectionSettings = field(default_factory=CollectionSettings)
     exploration: ExplorationSettings = field(default_factory=ExplorationSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
@@ -77,10 +86,15 @@ class TrainingSettings:
             changed[group] = type(current).from_mapping(replaced, source=group, base=current)
         return replace(self, **changed)  # type: ignore[arg-type]
 
-    def changed(self, task: Task) -> dict[str, Scalar]:
-        """Settings that differ from the task's own, by ``group.name``."""
+    def changed(self, task: Task, policy: str) -> dict[str, Scalar]:
+        """Settings that differ from the task's own and matter to a kind of policy, by ``group.name``."""
         usual = TrainingSettings.for_task(task).as_mapping()
-        return {name: value for name, value in self.as_mapping().items() if value != usual[name]}
+        return {name: value for name, value in self.used_for(policy).items() if value != usual[name]}
+
+    def used_for(self, policy: str) -> dict[str, Scalar]:
+        """All values by ``group.name`` but those of other kinds of policies; ``policy`` is one of :data:`POLICIES`."""
+        others = {group for kind, groups in POLICIES.items() if kind != policy for group in groups}
+        return {name: value for name, value in self.as_mapping().items() if name.partition(".")[0] not in others}
 
     def as_mapping(self) -> dict[str, Scalar]:
         """All values by ``group.name``."""

@@ -24,6 +24,7 @@ from demo_control.learning.collection import (
 )
 from demo_control.learning.dataset import Dataset
 from demo_control.learning.ensemble import Ensemble
+from demo_control.learning.episodes import ControlLaw
 from demo_control.learning.fitting import FitReport, FitSettings, fit
 from demo_control.learning.progress import Reporter
 from demo_control.learning.run_folder import RunFolder
@@ -51,6 +52,7 @@ class Run:
         folder: Where checkpoints lie.
         reporter: Told what goes on.
         layer: Settings of the layer that collects data and is accepted.
+        policy: Kind of the policy; see :data:`demo_control.learning.settings.POLICIES`.
     """
 
     task: Task
@@ -59,6 +61,7 @@ class Run:
     folder: RunFolder
     reporter: Reporter
     layer: LayerSettings
+    policy: str = "linear"
 
 
 def search_policy(run: Run) -> SearchState:
@@ -109,10 +112,10 @@ def _trials(run: Run, stack: contextlib.ExitStack) -> Trials:
     )
 
 
-def first_data(run: Run, state: SearchState) -> Dataset:
-    """The stage 'data': random actions and the noisy policy."""
+def first_data(run: Run, law: ControlLaw) -> Dataset:
+    """The stage 'data': random actions and the noisy policy, whose law is given."""
     run.reporter.start("data: random actions and noisy policy", 1)
-    make = partial(collect_first, run.task, state.best, run.settings.collection, run.seed)
+    make = partial(collect_first, run.task, law, run.settings.collection, run.seed)
     dataset = run.folder.checkpoint("data-first.npz", make, Dataset.save, Dataset.load)
     run.reporter.finish(f"{dataset.num_transitions} transitions")
     return dataset
@@ -171,7 +174,14 @@ class Round:
     figures: Mapping[str, float]
 
 
-def run_round(run: Run, index: int, policy: onnx.ModelProto, dynamics: onnx.ModelProto, transitions: int) -> Round:
+def run_round(
+    run: Run,
+    index: int,
+    policy: onnx.ModelProto,
+    dynamics: onnx.ModelProto,
+    transitions: int,
+    value: onnx.ModelProto | None = None,
+) -> Round:
     """The stage 'round': episodes of the layer itself with the model so far.
 
     Args:
@@ -180,12 +190,13 @@ def run_round(run: Run, index: int, policy: onnx.ModelProto, dynamics: onnx.Mode
         policy: policy.onnx.
         dynamics: dynamics.onnx.
         transitions: How many it was fitted to, for the curve.
+        value: value.onnx, or None.
     """
     settings = run.settings.collection
     run.reporter.start(f"round {index}: {settings.round_episodes} episodes of the layer", 1)
 
     def make() -> Round:
-        bundle = make_bundle(run.task, policy=policy, dynamics=dynamics)
+        bundle = make_bundle(run.task, policy=policy, dynamics=dynamics, value=value)
         data, recording = collect_round(run.task, bundle, run.layer, settings, run.seed, index)
         figures = {
             "transitions": transitions,

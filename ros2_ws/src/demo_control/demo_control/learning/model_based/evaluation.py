@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Protocol
 
-from demo_control.learning.environments import Problem
-from demo_control.learning.sac import SoftActorCritic
+import numpy as np
+import numpy.typing as npt
+
+from demo_control.learning.environments import EpisodicProblem
 from demo_control.learning.seeding import Purpose, streams
 from demo_control.tasks import Array
 
 
-def evaluate(problem: Problem, learner: SoftActorCritic, episodes: int, seed: int) -> Array:
+class Actor(Protocol):
+    """Has a policy."""
+
+    def act(self, observations: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        """Deterministic actions between -1 and 1. Shape=(batch, n) → Shape=(batch, m)."""
+        ...
+
+
+def evaluate(problem: EpisodicProblem, learner: Actor, episodes: int, seed: int) -> Array:
     """Returns of whole episodes without exploration, from the same starts for the same seed. Shape=(episodes,)."""
     environments = problem.make(episodes)
     half = (problem.action_maximum - problem.action_minimum) / 2.0

@@ -2,6 +2,6 @@
 
 from demo_control.learning.sac.actor_critic import SoftActorCritic, UpdateFigures
 from demo_control.learning.sac.replay import ReplayBuffer, RowLayout
-from demo_control.learning.sac.settings import SacSettings
+from demo_control.learning.sac.settings import LearningSettings, SacSettings
 
-__all__ = ["ReplayBuffer", "RowLayout", "SacSettings", "SoftActorCritic", "UpdateFigures"]
+__all__ = ["LearningSettings", "ReplayBuffer", "RowLayout", "SacSettings", "SoftActorCritic", "UpdateFigures"]

@@ -77,6 +77,8 @@ POLICY_TRAINING = PolicyTraining(
     plants=curriculum_plants,
     evaluation_plants=evaluation_plants,
     evaluation_names=tuple(f"{slope:g}° rising at {orientation:g}°" for slope, orientation in EVALUATION_GRID),
+    # Without rates and the gait's clock, critics cannot tell what an action is worth from where the gait is.
+    network_inputs=tuple(quantity.name for quantity in OBSERVATION[: INDEX["phase_cosine"] + 1]),
 )
 
 
@@ -244,6 +246,19 @@ TRAINING: dict[str, Scalar] = {
     "search.noise": 0.04,
     "search.episode_s": 2.0,
     "search.evaluation_interval": 3,
+    "sac.hidden_units": 128,
+    "sac.learning_rate": 5e-4,
+    "sac.discount": 0.93,
+    "sac.initial_temperature": 0.01,
+    "learning.steps": 400_000,
+    "learning.plants": 16,
+    "learning.initial_steps": 30_000,
+    "learning.updates_per_step": 0.15,
+    "learning.decision_ticks": 10,
+    "learning.residual_share": 0.3,
+    "learning.reward_unit": 0.1,
+    "learning.reward_offset": 4.1,
+    "learning.evaluation_interval": 3,
     "exploration.episodes": 1200,
     "network.num_members": 3,
     "network.num_elites": 3,
@@ -255,4 +270,6 @@ TRAINING: dict[str, Scalar] = {
     "acceptance.episodes": 0,
 }
 """Training settings by ``group.name``. The policy is the paper's: linear, without bias, observations as they are. Far
-fewer directions than its 220 per update do, and three networks of 128 units know the robot as well as five of 64."""
+fewer directions than its 220 per update do, and three networks of 128 units know the robot as well as five of 64. Soft
+actor-critic decides every 50 ms while it learns: with an action for every 5 ms it learned nothing. A robot that walks
+well gets 4.1 per control period."""
