@@ -123,11 +123,12 @@ class Run:
         """Activate the lifecycle nodes one after the other."""
         if self._bringup.arguments.real_time_factor == 1.0:
             self.supervisor.prefer_real_time()
+        # From the first of them on the robot may move: what it does not need does not stop it any more.
+        self._under_way = True
         for name in self._lifecycle_names():
             answer = self.monitor.change_state(name, ACTIVATE)
             self.wait_until(answer.done, f"{name} active")
             self._check(name, "activate", answer.result().success)
-        self._under_way = True
 
     def finish(self, progress: Callable[[float], None]) -> None:
         """Listen until the run is over: a node that may end it has ended well."""
