@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from learning_contenders import OURS, Case, Contender, those_there
+from bench_support import those_there
+from learning_contenders import OURS, Case, Contender
 
 ENVIRONMENT = "HalfCheetah-v5"
 MEMBERS, LAYERS, UNITS, BATCH, SAMPLES = 7, 4, 200, 256, 10_000

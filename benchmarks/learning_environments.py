@@ -6,7 +6,8 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from learning_contenders import OURS, Case, Contender, DifferentResultsError
+from bench_support import DifferentResultsError
+from learning_contenders import OURS, Case, Contender
 
 from demo_control.learning.ars_settings import UpdateSettings
 from demo_control.learning.environment_trials import DIRECTIONS_PER_BATCH, EnvironmentTrials, try_directions

@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import matplotlib as mpl
 import typer
+from bench_support import write_figures
 from learning_contenders import OURS
 from learning_report import FIGURES, TEXTS, Figure, Report
-
-from demo_control.files import write_atomically, write_text_atomically
 
 mpl.use("Agg")
 
@@ -29,9 +27,7 @@ def command(
     file: Annotated[Path, typer.Argument(help="What the benchmark wrote.", exists=True, dir_okay=False)],
 ) -> None:
     """Write the table and the plot."""
-    report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    write_text_atomically(file.with_name(f"{file.stem}_table.md"), "\n".join(table(report)) + "\n")
-    write_atomically(file.with_suffix(".png"), lambda path: plot(report, path))
+    write_figures(file, table, plot)
 
 
 def table(report: Report) -> Iterator[str]:

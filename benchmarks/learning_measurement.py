@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from learning_contenders import Case, versions
+from bench_support import Told, machine
+from learning_contenders import PACKAGES, Case
 from learning_ensemble import ensemble_case
 from learning_environments import environments_case
 from learning_report import FIGURES, judged
 from learning_sac import sac_case
 
 from demo_control.configuration import ConfigurationError
-from demo_control.machine import processor_name, usable_cores
 
 CASES: Mapping[str, Callable[[], Case]] = {
     "sac": sac_case,
     "ensemble": ensemble_case,
     "environments": environments_case,
 }
-
-Told = Callable[[str, int, int], None]
-"""Is told what is measured, how far it has come, and how far it will go."""
 
 
 def measure(names: Sequence[str], rounds: int, told: Told) -> dict[str, Any]:
@@ -47,7 +43,7 @@ def measure(names: Sequence[str], rounds: int, told: Told) -> dict[str, Any]:
     for name in names:
         if name not in CASES:
             raise ConfigurationError(f"case = '{name}': must be one of {', '.join(CASES)}")
-    load = [os.getloadavg()[0]]
+    load = os.getloadavg()[0]
     report: dict[str, Any] = {}
     absent: dict[str, str] = {}
     differences: dict[str, Mapping[str, float]] = {}
@@ -62,17 +58,13 @@ def measure(names: Sequence[str], rounds: int, told: Told) -> dict[str, Any]:
         report[figure.key] = {who: (1.0 / median if figure.rate else median) for who, median in medians.items()}
         absent.update(case.absent)
         differences[name] = case.differences
-    load.append(os.getloadavg()[0])
     return {
         **report,
         "bars": judged(report),
         "differences": differences,
         "rounds": rounds,
         "threads": 1,
-        "processor": processor_name(),
-        "cores": usable_cores(),
-        "load_average": {"before": load[0], "after": load[1]},
-        "versions": {"python": platform.python_version(), **versions()},
+        **machine(PACKAGES, load),
         "absent": absent,
     }
 

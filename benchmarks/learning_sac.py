@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from learning_contenders import OURS, Case, Contender, DifferentResultsError, those_there
+from bench_support import DifferentResultsError, those_there
+from learning_contenders import OURS, Case, Contender
 
 OBSERVATIONS, ACTIONS, BATCH = 17, 6, 256
 """The half-cheetah's; two hidden layers of 256 units."""

@@ -17,15 +17,9 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL
 from typing import Annotated
 
 import typer
-from learning_contenders import DifferentResultsError
+from bench_support import measured, show
 from learning_measurement import CASES, measure
 from learning_report import tables
-from rich.console import Console
-
-from demo_control.cli.output import EXIT_INTERRUPTED, episode_progress, error_console, one_line_errors, write_json
-
-BUSY = 0.25
-"""Processes at work per core beforehand from which on others are in the way."""
 
 
 def command(
@@ -37,33 +31,10 @@ def command(
 
     stable-baselines3 and mbrl-lib take part where they are installed.
     """
-    try:
-        with one_line_errors(), episode_progress("", 1) as progress:
-
-            def told(what: str, done: int, total: int) -> None:
-                progress.update(progress.task_ids[0], description=what, completed=done, total=total)
-
-            report = measure([name.strip() for name in case.split(",")], rounds, told)
-        with one_line_errors():
-            if json_file:
-                write_json(report, json_file)
-    except DifferentResultsError as error:
-        error_console().print(f"democtl: {error}", style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        error_console().print("democtl: interrupted, nothing was written", style="yellow")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    names = [name.strip() for name in case.split(",")]
+    report = measured(lambda told: measure(names, rounds, told), json_file)
     if json_file != "-":
-        console = Console()
-        for table in tables(report):
-            console.print(table)
-        load = report["load_average"]["before"]
-        if load > BUSY * report["cores"]:
-            console.print(
-                f"Other programs were running (load {load:.1f}): all times are too long, those of the wall most."
-            )
-        for name, how in report["absent"].items():
-            console.print(f"{name} did not take part; to install it: {how}", markup=False, soft_wrap=True)
+        show(report, tables(report))
 
 
 app = typer.Typer(add_completion=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -11,13 +10,14 @@ from typing import Any
 
 import numpy as np
 from batched_model import Contender
+from bench_support import DifferentResultsError, Told, machine
 from planner_engines import ENGINES, costs_of, engine_contender, plan_contender
 from planner_jitter import JITTER_CASES, KINDS, jitter
-from planner_peers import peers_of, versions
+from planner_peers import PACKAGES, peers_of
 from planner_report import judged
 from rollout_cases import Case, make_case
 
-from demo_control.machine import processor_name, usable_cores
+from demo_control.machine import usable_cores
 from demo_control.rollout import NativeEngine
 from demo_control.rollout.native import load_kernel
 
@@ -28,13 +28,6 @@ CALLS = 3
 MAXIMUM_DIFFERENCE = 1e-5
 """Between the costs of the native engine and those of anyone else, relative; all compute in float32."""
 _PEAK_TRIES = 10
-
-Told = Callable[[str, int, int], None]
-"""Is told what is measured, how far it has come, and how far it will go."""
-
-
-class DifferentCostsError(RuntimeError):
-    """A contender does not compute what the others compute: its time would mean nothing."""
 
 
 def measure(names: Sequence[str], rounds: int, plans: int, told: Told) -> dict[str, Any]:
@@ -52,10 +45,10 @@ def measure(names: Sequence[str], rounds: int, plans: int, told: Told) -> dict[s
     Raises:
         ConfigurationError: An unknown case.
         KernelError: There is no native engine here.
-        DifferentCostsError: Someone computes something else.
+        DifferentResultsError: Someone computes something else.
     """
     variant = load_kernel().variants[0]
-    load = [os.getloadavg()[0]]
+    load = os.getloadavg()[0]
     cases = {name: make_case(name) for name in names}
     # First, while nothing else is loaded: as in a node.
     variation = None
@@ -75,7 +68,6 @@ def measure(names: Sequence[str], rounds: int, plans: int, told: Told) -> dict[s
             "case": TWO_THREADS_CASE,
             **_measure_case(case, contenders, rounds, time.perf_counter, partial(told, "two threads"), threads=2),
         }
-    load.append(os.getloadavg()[0])
     report: dict[str, Any] = {
         "peak_gflops": max(figures["peak_gflops"] for figures in found.values()),
         "variant": variant,
@@ -83,11 +75,8 @@ def measure(names: Sequence[str], rounds: int, plans: int, told: Told) -> dict[s
         "rounds": rounds,
         "calls_per_round": CALLS,
         "maximum_difference": MAXIMUM_DIFFERENCE,
-        "processor": processor_name(),
-        "cores": usable_cores(),
+        **machine(PACKAGES, load),
         "real_time_priority": os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR),
-        "load_average": {"before": load[0], "after": load[1]},
-        "versions": {"python": platform.python_version(), **versions()},
         "absent": absent,
         "cases": found,
         "two_threads": two_threads,
@@ -147,7 +136,7 @@ def _differences(case: Case, reference: NativeEngine, contenders: Sequence[Conte
     """Largest relative difference between each contender's costs and the native engine's on the same samples.
 
     Raises:
-        DifferentCostsError: One is too large.
+        DifferentResultsError: One is too large.
     """
     differences = {}
     for contender in contenders:
@@ -155,7 +144,7 @@ def _differences(case: Case, reference: NativeEngine, contenders: Sequence[Conte
         expected = costs_of(case, reference, samples)
         difference = float(np.max(np.abs(costs - expected) / np.abs(expected)))
         if not difference <= MAXIMUM_DIFFERENCE:
-            raise DifferentCostsError(
+            raise DifferentResultsError(
                 f"{contender.name}: its costs differ from native's on the same samples by {difference:.1e}, "
                 f"more than {MAXIMUM_DIFFERENCE:.0e}"
             )

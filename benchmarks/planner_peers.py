@@ -7,23 +7,17 @@ that are absent.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from importlib import metadata
+from collections.abc import Mapping
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from batched_model import BatchedModel, Contender, Evaluated, numpy_contender, of_samples
+from bench_support import those_there
 from rollout_cases import Case
 
 PACKAGES = ("numpy", "onnxruntime", "torch", "pytorch_mppi", "mbrl")
-_EXTRA = "pip install -e '.[bench]'"
-_HOW_TO_INSTALL = {
-    "torch": _EXTRA,
-    "pytorch_mppi": _EXTRA,
-    # Its pins (an old hydra-core) do not install on current Pythons; the extra has what it really needs.
-    "mbrl": f"{_EXTRA} && pip install --no-deps 'mbrl==0.2.*'",
-}
 _TEMPERATURE = 10.0
 """λ of pytorch_mppi, about the spread of the costs; it does not change how much is computed."""
 _ELITES = 0.1
@@ -31,29 +25,12 @@ _ELITES = 0.1
 _SMALL_LOG_VARIANCE = -60.0
 
 
-def versions() -> dict[str, str | None]:
-    """Versions of what takes part; None for what is absent."""
-    found: dict[str, str | None] = {}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            found[package] = None
-    return found
-
-
 def peers_of(case: Case) -> tuple[list[Contender], dict[str, str]]:
     """Who takes part in a case with random networks, and how to get the others, by package."""
-    contenders, absent = [numpy_contender(case)], {}
-    makers: dict[str, Callable[[Case], list[Contender]]] = {"torch": _torch, "pytorch_mppi": _pytorch_mppi}
-    if case.samples.shape[1] > 1:
-        makers = {"torch": _torch, "mbrl": _mbrl}
-    for package, make in makers.items():
-        try:
-            contenders += make(case)
-        except ImportError as error:
-            absent[package] = f"{_HOW_TO_INSTALL[package]} ({error})"
-    return contenders, absent
+    others = {"mbrl": _mbrl} if case.samples.shape[1] > 1 else {"pytorch_mppi": _pytorch_mppi}
+    makers = {"torch": _torch, **others}
+    contenders, absent = those_there({package: partial(make, case) for package, make in makers.items()})
+    return [numpy_contender(case), *contenders], absent
 
 
 def _torch(case: Case) -> list[Contender]:

@@ -18,17 +18,14 @@ os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL
 from typing import Annotated
 
 import typer
+from bench_support import measured, show
 from planner_jitter import JITTER_CASES
-from planner_measurement import CALLS, DEFAULT_CASES, DifferentCostsError, measure
+from planner_measurement import CALLS, DEFAULT_CASES, measure
 from planner_report import tables
-from rich.console import Console
 from rollout_cases import NETWORKS, SHIPPED
 
-from demo_control.cli.output import EXIT_INTERRUPTED, episode_progress, error_console, fail, one_line_errors, write_json
+from demo_control.cli.output import fail
 from demo_control.rollout.native import KernelError
-
-BUSY = 0.25
-"""Processes at work per core beforehand from which on others are in the way."""
 
 
 def command(
@@ -45,35 +42,13 @@ def command(
     The figures mean most on an idle machine; elsewhere real-time priority helps (chrt --fifo 1 democtl bench …).
     pytorch_mppi and mbrl-lib take part where they are installed.
     """
+    names = [name.strip() for name in case.split(",")]
     try:
-        with one_line_errors(), episode_progress("", 1) as progress:
-
-            def told(what: str, done: int, total: int) -> None:
-                progress.update(progress.task_ids[0], description=what, completed=done, total=total)
-
-            report = measure([name.strip() for name in case.split(",")], rounds, plans if jitter else 0, told)
-        with one_line_errors():
-            if json_file:
-                write_json(report, json_file)
-    except DifferentCostsError as error:
-        error_console().print(f"democtl: {error}", style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        report = measured(lambda told: measure(names, rounds, plans if jitter else 0, told), json_file)
     except KernelError as error:
         fail(f"without the native engine there is nothing to compare with: {error}")
-    except KeyboardInterrupt:
-        error_console().print("democtl: interrupted, nothing was written", style="yellow")
-        raise typer.Exit(EXIT_INTERRUPTED) from None
     if json_file != "-":
-        console = Console()
-        for table in tables(report):
-            console.print(table)
-        load = report["load_average"]["before"]
-        if load > BUSY * report["cores"] and not report["real_time_priority"]:
-            console.print(
-                f"Other programs were running (load {load:.1f}): all times are too long, those of the wall most."
-            )
-        for name, how in report["absent"].items():
-            console.print(f"{name} did not take part; to install it: {how}", markup=False, soft_wrap=True)
+        show(report, tables(report), disturbed=not report["real_time_priority"])
 
 
 app = typer.Typer(add_completion=False)
