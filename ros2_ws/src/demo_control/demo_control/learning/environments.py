@@ -190,6 +190,20 @@ class EpisodicProblem:
         """Length of an action, m."""
         return len(self.action_minimum)
 
+    def actions(self, shares: npt.NDArray[np.floating]) -> Array:
+        """Physical units of what a policy says between -1 and 1. Shape=(..., action_dim)."""
+        half, middle = self._half_range_and_middle()
+        return np.asarray(middle + half * shares)
+
+    def shares(self, actions: Array) -> Array:
+        """The inverse of :meth:`actions`."""
+        half, middle = self._half_range_and_middle()
+        return np.asarray((actions - middle) / half)
+
+    def _half_range_and_middle(self) -> tuple[Array, Array]:
+        low, high = self.action_minimum, self.action_maximum
+        return (high - low) / 2.0, (high + low) / 2.0
+
 
 @dataclass(frozen=True)
 class Problem(EpisodicProblem):

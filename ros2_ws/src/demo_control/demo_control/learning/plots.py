@@ -14,6 +14,7 @@ from demo_control.learning.fitting import FitReport
 from demo_control.learning.model_metrics import ModelMetrics
 from demo_control.learning.sac.task_learner import TaskLearner
 from demo_control.learning.storage import save_csv
+from demo_control.tasks import Array
 
 _DOTS_PER_INCH = 110
 _ENTRIES_INSIDE = 8
@@ -28,24 +29,24 @@ def plot_search(folder: Path, state: SearchState) -> None:
     figure, axes = _figure("Augmented random search", "iteration", "return of an episode")
     axes.plot(state.curve[:, 0], state.curve[:, 1], lw=0.8, alpha=0.6, label="directions, mean (search)")
     axes.plot(state.curve[:, 0], state.curve[:, 2], lw=0.8, alpha=0.6, label="directions, best (search)")
-    iteration, mean, deviation = state.evaluations.T
-    axes.errorbar(iteration, mean, deviation, fmt="k.-", lw=1, capsize=2, label="policy (full episode)")
-    axes.axhline(state.best_return, ls=":", c="k", lw=1, label=f"kept: {state.best_return:.0f}")
-    _save(figure, axes, folder / "policy_return.png")
-    rows = [(int(i), *map(float, rest)) for i, *rest in state.evaluations]
-    save_csv(folder / "policy_return.csv", ("iteration", "return_mean", "return_deviation"), rows)
+    _evaluations(folder, figure, axes, "iteration", state.evaluations, state.best_return)
 
 
 def plot_learning(folder: Path, learner: TaskLearner) -> None:
     """Return of the policy while it is learned, over the steps: ``policy_return.png`` and ``.csv``."""
     figure, axes = _figure("Soft actor-critic", "control periods of all plants", "return of an episode")
     axes.plot(learner.curve[:, 0], learner.curve[:, 1], lw=0.8, alpha=0.6, label="exploring, mean of a batch")
-    step, mean, deviation = learner.evaluations.T
-    axes.errorbar(step, mean, deviation, fmt="k.-", lw=1, capsize=2, label="policy (full episode)")
-    axes.axhline(learner.best_return, ls=":", c="k", lw=1, label=f"kept: {learner.best_return:.0f}")
+    _evaluations(folder, figure, axes, "step", learner.evaluations, learner.best_return)
+
+
+def _evaluations(folder: Path, figure: Figure, axes: Axes, when: str, evaluations: Array, kept: float) -> None:
+    """Add what whole episodes return, (when, mean, deviation) per row, and write plot and table."""
+    place, mean, deviation = evaluations.T
+    axes.errorbar(place, mean, deviation, fmt="k.-", lw=1, capsize=2, label="policy (full episode)")
+    axes.axhline(kept, ls=":", c="k", lw=1, label=f"kept: {kept:.0f}")
     _save(figure, axes, folder / "policy_return.png")
-    rows = [(int(i), *map(float, rest)) for i, *rest in learner.evaluations]
-    save_csv(folder / "policy_return.csv", ("step", "return_mean", "return_deviation"), rows)
+    rows = [(int(i), *map(float, rest)) for i, *rest in evaluations]
+    save_csv(folder / "policy_return.csv", (when, "return_mean", "return_deviation"), rows)
 
 
 def plot_fits(folder: Path, reports: Sequence[FitReport]) -> None:

@@ -23,13 +23,11 @@ class Actor(Protocol):
 def evaluate(problem: EpisodicProblem, learner: Actor, episodes: int, seed: int) -> Array:
     """Returns of whole episodes without exploration, from the same starts for the same seed. Shape=(episodes,)."""
     environments = problem.make(episodes)
-    half = (problem.action_maximum - problem.action_minimum) / 2.0
-    middle = (problem.action_maximum + problem.action_minimum) / 2.0
     try:
         x = environments.reset(streams(seed, Purpose.EVALUATION_STARTS, episodes))
         returns, running = np.zeros(episodes), np.arange(episodes)
         while len(running):
-            result = environments.step_some(running, middle + half * learner.act(x[running]))
+            result = environments.step_some(running, problem.actions(learner.act(x[running])))
             returns[running] += result.rewards
             x[running] = result.observations
             running = running[~result.ended]

@@ -41,21 +41,19 @@ def roll_through_model(
         Rows of transitions; those with numbers that are not finite are left out. Shape=(count, layout.width).
     """
     n, layout = problem.observation_dim, learner.layout
-    half = (problem.action_maximum - problem.action_minimum) / 2.0
-    middle = (problem.action_maximum + problem.action_minimum) / 2.0
     x, rows, weight = starts.astype(np.float32), [], followed[:, None]
     for step in range(plans.controls.shape[1]):
-        planned = (plans.controls[:, step] - middle) / half
+        planned = problem.shares(plans.controls[:, step])
         if stored == "policy_along_plan":
             noise = generator.standard_normal((len(x), layout.action_dim), np.float32)
-            correction = planned - (plans.answers[:, step] - middle) / half
+            correction = planned - problem.shares(plans.answers[:, step])
             drawn = learner.act(x[:, :n], noise).astype(float)
             share = drawn + np.where(weight > 0.0, weight * correction, 0.0)
         else:
             answer = learner.act(x[:, :n]).astype(float)
             share = np.where(weight > 0.0, weight * planned + (1.0 - weight) * answer, answer)
         share = share.clip(-1.0, 1.0)
-        following = _sampled_step(ensemble, x, middle + half * share, generator)
+        following = _sampled_step(ensemble, x, problem.actions(share), generator)
         rows.append(_alive_rows(layout, x, share, following))
         x = following
     return np.concatenate(rows)

@@ -62,8 +62,6 @@ class ModelBasedLearner:
         self.visited = problem.history(self.environment)
         self.step_count, self.episode = 0, 0
         self.observation = self.environment.reset([stream(seed, Purpose.EPISODE_STARTS, 0)])[0]
-        self._half = (problem.action_maximum - problem.action_minimum) / 2.0
-        self._middle = (problem.action_maximum + problem.action_minimum) / 2.0
 
     def step(self, tell: Told) -> None:
         """One step in the environment, and what is learned from it."""
@@ -85,7 +83,7 @@ class ModelBasedLearner:
             share = self.learner.act(self.observation[None], generator.standard_normal((1, m), np.float32)).astype(
                 float
             )
-        actions = self._middle + self._half * share
+        actions = self.problem.actions(share)
         self.visited.add(actions[0])
         result = self.environment.step(actions)
         x, x_next = self.observation[None], result.observations
@@ -119,7 +117,7 @@ class ModelBasedLearner:
         x = planning_observations(rows[:, layout.observation])
         x_next = planning_observations(rows[:, layout.next_observation])
         x_next[:, -2] = rows[:, layout.reward]
-        u = self._middle + self._half * rows[:, layout.action]
+        u = self.problem.actions(rows[:, layout.action])
         ensemble, fit = self.fitter.refit(x, u, x_next, stream(self.seed, Purpose.MODEL_FIT, now))
         tell("model", asdict(fit))
 

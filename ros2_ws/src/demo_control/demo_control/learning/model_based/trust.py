@@ -59,12 +59,10 @@ def _returns(
 ) -> Array:
     """Of the plans in the first half of the environments, of the policy in all others. Shape=(2 N,)."""
     count, horizon = controls.shape[:2]
-    half = (problem.action_maximum - problem.action_minimum) / 2.0
-    middle = (problem.action_maximum + problem.action_minimum) / 2.0
     environments.set_states(states)
     x, returns, running = environments.observations(), np.zeros(2 * count), np.arange(2 * count)
     for step in range(steps):
-        actions = middle + half * learner.act(x[running])
+        actions = problem.actions(learner.act(x[running]))
         if step < horizon:
             planned = running[running < count]
             actions[: len(planned)] = controls[planned, step]
