@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,15 @@ def linear_bundle_with_value(linear_task: Task) -> Bundle:
         dynamics=linear_dynamics_model((0.0, 0.0, 0.0)),
         value=linear_value(),
     )
+
+
+@pytest.fixture(scope="module")
+def fixed_revision() -> Iterator[None]:
+    """Trainings say that they are of one revision: somebody may be working on this very source tree."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("pipeline", "known_policy"):
+            patch.setattr(f"demo_control.learning.{module}.git_revision", lambda: "0123abc")
+        yield
 
 
 @pytest.fixture(scope="session")

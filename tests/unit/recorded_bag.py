@@ -20,6 +20,7 @@ from demo_control.policies import OnnxPolicy
 from demo_control.tasks import Array, load_task
 
 MESSAGES = Path(__file__).parents[2] / "ros2_ws" / "src" / "demo_msgs" / "msg"
+TOPICS = {"/observation", "/nominal_action", "/action", "/planner_status", "/layer_state"}
 START_NS = 1_700_000_000_000_000_000
 SMALL = {"num_samples": 32, "horizon": 8, "engine_threads": 1}
 

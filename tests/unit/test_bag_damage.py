@@ -32,8 +32,6 @@ from .recorded_bag import (
 
 pytestmark = pytest.mark.skipif(not default_bundle("cartpole").is_dir(), reason="no bundle of the cart-pole is shipped")
 
-TOPICS = {"/observation", "/nominal_action", "/action", "/planner_status", "/layer_state"}
-
 
 def assert_part_of(found: list[tuple[str, int, bytes]], whole: list[tuple[str, int, bytes]]) -> None:
     """Nothing but what was written, in order."""

@@ -28,6 +28,7 @@ from demo_control.bundle import default_bundle
 from .recorded_bag import (
     KIND,
     START_NS,
+    TOPICS,
     definition_of,
     everything,
     mcap_of,
@@ -37,8 +38,6 @@ from .recorded_bag import (
 )
 
 pytestmark = pytest.mark.skipif(not default_bundle("cartpole").is_dir(), reason="no bundle of the cart-pole is shipped")
-
-TOPICS = {"/observation", "/nominal_action", "/action", "/planner_status", "/layer_state"}
 
 
 def test_a_whole_bag_is_in_order(whole_bag: Path) -> None:

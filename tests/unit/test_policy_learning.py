@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -22,7 +21,7 @@ from .interruption import Interrupter
 from .test_training_pipeline import TINY, sliding_task
 
 torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.usefixtures("fixed_revision")]
 
 from demo_control.learning import policy_learning  # noqa: E402
 from demo_control.learning.known_policy import found_network  # noqa: E402
@@ -59,15 +58,6 @@ def run(directory: Path, at: int | None = None, stage: str = "all") -> tuple[Out
     reporter = Interrupter(at)
     task = sliding_task()
     return train(task, settings_of(task), 3, directory, reporter, stage, "sac"), reporter.calls
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _fixed_revision() -> Iterator[None]:
-    """Somebody may be working on this very source tree."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in ("pipeline", "known_policy"):
-            patch.setattr(f"demo_control.learning.{module}.git_revision", lambda: "0123abc")
-        yield
 
 
 @pytest.fixture(scope="module")

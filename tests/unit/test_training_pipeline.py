@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -25,7 +25,7 @@ from demo_control.tasks import Array, CostTerm, Plants, Quantity, Score, Task
 from .interruption import Interrupter
 
 pytest.importorskip("torch")
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.usefixtures("fixed_revision")]
 
 from demo_control.cli import train as train_command  # noqa: E402
 from demo_control.learning.export import PARITY_TOLERANCE  # noqa: E402
@@ -126,14 +126,6 @@ def run(directory: Path, at: int | None = None, **changed: Scalar) -> tuple[Outc
     settings = TrainingSettings.for_task(task, dotted)
     reporter = Interrupter(at)
     return train(task, settings, 3, directory, reporter), reporter.calls
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _fixed_revision() -> Iterator[None]:
-    """Somebody may be working on this very source tree."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("demo_control.learning.pipeline.git_revision", lambda: "0123abc")
-        yield
 
 
 @pytest.fixture(scope="module")

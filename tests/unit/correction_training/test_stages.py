@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from demo_control.tasks import Array, Task
 from ..interruption import Interrupter
 
 torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.train
+pytestmark = [pytest.mark.train, pytest.mark.usefixtures("fixed_revision")]
 
 from demo_control.cli import train as train_command  # noqa: E402
 from demo_control.learning.ars import SearchState  # noqa: E402
@@ -34,15 +33,6 @@ from demo_control.learning.workers import Workers  # noqa: E402
 def run(task: Task, directory: Path, stage: str = "all", at: int | None = None) -> tuple[Outcome, int]:
     reporter = Interrupter(at)
     return train(task, TrainingSettings.for_task(task), 3, directory, reporter, stage), reporter.calls
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _fixed_revision() -> Iterator[None]:
-    """Somebody may be working on this very source tree."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in ("pipeline", "known_policy"):
-            patch.setattr(f"demo_control.learning.{module}.git_revision", lambda: "0123abc")
-        yield
 
 
 @pytest.fixture(scope="module")
