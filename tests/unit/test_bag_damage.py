@@ -136,11 +136,11 @@ def make_foreign(folder: Path, topics: dict[str, str], count: int = 3) -> Path:
         (lambda folder: make_foreign(folder, {"/chatter": "std_msgs/msg/String"}), "no message on /action"),
         (lambda folder: make_foreign(folder, {"/action": "std_msgs/msg/String"}), "its type is std_msgs/msg/String"),
         (lambda folder: make_foreign(folder, {}), "no message on /action"),
-        (lambda folder: folder.mkdir(), "no .mcap file"),
+        (lambda folder: folder.mkdir(), "no .mcap or .db3 file"),
         (lambda folder: None, "no such bag"),
         (lambda folder: (folder.mkdir(), (folder / "a.mcap").write_bytes(b"")), "not an MCAP file"),
         (lambda folder: (folder.mkdir(), (folder / "a.mcap").write_text("hello, world")), "not an MCAP file"),
-        (lambda folder: (folder.mkdir(), (folder / "a.db3").write_text("x")), "sqlite3"),
+        (lambda folder: (folder.mkdir(), (folder / "a.db3").write_text("x")), "not an SQLite file"),
     ],
 )
 def test_what_cannot_be_answered_is_named_in_one_line(

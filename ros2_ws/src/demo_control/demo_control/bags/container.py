@@ -12,20 +12,23 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import lz4.frame
 import zstandard
 
 from demo_control.bags.errors import BagError
+from demo_control.bags.storage import Channel, Message
+from demo_control.bags.unpacking import Unpacked
 
 MAGIC = b"\x89MCAP0\r\n"
 
-_HEADER, _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _METADATA, _DATA_END = 1, 2, 3, 4, 5, 6, 12, 15
+_FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX, _METADATA = 2, 3, 4, 5, 6, 8, 12
 _LAST_OPCODE = 15
 _FRAME = struct.Struct("<BQ")
 _MESSAGE_HEAD = struct.Struct("<HIQQ")
 _CHUNK_HEAD = struct.Struct("<QQQI")
+_CHUNK_INDEX_HEAD = struct.Struct("<QQQ")
 _FOOTER_BODY = struct.Struct("<QQI")
 _CHECKSUM_BYTES = 4
 _LARGEST_CHUNK = 1 << 30
@@ -35,51 +38,13 @@ _BEFORE_MARK = _FRAME.size + _CHUNK_HEAD.size
 _Buffer: TypeAlias = bytes | memoryview
 
 
-class Message(NamedTuple):
-    """One message as it was heard.
-
-    Attributes:
-        channel: Number of its :class:`Channel` in this file.
-        sequence: The publisher's count of its messages; 0 where it is not known.
-        log_time_ns: When it was heard, since 1970.
-        publish_time_ns: When it was sent, since 1970.
-        data: Serialised (CDR).
-    """
-
-    channel: int
-    sequence: int
-    log_time_ns: int
-    publish_time_ns: int
-    data: bytes
-
-
-@dataclass(frozen=True)
-class Channel:
-    """A topic in a file.
-
-    Attributes:
-        topic: Its name, with the leading slash.
-        type: Of its messages, for example 'std_msgs/msg/String'.
-        encoding: Of its messages; 'cdr' for ROS 2.
-        definition_encoding: 'ros2msg' or 'ros2idl'.
-        definition: Text of the type's definition and of those that it contains.
-        offered_qos: The publishers' quality of service, YAML.
-    """
-
-    topic: str
-    type: str
-    encoding: str
-    definition_encoding: str
-    definition: str
-    offered_qos: str
-
-
 @dataclass
 class Container:
     """One MCAP file.
 
     Attributes:
         path: The file.
+        unpacked: Its content, where the file itself is compressed.
         channels: By their number.
         metadata: Records of names and texts, by the record's name; the last of a name counts.
         damage: What is wrong, one line each; complete once all messages have been read.
@@ -88,46 +53,63 @@ class Container:
     """
 
     path: Path
+    unpacked: Unpacked | None = None
     channels: dict[int, Channel] = field(default_factory=dict)
     metadata: dict[str, dict[str, str]] = field(default_factory=dict)
     damage: list[str] = field(default_factory=list)
     complete: bool = False
     checked: bool = True
     _schemas: dict[int, tuple[str, str, str]] = field(default_factory=dict)
+    _chunk_starts: list[int] = field(default_factory=list)
     _lost: int = 0
 
     @classmethod
-    def open(cls, path: Path) -> Container:
+    def open(cls, path: Path, unpacked: Unpacked | None = None) -> Container:
         """Read what stands outside of chunks: the index at the end, if there is one, names every channel.
+
+        Args:
+            path: The file.
+            unpacked: Its content, where the file itself is compressed.
 
         Raises:
             BagError: No MCAP file.
             OSError: It cannot be read.
         """
-        container = cls(path)
-        with path.open("rb") as file:
+        container = cls(path, unpacked)
+        with container._file() as file:
             if file.read(len(MAGIC)) != MAGIC:
                 raise BagError(f"{path}: not an MCAP file (it does not begin with {MAGIC!r})")
-        with _mapped(path) as data:
+        with container._mapped() as data:
+            container._read_index(data)
             for opcode, body in _records(data, container):
-                if opcode in (_SCHEMA, _CHANNEL):
-                    container._learn(opcode, data[body])
-                elif opcode == _METADATA:
+                if opcode == _METADATA:
                     container._learn_metadata(data[body])
-                elif opcode == _FOOTER:
-                    container.complete = _is_whole(data, body)
-        if not container.complete:
-            # What stands in chunks has checksums of its own.
-            container.channels.clear()
         # What follows is told of once, by who reads the messages.
         container.damage.clear()
         return container
+
+    def _read_index(self, data: mmap.mmap) -> None:
+        """Read the index at the end, if there is one that is what was written."""
+        footer = slice(len(data) - len(MAGIC) - _FOOTER_BODY.size, len(data) - len(MAGIC))
+        start = _index_start(data, footer)
+        if start is None:
+            return
+        self.complete = True
+        position = start
+        while position + _FRAME.size <= footer.start:
+            opcode, length = _FRAME.unpack_from(data, position)
+            body = slice(position + _FRAME.size, position + _FRAME.size + length)
+            if opcode in (_SCHEMA, _CHANNEL):
+                self._learn(opcode, data[body])
+            elif opcode == _CHUNK_INDEX and length > _CHUNK_INDEX_HEAD.size and body.stop <= footer.start:
+                self._chunk_starts.append(_CHUNK_INDEX_HEAD.unpack_from(data, body.start)[-1])
+            position = body.stop
 
     def messages(self) -> Iterator[Message]:
         """All whole messages, in the file's order; :attr:`damage` then tells of the others."""
         self.damage.clear()
         self._lost = 0
-        with _mapped(self.path) as data:
+        with self._mapped() as data:
             for opcode, body in _records(data, self):
                 if opcode == _CHUNK:
                     chunk = self._unpacked(data, body)
@@ -142,6 +124,14 @@ class Container:
             self.damage.append("the file has no whole index: it was not ended in order, or its end is damaged")
         if self._lost:
             self.damage.append(f"{self._lost} messages of topics whose names are lost")
+
+    def _file(self) -> BinaryIO:
+        return self.unpacked.open() if self.unpacked else self.path.open("rb")
+
+    def _mapped(self) -> mmap.mmap:
+        """The file's bytes without reading all of them."""
+        with self._file() as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def _messages_of(self, chunk: bytes) -> Iterator[Message]:
         """Messages of an unpacked chunk, whose checksum is right."""
@@ -230,12 +220,6 @@ class _Fields:
         return found
 
 
-def _mapped(path: Path) -> mmap.mmap:
-    """A file's bytes without reading all of them."""
-    with path.open("rb") as file:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-
-
 def _records(data: mmap.mmap, container: Container) -> Iterator[tuple[int, slice]]:
     """Opcode and place of the body of every record outside of chunks."""
     position, size = len(MAGIC), len(data)
@@ -248,7 +232,8 @@ def _records(data: mmap.mmap, container: Container) -> Iterator[tuple[int, slice
                 return
             position = end
             continue
-        found = _next_chunk(data, position + 1)
+        indexed = (start for start in container._chunk_starts if start > position)
+        found = min((start for start in (_next_chunk(data, position + 1), *indexed) if start is not None), default=None)
         if found is None:
             container.damage.append(f"the last {size - position} bytes are no whole record")
             return
@@ -258,12 +243,19 @@ def _records(data: mmap.mmap, container: Container) -> Iterator[tuple[int, slice
         container.damage.append(f"the last {size - position} bytes are no whole record")
 
 
-def _is_whole(data: mmap.mmap, footer: slice) -> bool:
-    """Whether the end of a file is what was written."""
-    if data[footer.stop : footer.stop + len(MAGIC)] != MAGIC or footer.stop - footer.start != _FOOTER_BODY.size:
-        return False
+def _index_start(data: mmap.mmap, footer: slice) -> int | None:
+    """Where the index begins that a file ends with, if that is what was written."""
+    start_of_record = footer.start - _FRAME.size
+    if start_of_record < len(MAGIC) or data[footer.stop :] != MAGIC:
+        return None
+    if _FRAME.unpack_from(data, start_of_record) != (_FOOTER, _FOOTER_BODY.size):
+        return None
     start, _, checksum = _FOOTER_BODY.unpack(data[footer])
-    return not checksum or zlib.crc32(data[start : footer.stop - _CHECKSUM_BYTES]) == checksum
+    if not start:
+        return int(start_of_record)
+    if start > start_of_record or (checksum and zlib.crc32(data[start : footer.stop - _CHECKSUM_BYTES]) != checksum):
+        return None
+    return int(start)
 
 
 def _next_chunk(data: mmap.mmap, position: int) -> int | None:

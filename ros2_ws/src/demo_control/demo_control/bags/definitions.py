@@ -42,6 +42,27 @@ def installed_definition(type_name: str) -> str:
     return _SEPARATOR.join([own, *parts])
 
 
+@cache
+def known_definition(type_name: str, distribution: str = "") -> str:
+    """Definition of a type that a recording has none of: ROS 2's own, or that of an installed package.
+
+    Args:
+        type_name: For example 'std_msgs/msg/Header'.
+        distribution: ROS 2's, with which it was recorded, for example 'humble'; '' where that is not known.
+
+    Returns:
+        With the types that it contains; '' if it is not known.
+    """
+    stores = {store.value: store for store in Stores}
+    store = get_typestore(stores.get(f"ros2_{distribution}", stores["ros2_jazzy"]))
+    if type_name in store.fielddefs:
+        return str(store.generate_msgdef(type_name, ros_version=2)[0])
+    try:
+        return installed_definition(type_name)
+    except (BagError, OSError, UnicodeDecodeError):
+        return ""
+
+
 def type_hash(type_name: str, definition: str) -> str:
     """The type's hash as ROS 2 has it (REP 2011), '' for a definition that cannot be understood."""
     try:

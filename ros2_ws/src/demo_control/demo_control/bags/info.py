@@ -72,6 +72,7 @@ def bag_info(path: Path) -> dict[str, object]:
         "gaps": {topic: count for topic, count in sorted(gaps.items()) if count},
         "recorder": {name: bag.records[name] for name in (START_RECORD, END_RECORD) if name in bag.records},
         "complete": not bag.damage() and not missing and (ended or START_RECORD not in bag.records),
+        "checksums": all(container.checked for container in bag.containers),
         "damage": bag.damage(),
         "warnings": warnings,
     }

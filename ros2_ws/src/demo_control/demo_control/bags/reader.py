@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import yaml
-
-from demo_control.bags.container import Channel, Container
+from demo_control.bags import unpacking
+from demo_control.bags.definitions import known_definition
 from demo_control.bags.errors import BagError
+from demo_control.bags.folder import Told, open_files
 from demo_control.bags.metadata import END_RECORD, METADATA_FILE, REPAIR_RECORD, START_RECORD, unsealed
+from demo_control.bags.storage import Channel, Message, Storage
 
 REPAIRED = "repaired: "
 """What a line begins with that tells of damage before a repair."""
+UNCHECKED = "without checksums: wrong bits would go unnoticed"
+"""What is told of files that have none; nothing is known to be wrong with them."""
+
+_DISORDER = 256
+"""Messages that rosbag2's compressing threads may be ahead of each other, and more."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +50,19 @@ class Bag:
 
     Attributes:
         path: Folder, or file.
-        containers: Its MCAP files.
+        containers: Its files.
         notes: What is wrong with the folder.
+        told: What its metadata.yaml says.
         records: Metadata records by name, the damaged ones left out.
     """
 
     path: Path
-    containers: list[Container]
+    containers: list[Storage]
     notes: list[str]
+    told: Told = field(default_factory=Told)
     records: dict[str, dict[str, str]] = field(default_factory=dict)
+    _count: int | None = None
+    _unreadable: int = 0
 
     @classmethod
     def open(cls, path: Path) -> Bag:
@@ -62,11 +73,10 @@ class Bag:
         """
         notes: list[str] = []
         try:
-            files = _files(path, notes)
-            containers = [Container.open(file) for file in files]
+            containers, told = open_files(path, notes)
         except OSError as error:
             raise BagError(f"{error.filename or path}: cannot be read ({error.strerror or error})") from None
-        bag = cls(path, containers, notes)
+        bag = cls(path, containers, notes, told)
         for container in containers:
             for name, record in container.metadata.items():
                 if not name.startswith(START_RECORD):
@@ -80,17 +90,57 @@ class Bag:
 
     @property
     def channels(self) -> list[Channel]:
-        """All topics known so far; complete after :meth:`messages`."""
-        return [channel for container in self.containers for channel in container.channels.values()]
+        """All topics known so far; complete after :meth:`messages`.
+
+        Where the bag has no definition of a type (rosbag2 wrote none into SQLite files before Iron), the one that is
+        known here stands in for it.
+        """
+        return [self._defined(channel) for container in self.containers for channel in container.channels.values()]
 
     def messages(self, topics: Collection[str] | None = None) -> Iterator[Heard]:
         """All whole messages of some topics, or of all; file by file, in each as they were written."""
+        self._unreadable = count = 0
         for container in self.containers:
             channels = container.channels
-            for message in container.messages():
+            for message in self._in_order(container.messages()):
+                count += 1
                 channel = channels[message.channel]
                 if topics is None or channel.topic in topics:
-                    yield Heard(channel.topic, channel.type, *message[1:])
+                    data = message.data
+                    if data.startswith(unpacking.MAGIC):
+                        unpacked = unpacking.unpack_message(data)
+                        if unpacked is None:
+                            self._unreadable += 1
+                            continue
+                        data = unpacked
+                    yield Heard(channel.topic, channel.type, *message[1:4], data)
+        self._count = count
+
+    def undefined(self) -> list[str]:
+        """Types that the bag has no definition of."""
+        channels = (channel for container in self.containers for channel in container.channels.values())
+        return sorted({channel.type for channel in channels if not channel.definition})
+
+    def _defined(self, channel: Channel) -> Channel:
+        if channel.definition:
+            return channel
+        definition = known_definition(channel.type, self.told.distribution)
+        return replace(channel, definition_encoding="ros2msg", definition=definition)
+
+    def _in_order(self, messages: Iterator[Message]) -> Iterator[Message]:
+        """Messages as they were heard: several threads of rosbag2 compress them, and write what is ready."""
+        if self.told.compression_mode != "message":
+            yield from messages
+            return
+        waiting: list[tuple[int, int, Message]] = []
+        for number, message in enumerate(messages):
+            entry = (message.log_time_ns, number, message)
+            if len(waiting) < _DISORDER:
+                heapq.heappush(waiting, entry)
+            else:
+                yield heapq.heappushpop(waiting, entry)[-1]
+        while waiting:
+            yield heapq.heappop(waiting)[-1]
 
     def damage(self) -> list[str]:
         """What is wrong, one line each; complete after :meth:`messages`."""
@@ -100,7 +150,11 @@ class Bag:
             prefix = f"{container.path.name}: " if several else ""
             lines += [prefix + line for line in container.damage]
             if not container.checked:
-                lines.append(f"{prefix}without checksums: wrong bits would go unnoticed")
+                lines.append(prefix + UNCHECKED)
+        if self._count is not None and self.told.messages is not None and self._count < self.told.messages:
+            lines.append(f"{METADATA_FILE} tells of {self.told.messages} messages, {self._count} are here")
+        if self._unreadable:
+            lines.append(f"{self._unreadable} compressed messages cannot be unpacked")
         repaired = self.records.get(REPAIR_RECORD, {})
         return lines + [REPAIRED + text for text in repaired.get("lost", "").splitlines()]
 
@@ -112,43 +166,3 @@ class Bag:
             if name.startswith("missing ") and text.isdecimal():
                 counts[name.removeprefix("missing ")] = int(text)
         return counts
-
-
-def _files(path: Path, notes: list[str]) -> list[Path]:
-    """The MCAP files of a bag, as metadata.yaml has them in order, or all in the folder."""
-    if path.is_file():
-        if path.name == METADATA_FILE:
-            return _files(path.parent, notes)
-        if path.suffix == ".db3":
-            raise BagError(f"{path}: storage sqlite3; only mcap can be read (rosbags-convert makes one of it)")
-        return [path]
-    if not path.is_dir():
-        raise BagError(f"{path}: no such bag")
-    present = sorted(path.glob("*.mcap"))
-    if not present:
-        other = "; storage sqlite3 cannot be read" if any(path.glob("*.db3")) else ""
-        raise BagError(f"{path}: no bag (no .mcap file in it{other})")
-    named = _named_files(path / METADATA_FILE, notes)
-    files = [path / name for name in named if (path / name) in present]
-    missing = [name for name in named if (path / name) not in present]
-    notes += [f"{METADATA_FILE} names {name}, which is not there" for name in missing]
-    more = [file for file in present if file not in files]
-    if named and more:
-        notes.append(f"{METADATA_FILE} does not name {', '.join(file.name for file in more)}: not read")
-    return files or present
-
-
-def _named_files(path: Path, notes: list[str]) -> list[str]:
-    """File names that metadata.yaml has, none if it is missing or not understood."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        names = content["rosbag2_bagfile_information"]["relative_file_paths"]
-        if isinstance(names, list) and all(isinstance(name, str) for name in names):
-            return names
-    except FileNotFoundError:
-        notes.append(f"{METADATA_FILE} is missing")
-        return []
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, KeyError, TypeError, RecursionError):
-        pass
-    notes.append(f"{METADATA_FILE} cannot be understood")
-    return []

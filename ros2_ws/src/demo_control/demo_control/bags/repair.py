@@ -11,7 +11,7 @@ from pathlib import Path
 from demo_control.bags.definitions import type_hash
 from demo_control.bags.errors import BagError
 from demo_control.bags.metadata import METADATA_FILE, REPAIR_RECORD
-from demo_control.bags.reader import REPAIRED, Bag
+from demo_control.bags.reader import REPAIRED, UNCHECKED, Bag
 from demo_control.bags.writer import BagWriter
 
 DAMAGED_SUFFIX = ".damaged"
@@ -47,7 +47,7 @@ def repair(path: Path) -> Repair:
         raise BagError(f"{path}: expected the folder of a bag")
     bag = Bag.open(path)
     count = sum(1 for _ in bag.messages())
-    lost = [line for line in bag.damage() if not line.startswith(REPAIRED)]
+    lost = [line for line in bag.damage() if not line.startswith(REPAIRED) and not line.endswith(UNCHECKED)]
     if not lost:
         return Repair(count, [])
     with tempfile.TemporaryDirectory(prefix=f".{path.absolute().name}-", dir=path.absolute().parent) as beside:
