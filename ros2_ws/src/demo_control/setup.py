@@ -33,6 +33,8 @@ setup(
             "policy_node = demo_control.nodes.policy_node:main",
             "demo_layer_node = demo_control.nodes.demo_layer_node:main",
             "recorder_node = demo_control.nodes.recorder_node:main",
+            "player_node = demo_control.nodes.player_node:main",
         ],
+        "demo_control.bringups": ["replay = demo_control.bringup.replay:replay"],
     },
 )

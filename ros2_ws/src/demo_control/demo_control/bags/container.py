@@ -23,12 +23,14 @@ from demo_control.bags.unpacking import Unpacked
 
 MAGIC = b"\x89MCAP0\r\n"
 
-_FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _CHUNK_INDEX, _METADATA = 2, 3, 4, 5, 6, 8, 12
+_FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 2, 3, 4, 5, 6
+_CHUNK_INDEX, _STATISTICS, _METADATA, _DATA_END = 8, 11, 12, 15
 _LAST_OPCODE = 15
 _FRAME = struct.Struct("<BQ")
 _MESSAGE_HEAD = struct.Struct("<HIQQ")
 _CHUNK_HEAD = struct.Struct("<QQQI")
 _CHUNK_INDEX_HEAD = struct.Struct("<QQQ")
+_STATISTICS_HEAD = struct.Struct("<Q")
 _FOOTER_BODY = struct.Struct("<QQI")
 _CHECKSUM_BYTES = 4
 _LARGEST_CHUNK = 1 << 30
@@ -61,6 +63,8 @@ class Container:
     checked: bool = True
     _schemas: dict[int, tuple[str, str, str]] = field(default_factory=dict)
     _chunk_starts: list[int] = field(default_factory=list)
+    _indexed: tuple[dict[int, Channel], dict[int, tuple[str, str, str]]] = field(default_factory=lambda: ({}, {}))
+    _expected: int | None = None
     _lost: int = 0
 
     @classmethod
@@ -84,24 +88,33 @@ class Container:
             for opcode, body in _records(data, container):
                 if opcode == _METADATA:
                     container._learn_metadata(data[body])
+                elif opcode == _DATA_END and not container.complete:
+                    container._read_index(data, body.stop)
+        container._indexed = dict(container.channels), dict(container._schemas)
         # What follows is told of once, by who reads the messages.
         container.damage.clear()
         return container
 
-    def _read_index(self, data: mmap.mmap) -> None:
-        """Read the index at the end, if there is one that is what was written."""
+    def _read_index(self, data: mmap.mmap, start: int | None = None) -> None:
+        """Read the index at the end, if there is one that is what was written.
+
+        Args:
+            data: The file's bytes.
+            start: Where it begins, if not where the file says: bytes before it are lost, or too many.
+        """
         footer = slice(len(data) - len(MAGIC) - _FOOTER_BODY.size, len(data) - len(MAGIC))
-        start = _index_start(data, footer)
-        if start is None:
+        position = _index_start(data, footer, start)
+        if position is None:
             return
-        self.complete = True
-        position = start
+        self.complete = start is None
         while position + _FRAME.size <= footer.start:
             opcode, length = _FRAME.unpack_from(data, position)
             body = slice(position + _FRAME.size, position + _FRAME.size + length)
             if opcode in (_SCHEMA, _CHANNEL):
                 self._learn(opcode, data[body])
-            elif opcode == _CHUNK_INDEX and length > _CHUNK_INDEX_HEAD.size and body.stop <= footer.start:
+            elif opcode == _STATISTICS and length >= _STATISTICS_HEAD.size and body.stop <= footer.start:
+                (self._expected,) = _STATISTICS_HEAD.unpack_from(data, body.start)
+            elif opcode == _CHUNK_INDEX and length > _CHUNK_INDEX_HEAD.size and self.complete:
                 self._chunk_starts.append(_CHUNK_INDEX_HEAD.unpack_from(data, body.start)[-1])
             position = body.stop
 
@@ -109,21 +122,33 @@ class Container:
         """All whole messages, in the file's order; :attr:`damage` then tells of the others."""
         self.damage.clear()
         self._lost = 0
+        # Each reading begins with the same knowledge, and finds the same.
+        self.channels.clear()
+        self.channels.update(self._indexed[0])
+        self._schemas = dict(self._indexed[1])
+        count = 0
+        in_index = False
         with self._mapped() as data:
             for opcode, body in _records(data, self):
+                in_index = in_index or opcode == _DATA_END
                 if opcode == _CHUNK:
                     chunk = self._unpacked(data, body)
-                    if chunk is not None:
-                        yield from self._messages_of(chunk)
-                elif opcode in (_SCHEMA, _CHANNEL):
+                    for message in self._messages_of(chunk) if chunk is not None else ():
+                        count += 1
+                        yield message
+                elif opcode in (_SCHEMA, _CHANNEL) and not in_index:
                     self._learn(opcode, data[body])
                 elif opcode == _MESSAGE:
                     self.checked = False
-                    yield from self._message(data[body])
+                    for message in self._message(data[body]):
+                        count += 1
+                        yield message
         if not self.complete:
             self.damage.append("the file has no whole index: it was not ended in order, or its end is damaged")
         if self._lost:
             self.damage.append(f"{self._lost} messages of topics whose names are lost")
+        if self._expected not in (None, count + self._lost):
+            self.damage.append(f"the index tells of {self._expected} messages, {count + self._lost} are here")
 
     def _file(self) -> BinaryIO:
         return self.unpacked.open() if self.unpacked else self.path.open("rb")
@@ -243,7 +268,7 @@ def _records(data: mmap.mmap, container: Container) -> Iterator[tuple[int, slice
         container.damage.append(f"the last {size - position} bytes are no whole record")
 
 
-def _index_start(data: mmap.mmap, footer: slice) -> int | None:
+def _index_start(data: mmap.mmap, footer: slice, elsewhere: int | None) -> int | None:
     """Where the index begins that a file ends with, if that is what was written."""
     start_of_record = footer.start - _FRAME.size
     if start_of_record < len(MAGIC) or data[footer.stop :] != MAGIC:
@@ -251,6 +276,8 @@ def _index_start(data: mmap.mmap, footer: slice) -> int | None:
     if _FRAME.unpack_from(data, start_of_record) != (_FOOTER, _FOOTER_BODY.size):
         return None
     start, _, checksum = _FOOTER_BODY.unpack(data[footer])
+    if elsewhere is not None and checksum:
+        start = elsewhere
     if not start:
         return int(start_of_record)
     if start > start_of_record or (checksum and zlib.crc32(data[start : footer.stop - _CHECKSUM_BYTES]) != checksum):

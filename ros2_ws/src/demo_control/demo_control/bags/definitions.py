@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def type_hash(type_name: str, definition: str) -> str:
     """The type's hash as ROS 2 has it (REP 2011), '' for a definition that cannot be understood."""
     try:
         return str(_store(((type_name, definition),)).hash_rihs01(type_name))
-    except BagError:
+    except Exception:  # rosbags raises whatever it runs into, for example a KeyError for a type that is not there
         return ""
 
 
@@ -102,7 +102,7 @@ class Decoder:
             raise BagError(f"a message is no {type_name} ({type(error).__name__})") from None
 
 
-@cache
+@lru_cache(maxsize=64)
 def _store(definitions: tuple[tuple[str, str], ...]) -> Any:  # noqa: ANN401 - rosbags' name for it is not public
     """A store of types."""
     store = get_typestore(Stores.EMPTY)

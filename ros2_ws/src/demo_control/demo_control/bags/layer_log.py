@@ -134,6 +134,16 @@ def read_layer_log(bag: Bag) -> LayerLog:
     Raises:
         BagError: The layer did not run, two robots are mixed, or a message's type is not ours.
     """
+    try:
+        return _read_layer_log(bag)
+    except BagError:
+        raise
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
+        # The bag defines its types itself, and may be damaged, or another's.
+        raise BagError(f"a message has other fields than ours ({error})") from None
+
+
+def _read_layer_log(bag: Bag) -> LayerLog:
     log = LayerLog([], {}, {}, [])
     commands: list[Command] = []
     plans: list[PlanMade] = []

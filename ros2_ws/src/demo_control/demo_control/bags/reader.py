@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from demo_control.bags import unpacking
 from demo_control.bags.definitions import known_definition
 from demo_control.bags.errors import BagError
 from demo_control.bags.folder import Told, open_files
 from demo_control.bags.metadata import END_RECORD, METADATA_FILE, REPAIR_RECORD, START_RECORD, unsealed
-from demo_control.bags.storage import Channel, Message, Storage
+from demo_control.bags.storage import Channel, Storage
 
 REPAIRED = "repaired: "
 """What a line begins with that tells of damage before a repair."""
@@ -42,6 +43,32 @@ class Heard:
     log_time_ns: int
     publish_time_ns: int
     data: bytes
+
+
+class _Timed(Protocol):
+    @property
+    def log_time_ns(self) -> int: ...
+
+
+_TimedT = TypeVar("_TimedT", bound=_Timed)
+
+
+def in_order(messages: Iterable[_TimedT], most: int) -> Iterator[_TimedT]:
+    """Messages in the order of being heard, where none is further from its place than some others.
+
+    Args:
+        messages: In the order of being written.
+        most: How many are held back at once.
+    """
+    waiting: list[tuple[int, int, _TimedT]] = []
+    for number, message in enumerate(messages):
+        entry = (message.log_time_ns, number, message)
+        if len(waiting) < most:
+            heapq.heappush(waiting, entry)
+        else:
+            yield heapq.heappushpop(waiting, entry)[-1]
+    while waiting:
+        yield heapq.heappop(waiting)[-1]
 
 
 @dataclass
@@ -102,7 +129,11 @@ class Bag:
         self._unreadable = count = 0
         for container in self.containers:
             channels = container.channels
-            for message in self._in_order(container.messages()):
+            messages = container.messages()
+            if self.told.compression_mode == "message":
+                # Several threads of rosbag2 compress them, and write what is ready.
+                messages = in_order(messages, _DISORDER)
+            for message in messages:
                 count += 1
                 channel = channels[message.channel]
                 if topics is None or channel.topic in topics:
@@ -126,21 +157,6 @@ class Bag:
             return channel
         definition = known_definition(channel.type, self.told.distribution)
         return replace(channel, definition_encoding="ros2msg", definition=definition)
-
-    def _in_order(self, messages: Iterator[Message]) -> Iterator[Message]:
-        """Messages as they were heard: several threads of rosbag2 compress them, and write what is ready."""
-        if self.told.compression_mode != "message":
-            yield from messages
-            return
-        waiting: list[tuple[int, int, Message]] = []
-        for number, message in enumerate(messages):
-            entry = (message.log_time_ns, number, message)
-            if len(waiting) < _DISORDER:
-                heapq.heappush(waiting, entry)
-            else:
-                yield heapq.heappushpop(waiting, entry)[-1]
-        while waiting:
-            yield heapq.heappop(waiting)[-1]
 
     def damage(self) -> list[str]:
         """What is wrong, one line each; complete after :meth:`messages`."""

@@ -69,18 +69,25 @@ def _copy(bag: Bag, writer: BagWriter, lost: list[str]) -> None:
             writer.add_record(name, record)
     writer.add_record(REPAIR_RECORD, {"lost": "\n".join([*before, *lost])})
     numbers: dict[tuple[str, str], int] = {}
-    for channel in bag.channels:
-        key = (channel.topic, channel.type)
-        if key not in numbers:
-            numbers[key] = writer.add_topic(
-                channel.topic,
-                channel.type,
-                channel.definition,
-                encoding=channel.encoding,
-                definition_encoding=channel.definition_encoding,
-                type_hash=type_hash(channel.type, channel.definition),
-                offered_qos=channel.offered_qos,
-            )
+
+    def add_topics() -> None:
+        for channel in bag.channels:
+            key = (channel.topic, channel.type)
+            if key not in numbers:
+                numbers[key] = writer.add_topic(
+                    channel.topic,
+                    channel.type,
+                    channel.definition,
+                    encoding=channel.encoding,
+                    definition_encoding=channel.definition_encoding,
+                    type_hash=type_hash(channel.type, channel.definition),
+                    offered_qos=channel.offered_qos,
+                )
+
     for heard in bag.messages():
+        if (heard.topic, heard.type) not in numbers:
+            # A damaged file may name its topics differently from place to place.
+            add_topics()
         number = numbers[heard.topic, heard.type]
         writer.write(number, heard.log_time_ns, heard.data, heard.publish_time_ns, heard.sequence)
+    add_topics()

@@ -59,6 +59,7 @@ class Monitor:
         self._needed = [topic for topic in _TOPICS if topic not in without]
         self._recorder = Recorder(self._context, {topic: _TOPICS[topic] for topic in self._needed})
         self._node.create_subscription(String, "run_result", self._on_result, _LATCHED)
+        self._played_s = 0.0
         self.health: dict[str, str] = {}
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
         self._clients = {
@@ -105,9 +106,9 @@ class Monitor:
         return [name for name in self._names if heard[name] > 1]
 
     def elapsed_s(self) -> float:
-        """Time of the run so far, by the stamps of the true states."""
-        if not self._recorder.count("ground_truth"):
-            return 0.0
+        """Time of the run so far, by the stamps of the true states, or as a player tells it."""
+        if self._played_s or not self._recorder.count("ground_truth"):
+            return self._played_s
         first, last = (self._recorder.message("ground_truth", index) for index in (0, -1))
         return seconds_between(first.header.stamp, last.header.stamp)
 
@@ -144,4 +145,6 @@ class Monitor:
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
+            told = {pair.key: pair.value for pair in status.values}
+            self._played_s = float(told.get("played_s", self._played_s))
             self.health[status.name.lstrip("/")] = status.message

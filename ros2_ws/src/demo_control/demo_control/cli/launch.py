@@ -191,6 +191,10 @@ def summary_table(summary: dict[str, object]) -> Table:
             table.add_row("[yellow]recording[/yellow]", escape(line))
         for what, count in recording.get("missing", {}).items():
             table.add_row("[yellow]recording[/yellow]", escape(f"{count} {what}"))
+    if differences := cast("list[float] | None", summary.get("command_difference_rms")):
+        table.add_row("command difference rms", ", ".join(f"{value:.4g}" for value in differences))
+    for line in cast("list[str]", summary.get("notes", [])):
+        table.add_row("[yellow]note[/yellow]", escape(line))
     cores = cast("dict[str, float]", summary["processor_cores"])
     if cores:
         table.add_row("processor, cores", ", ".join(f"{name} {value:.2f}" for name, value in cores.items()))
