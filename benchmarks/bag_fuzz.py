@@ -4,7 +4,7 @@
     .venv/bin/python benchmarks/bag_fuzz.py out/bags/short --inputs 100000
 
 Every input is a copy of the recording, as MCAP or SQLite, compressed or not, damaged in its bytes, its metadata.yaml or
-its contents. All are looked at by ``info`` and read as ``evaluate`` reads them; a share is repaired and evaluated. Those
+its contents. All are looked at by ``info``; shares are read as ``evaluate`` does it, repaired, evaluated. Those
 that break a rule are kept, and said.
 """
 
@@ -45,7 +45,7 @@ TOPICS = ("/observation", "/nominal_action", "/action", "/planner_status", "/lay
 _TOLD = (BagError, BundleError, ConfigurationError)
 _SLOWEST_S = 20.0
 _TELLING = 1000
-_ODD = 0.05
+_ODD = 0.03
 """Share of inputs with odd contents: these are written anew, which takes longest."""
 
 
@@ -62,17 +62,14 @@ class Base:
         kind: One of ``KINDS``.
         heard: Its messages.
         report: What evaluating it says.
+        checked: Whether its messages have checksums.
     """
 
     folder: Path
     kind: str
     heard: list[Heard]
     report: dict[str, Any]
-
-    @property
-    def checked(self) -> bool:
-        """Whether its messages have checksums."""
-        return bool(bag_info(self.folder)["checksums"])
+    checked: bool
 
 
 def make_base(bag: Path, kind: str, folder: Path) -> Base:
@@ -89,7 +86,7 @@ def make_base(bag: Path, kind: str, folder: Path) -> Base:
         heard = list(Bag.open(bag).messages())
     else:
         write(folder, kind, heard, definitions_of(bag))
-    return Base(folder, kind, heard, evaluate_bag(Request(folder)))
+    return Base(folder, kind, heard, evaluate_bag(Request(folder)), bool(bag_info(folder)["checksums"]))
 
 
 def definitions_of(bag: Path) -> dict[str, str]:
@@ -259,11 +256,12 @@ def make_input(base: Base, folder: Path, random: np.random.Generator, definition
     return Input(folder, base, True, f"{base.kind}: {damage.__name__} {file.name}")
 
 
-def look(given: Input, *, answers: bool, mends: bool) -> str:
+def look(given: Input, *, reads: bool = True, answers: bool = True, mends: bool = True) -> str:
     """Look at an input in every way; returns how it went.
 
     Args:
         given: The input.
+        reads: Whether it is read as for evaluating.
         answers: Whether it is evaluated.
         mends: Whether it is repaired.
 
@@ -278,8 +276,9 @@ def look(given: Input, *, answers: bool, mends: bool) -> str:
     else:
         outcome = "whole" if info["complete"] else "a part"
         _check_info(given, info)
-    with contextlib.suppress(BagError):
-        read_layer_log(Bag.open(given.folder))
+    if reads:
+        with contextlib.suppress(BagError):
+            read_layer_log(Bag.open(given.folder))
     if answers:
         _evaluate(given)
     if mends:
@@ -292,16 +291,13 @@ def look(given: Input, *, answers: bool, mends: bool) -> str:
 def _check_info(given: Input, info: dict[str, Any]) -> None:
     """Whether what is there is what was written, and what is not is told."""
     json.dumps(info, allow_nan=False)
-    bag = Bag.open(given.folder)
-    found = [(message.topic, message.log_time_ns, message.data) for message in bag.messages()]
+    if info["complete"] and not info["checksums"]:
+        raise RuleError("complete, and nothing was checked")
+    if not (given.true and given.whole.checked and info["checksums"]):
+        return
+    found = [(message.topic, message.log_time_ns, message.data) for message in Bag.open(given.folder).messages()]
     if len(found) != info["messages"]:
         raise RuleError(f"info tells of {info['messages']} messages, {len(found)} are read")
-    if not info["checksums"]:
-        if info["complete"]:
-            raise RuleError("complete, and nothing was checked")
-        return
-    if not given.true or not given.whole.checked:
-        return
     written = [(message.topic, message.log_time_ns, message.data) for message in given.whole.heard]
     if not set(found) <= set(written):
         raise RuleError("a message that was not written")
@@ -345,7 +341,14 @@ def _repair(given: Input) -> None:
 
 
 def fuzz(
-    bag: Path, inputs: int, seed: int, *, evaluated: float = 0.02, repaired: float = 0.2, kept: Path | None = None
+    bag: Path,
+    inputs: int,
+    seed: int,
+    *,
+    read: float = 0.5,
+    evaluated: float = 0.02,
+    repaired: float = 0.2,
+    kept: Path | None = None,
 ) -> Counter[str]:
     """Look at many inputs.
 
@@ -353,6 +356,7 @@ def fuzz(
         bag: A recording that is in order.
         inputs: How many.
         seed: Of the damage.
+        read: Share that is read as for evaluating.
         evaluated: Share that is evaluated, as that takes longest.
         repaired: Share that is repaired.
         kept: Where inputs that break a rule are left.
@@ -373,7 +377,8 @@ def fuzz(
             folder = Path(scratch, "input", "bag")
             given = make_input(bases[index % len(bases)], folder, random, definitions)
             try:
-                outcomes[look(given, answers=random.random() < evaluated, mends=random.random() < repaired)] += 1
+                reads, answers, mends = random.random(3) < (read, evaluated, repaired)
+                outcomes[look(given, reads=reads, answers=answers, mends=mends)] += 1
             except Exception as error:
                 broken.append(f"seed {seed}, input {index} ({given.what}): {type(error).__name__}: {error}")
                 if kept is not None:
@@ -393,14 +398,14 @@ def main() -> int:
     parser.add_argument("bag", type=Path, help="a recording that is in order, a short one")
     parser.add_argument("--inputs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--read", type=float, default=0.5, help="share that is read as for evaluating")
     parser.add_argument("--evaluated", type=float, default=0.02, help="share that is evaluated")
     parser.add_argument("--repaired", type=float, default=0.2, help="share that is repaired")
     parser.add_argument("--keep", type=Path, default=Path("out", "bag_fuzz"), help="where bad inputs are left")
     given = parser.parse_args()
     try:
-        outcomes = fuzz(
-            given.bag, given.inputs, given.seed, evaluated=given.evaluated, repaired=given.repaired, kept=given.keep
-        )
+        shares = {"read": given.read, "evaluated": given.evaluated, "repaired": given.repaired}
+        outcomes = fuzz(given.bag, given.inputs, given.seed, **shares, kept=given.keep)
     except RuleError as error:
         print(f"{error}\nkept in {given.keep}", file=sys.stderr)
         return 1

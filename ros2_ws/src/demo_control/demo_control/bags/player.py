@@ -38,7 +38,7 @@ _SECOND_NS = 1_000_000_000
 
 
 class Timed(NamedTuple):
-    """A message, and the ROS time at which it was heard, in nanoseconds."""
+    """A message, and the ROS time at which it was sent, in nanoseconds."""
 
     time_ns: int
     heard: Heard
@@ -84,7 +84,7 @@ def survey(bag: Bag) -> Survey:
     found = Survey()
     messages = _Messages(bag)
     time_line = TimeLine(messages)
-    for heard in in_order(bag.messages(), _DISORDER):
+    for heard in in_order(bag.messages(), sent_ns, _DISORDER):
         topic = heard.topic
         if _TYPES.get(topic, heard.type) != heard.type:
             raise BagError(f"topic {topic}: its type is {heard.type}, expected {_TYPES[topic]}")
@@ -144,7 +144,7 @@ class _Messages:
 
 
 class TimeLine:
-    """The ROS time of a recording: that of its /clock, or where there was none, when each message was heard.
+    """The ROS time of a recording: that of its /clock, or where there was none, when each message was sent.
 
     It never goes back: where the recorded clock does, it stands still until it is overtaken.
 
@@ -160,7 +160,7 @@ class TimeLine:
 
     def time_ns(self, heard: Heard) -> int:
         """The ROS time of the next message; 0 before the first of a simulated clock."""
-        time_ns = heard.log_time_ns
+        time_ns = sent_ns(heard)
         if heard.topic == CLOCK:
             self._simulated = True
             time_ns = nanoseconds(self._messages.decoded(heard).clock)
@@ -172,7 +172,7 @@ class TimeLine:
 
 
 class Player:
-    """The messages to play, in the order of being heard.
+    """The messages to play, in the order of being sent.
 
     Args:
         bag: The recording.
@@ -205,7 +205,7 @@ class Player:
     def timed(self) -> Iterator[Timed]:
         """Everything to play; what was latched before the first observation comes with it."""
         time_line = TimeLine(self._messages)
-        for heard in in_order(self._bag.messages(), _DISORDER):
+        for heard in in_order(self._bag.messages(), sent_ns, _DISORDER):
             time_ns = time_line.time_ns(heard)
             if time_ns > self._end_ns:
                 return
@@ -230,6 +230,11 @@ def played_name(topic: str, live: Collection[str]) -> str:
     if topic in _LEFT_OUT or topic.startswith(f"{RECORDED}/"):
         return ""
     return RECORDED + topic if topic in live or topic in _OF_THE_RUN else topic
+
+
+def sent_ns(heard: Heard) -> int:
+    """When a message was sent, as far as that is known: a recorder may hear many at once."""
+    return heard.publish_time_ns or heard.log_time_ns
 
 
 def is_latched(offered_qos: str) -> bool:

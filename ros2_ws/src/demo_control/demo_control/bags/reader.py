@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from demo_control.bags import unpacking
 from demo_control.bags.definitions import known_definition
@@ -45,24 +45,20 @@ class Heard:
     data: bytes
 
 
-class _Timed(Protocol):
-    @property
-    def log_time_ns(self) -> int: ...
+_ItemT = TypeVar("_ItemT")
 
 
-_TimedT = TypeVar("_TimedT", bound=_Timed)
-
-
-def in_order(messages: Iterable[_TimedT], most: int) -> Iterator[_TimedT]:
-    """Messages in the order of being heard, where none is further from its place than some others.
+def in_order(messages: Iterable[_ItemT], time_ns: Callable[[_ItemT], int], most: int) -> Iterator[_ItemT]:
+    """Messages in the order of their times, where none is further from its place than some others.
 
     Args:
         messages: In the order of being written.
+        time_ns: Of a message.
         most: How many are held back at once.
     """
-    waiting: list[tuple[int, int, _TimedT]] = []
+    waiting: list[tuple[int, int, _ItemT]] = []
     for number, message in enumerate(messages):
-        entry = (message.log_time_ns, number, message)
+        entry = (time_ns(message), number, message)
         if len(waiting) < most:
             heapq.heappush(waiting, entry)
         else:
@@ -132,7 +128,7 @@ class Bag:
             messages = container.messages()
             if self.told.compression_mode == "message":
                 # Several threads of rosbag2 compress them, and write what is ready.
-                messages = in_order(messages, _DISORDER)
+                messages = in_order(messages, lambda message: message.log_time_ns, _DISORDER)
             for message in messages:
                 count += 1
                 channel = channels[message.channel]
