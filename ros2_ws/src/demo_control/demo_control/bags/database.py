@@ -61,7 +61,10 @@ class Database:
         if unpacked is None:
             database._merge_log()
         with database._file() as file:
-            database._check_length(file.read(_HEADER_BYTES), file.seek(0, 2))
+            part_bytes = database._check_length(file.read(_HEADER_BYTES), file.seek(0, 2))
+        if part_bytes:
+            # SQLite would take what is missing of the last page for zeros.
+            database._leave_out_end(part_bytes)
         try:
             with database._connected() as connection:
                 database._learn(connection)
@@ -104,8 +107,10 @@ class Database:
                 return
             except _UNREADABLE as error:
                 found = _next_readable(connection, last)
-                onward = "" if found is None else f", and again from message {found[0]} on"
-                self.damage.append(f"unreadable after message {last} ({error}){onward}")
+                # Python reads ahead: the last row that can be read may be lost with the error, and is read again here.
+                if found is None or found[0] > last + 1:
+                    onward = "" if found is None else f", and again from message {found[0]} on"
+                    self.damage.append(f"unreadable after message {last} ({error}){onward}")
                 if found is None:
                     return
                 last = found[0]
@@ -158,15 +163,30 @@ class Database:
     def _file(self) -> BinaryIO:
         return self.unpacked.open() if self.unpacked else self.path.open("rb")
 
-    def _check_length(self, header: bytes, size: int) -> None:
-        """Refuse what is no database; note one that is cut short."""
+    def _check_length(self, header: bytes, size: int) -> int:
+        """Refuse what is no database; note one that is cut short.
+
+        Returns:
+            Bytes at its end that are only a part of a page.
+        """
         if not header.startswith(MAGIC) or len(header) < _HEADER_BYTES:
             raise BagError(f"{self.path}: not an SQLite file (it does not begin with {MAGIC!r})")
         (page_bytes,) = struct.unpack_from(">H", header, 16)
         changed, pages, valid_for = (struct.unpack_from(">I", header, place)[0] for place in (24, 28, 92))
-        expected = pages * (page_bytes if page_bytes > 1 else 1 << 16)
-        if changed == valid_for and size < expected:
-            self._notes.append(f"the file is cut short: {size} of {expected} bytes")
+        page_bytes = page_bytes if page_bytes > 1 else 1 << 16
+        if changed == valid_for and size < pages * page_bytes:
+            self._notes.append(f"the file is cut short: {size} of {pages * page_bytes} bytes")
+        return int(size % page_bytes)
+
+    def _leave_out_end(self, part_bytes: int) -> None:
+        """Read without the last bytes of the file."""
+        if self.unpacked is None:
+            whole = Unpacked()
+            with self.path.open("rb") as file:
+                while piece := file.read(_PIECE_BYTES):
+                    whole.write(piece)
+            self.unpacked = whole
+        self.unpacked.shorten(part_bytes)
 
     def _merge_log(self) -> None:
         """Take in what a recorder that was killed left in files beside this one."""

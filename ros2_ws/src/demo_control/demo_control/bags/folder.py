@@ -86,6 +86,8 @@ def open_file(path: Path, notes: list[str]) -> Storage:
         name = name.removesuffix(_PACKED)
         with unpacked.open() as content:
             head = content.read(len(database.MAGIC))
+        if damage and not head:
+            raise BagError(f"{path}: {damage[0]}, and nothing of it can be unpacked")
     if head == database.MAGIC or name.endswith(".db3"):
         return Database.open(path, unpacked)
     return Container.open(path, unpacked)

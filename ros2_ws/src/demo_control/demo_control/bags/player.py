@@ -55,7 +55,8 @@ class Survey:
         counts: Messages by topic.
         lengths: Of the vectors of observations, nominal actions and commands, by topic.
         states: Messages of ``layer_state``, decoded.
-        start_ns, end_ns: ROS time of the first observation, and of the last that has to do with control.
+        start_ns, end_ns: ROS time of the first observation that was answered (or of the first, if none was), and of
+            the last message that has to do with control.
         backwards: How often the clock went back.
     """
 
@@ -71,7 +72,7 @@ class Survey:
 
     @property
     def duration_s(self) -> float:
-        """From the first observation to the end."""
+        """From start to end."""
         return (self.end_ns - self.start_ns) / _SECOND_NS
 
 
@@ -84,6 +85,7 @@ def survey(bag: Bag) -> Survey:
     found = Survey()
     messages = _Messages(bag)
     time_line = TimeLine(messages)
+    answered, first_ns = False, 0
     for heard in in_order(bag.messages(), sent_ns, _DISORDER):
         topic = heard.topic
         if _TYPES.get(topic, heard.type) != heard.type:
@@ -92,7 +94,11 @@ def survey(bag: Bag) -> Survey:
         found.counts[topic] = found.counts.get(topic, 0) + 1
         if topic in (OBSERVATION, NOMINAL, COMMAND):
             found.lengths.setdefault(topic, set()).add(len(messages.decoded(heard).values))
-            if topic == OBSERVATION and found.counts[topic] == 1:
+            if topic != OBSERVATION:
+                answered = True
+            elif not answered:
+                first_ns = first_ns or time_ns
+                # Before the nodes were active, nobody answered, and the robot was held.
                 found.start_ns = time_ns
         elif topic == STATE_TOPIC:
             found.states.append(messages.decoded(heard))
@@ -103,6 +109,8 @@ def survey(bag: Bag) -> Survey:
         found.offered_qos.setdefault(channel.topic, channel.offered_qos)
         found.definitions.setdefault(channel.type, channel.definition)
     found.backwards = time_line.backwards
+    if not answered:
+        found.start_ns = first_ns
     _check(found)
     return found
 
@@ -178,7 +186,7 @@ class Player:
         bag: The recording.
         found: What is in it.
         live: Topics that live nodes publish.
-        duration_s: How much of it, from the first observation on; 0 for all.
+        duration_s: How much of it, from the start on; 0 for all.
     """
 
     def __init__(self, bag: Bag, found: Survey, live: Collection[str], duration_s: float = 0.0) -> None:
@@ -203,7 +211,7 @@ class Player:
         self._names.pop(topic, None)
 
     def timed(self) -> Iterator[Timed]:
-        """Everything to play; what was latched before the first observation comes with it."""
+        """Everything to play; what was latched before the start comes with it."""
         time_line = TimeLine(self._messages)
         for heard in in_order(self._bag.messages(), sent_ns, _DISORDER):
             time_ns = time_line.time_ns(heard)

@@ -55,6 +55,10 @@ class Unpacked:
         while left:
             left = left[os.write(self._descriptor, left) :]
 
+    def shorten(self, size: int) -> None:
+        """Cut bytes off the end."""
+        os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - size)
+
     def open(self) -> BinaryIO:
         """Open it for reading, at its begin."""
         file = os.fdopen(os.dup(self._descriptor), "rb")

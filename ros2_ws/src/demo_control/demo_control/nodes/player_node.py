@@ -49,8 +49,8 @@ from demo_control.nodes.running import run
 from demo_control.tasks import load_task
 
 LIVE = (
-    "live timing: the plans are not there for the same commands as on the robot, so they are not the same to the bit "
-    "('democtl bag evaluate' answers so)"
+    "live timing: a plan may be there for another command than on the robot, or an observation be missed, and what "
+    "follows differs; 'democtl bag evaluate' answers to the bit"
 )
 """What is said of every comparison."""
 
