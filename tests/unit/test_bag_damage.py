@@ -73,6 +73,7 @@ def some_bag(request: pytest.FixtureRequest, bag_copy: Path, tmp_path: Path) -> 
     return write_with_rosbags(tmp_path / "foreign", heard, request.param)
 
 
+@pytest.mark.timeout(300)  # a hundred evaluations, which plan
 def test_truncated_anywhere_it_is_refused_or_told(some_bag: Path) -> None:
     file = next(path for path in some_bag.iterdir() if path.name != "metadata.yaml")
     whole, reference = everything(some_bag), evaluate_bag(Request(some_bag))
