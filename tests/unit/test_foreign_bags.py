@@ -148,6 +148,19 @@ def test_a_repair_makes_a_bag_with_index_and_checksums(tmp_path: Path, heard: li
     assert bag_info(bag)["checksums"] is True
 
 
+@pytest.mark.parametrize("offered", ["\0", "[", "3", "- &a [*a]"])
+def test_a_repair_does_not_need_the_quality_of_service(tmp_path: Path, heard: list[Heard], offered: str) -> None:
+    bag = write_old(tmp_path / "bag", heard, 4)
+    connection = sqlite3.connect(bag / "bag_0.db3")
+    connection.execute("UPDATE topics SET offered_qos_profiles = ?", (offered,))
+    connection.commit()
+    connection.close()
+    (bag / "metadata.yaml").unlink()
+
+    assert repair(bag).messages == len(heard)
+    assert contents(bag) == expected(heard)
+
+
 def test_an_sqlite_bag_in_order_is_not_touched_by_a_repair(tmp_path: Path, heard: list[Heard]) -> None:
     bag = write_old(tmp_path / "bag", heard, 4)
     before = {path.name: path.read_bytes() for path in bag.iterdir()}

@@ -67,7 +67,7 @@ def metadata_text(entry: BagEntry) -> str:
                     "name": topic.name,
                     "type": topic.type,
                     "serialization_format": "cdr",
-                    "offered_qos_profiles": yaml.safe_load(topic.offered_qos) or [],
+                    "offered_qos_profiles": _profiles(topic.offered_qos),
                     "type_description_hash": topic.type_hash,
                 },
                 "message_count": topic.message_count,
@@ -82,6 +82,17 @@ def metadata_text(entry: BagEntry) -> str:
         "ros_distro": "jazzy",
     }
     return yaml_text({"rosbag2_bagfile_information": information})
+
+
+def _profiles(text: str) -> list[object]:
+    """Quality of service as values; none where the text, which may be of a damaged bag, is not understood."""
+    if "&" in text:  # a reference, perhaps to itself; nobody writes any
+        return []
+    try:
+        profiles = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return []
+    return profiles if isinstance(profiles, list) else []
 
 
 def yaml_text(value: object) -> str:

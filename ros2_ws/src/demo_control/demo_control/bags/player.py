@@ -135,6 +135,10 @@ class _Messages:
         self._bag = bag
         self._decoders: dict[str, Decoder] = {}
 
+    def has(self, topic: str) -> bool:
+        """Whether there is such a topic, as far as is known before all has been read."""
+        return any(channel.topic == topic for channel in self._bag.channels)
+
     def decoded(self, heard: Heard) -> Any:  # noqa: ANN401 - of the type
         """A message.
 
@@ -162,7 +166,7 @@ class TimeLine:
 
     def __init__(self, messages: _Messages) -> None:
         self._messages = messages
-        self._simulated = any(channel.topic == CLOCK for channel in messages._bag.channels)
+        self._simulated = messages.has(CLOCK)
         self._newest_ns = 0
         self.backwards = 0
 

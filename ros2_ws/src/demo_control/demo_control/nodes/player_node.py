@@ -22,6 +22,7 @@ from demo_msgs.msg import Action, Observation
 from rclpy.duration import Duration
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 
@@ -90,6 +91,8 @@ class PlayerNode(ManagedNode):
         self._stop = threading.Event()
         self._played_s = self._latest_s = self._ticked_s = 0.0
         self._skipped: list[str] = []
+        self._publishers_of: dict[str, Publisher] = {}
+        self._commands: Subscription | None = None
 
     def configure(self) -> None:
         """Look through the recording, and create the topics."""
@@ -103,7 +106,9 @@ class PlayerNode(ManagedNode):
         self._bag = bag
         self._comparison = Comparison((task.action_maximum - task.action_minimum) / 2.0)
         self._lock = threading.Lock()
-        self._publishers_of = {topic: p for topic in self._player.names if (p := self._publisher_of(topic)) is not None}
+        for topic in self._player.names:
+            if (publisher := self._publisher_of(topic)) is not None:
+                self._publishers_of[topic] = publisher
         for name, kind in _ALWAYS.items():
             if name not in self._publishers_of:
                 self._publishers_of[name] = self._publisher(kind, name, RECORDING)
@@ -111,7 +116,7 @@ class PlayerNode(ManagedNode):
         self._result = self._publisher(
             String, "run_result", QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         )
-        self._subscription_of_commands = self.create_subscription(Action, "action", self._on_action, RECORDING)
+        self._commands = self.create_subscription(Action, "action", self._on_action, RECORDING)
 
     def activate(self) -> None:
         """Begin to play, as soon as somebody listens."""
@@ -128,9 +133,14 @@ class PlayerNode(ManagedNode):
 
     def cleanup(self) -> None:
         """Remove the topics."""
-        for publisher in (*self._publishers_of.values(), self._clock_topic, self._result):
+        if self._commands is not None:
+            self.destroy_subscription(self._commands)
+            self._commands = None
+            for publisher in (self._clock_topic, self._result):
+                self.destroy_publisher(publisher)
+        for publisher in self._publishers_of.values():
             self.destroy_publisher(publisher)
-        self.destroy_subscription(self._subscription_of_commands)
+        self._publishers_of.clear()
 
     def health(self) -> Health:
         """How far it has come."""
