@@ -175,9 +175,7 @@ class _Reader:
             if count
         ]
         runs = runs_of(self._commands, self._plans, self._states, self._first_sequence)
-        return LayerLog(
-            runs, self._observations, self._nominal, self._applied, self._result, warnings, self._namespace
-        )
+        return LayerLog(runs, self._observations, self._nominal, self._applied, self._result, warnings, self._namespace)
 
     def _take_command(self, message: Any, stamp_ns: int, heard: Heard) -> None:  # noqa: ANN401 - a decoded message
         if not len(self._commands):

@@ -13,7 +13,12 @@ from demo_control.tasks import Array, Task
 
 
 def task_costs(
-    task: Task, stretches: Iterable[Stretch], weights: Mapping[str, float], horizon: int, delay_ticks: int, blocks: Blocks
+    task: Task,
+    stretches: Iterable[Stretch],
+    weights: Mapping[str, float],
+    horizon: int,
+    delay_ticks: int,
+    blocks: Blocks,
 ) -> dict[str, object]:
     """Mean stage cost of what was observed and carried out, in all and by term.
 
