@@ -71,7 +71,8 @@ class Rows:
         start = index - index % _BLOCK_ROWS
         if self._block[0] != start or index - start >= len(self._block[1]):
             self._block = start, self.read(start, min(start + _BLOCK_ROWS, self._count))
-        return self._block[1][index - start].copy()
+        row: Array = self._block[1][index - start].copy()
+        return row
 
     def read(self, start: int, end: int) -> Array:
         """Some vectors one after the other, NaN for odd ones. Shape=(end - start, width)."""

@@ -46,16 +46,20 @@ class Comparison:
     probabilities: tuple[float, float] | None
     verdict: str
 
+    @property
+    def difference(self) -> float | None:
+        """B − A."""
+        return None if self.baseline is None or self.candidate is None else self.candidate - self.baseline
+
     def to_json(self) -> dict[str, object]:
         """Ready for JSON."""
-        known = self.baseline is not None and self.candidate is not None
         return {
             "figure": self.figure.name,
             "text": self.figure.text,
             "better": "less" if self.figure.sign > 0 else "more",
             "a": self.baseline,
             "b": self.candidate,
-            "difference": self.candidate - self.baseline if known else None,
+            "difference": self.difference,
             "interval": None if self.interval is None else list(self.interval),
             "probability_worse": None if self.probabilities is None else self.probabilities[0],
             "probability_better": None if self.probabilities is None else self.probabilities[1],
@@ -207,8 +211,8 @@ def _judged(rows: Sequence[Comparison]) -> list[Comparison]:
     judged = []
     for row, is_worse, is_better in zip(rows, worse, better, strict=True):
         verdict = "unknown"
-        if row.baseline is not None and row.candidate is not None:
-            matters = row.figure.matters(row.baseline, row.candidate - row.baseline)
+        if row.baseline is not None and row.difference is not None:
+            matters = row.figure.matters(row.baseline, row.difference)
             verdict = "worse" if is_worse and matters else "better" if is_better and matters else "same"
         judged.append(Comparison(row.figure, row.baseline, row.candidate, row.interval, row.probabilities, verdict))
     return judged
