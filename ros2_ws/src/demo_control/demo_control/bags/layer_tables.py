@@ -332,6 +332,16 @@ class LayerLog:
     warnings: list[str]
     namespace: str = ""
 
+    def commanded(self) -> tuple[int, int]:
+        """Places of the first observation that was answered and of the one after the last.
+
+        Before, the robot is held while the other nodes load, and afterwards nobody is in control.
+        """
+        observations = self.observations
+        ends = [(run.commands[0].key, run.commands[-1].key) for run in self.runs]
+        known = [index for keys in ends for key in keys if (index := observations.index(key)) >= 0]
+        return (min(known), min(max(known) + 2, len(observations))) if known else (0, len(observations))
+
 
 def runs_of(commands: CommandTable, plans: PlanTable, states: list[State], first_sequence: int) -> list[LayerRun]:
     """Put everything into the run of the layer that it is of.

@@ -44,8 +44,9 @@ class RecordedStretches:
         sequences, stamps = observations.sequences.numbers(), observations.stamps_ns.numbers()
         if observations.rows.width != self._task.observation_dim:
             return
-        for start in range(0, len(sequences), _PIECE):
-            piece = slice(start, min(start + _PIECE, len(sequences)))
+        first, end = self._log.commanded()
+        for start in range(first, end, _PIECE):
+            piece = slice(start, min(start + _PIECE, end))
             values = observations.rows.read(piece.start, piece.stop)
             controls = self._controls(sequences[piece], stamps[piece])
             yield from cut(self._task, sequences[piece], stamps[piece], values, controls)
