@@ -332,6 +332,10 @@ class LayerLog:
     warnings: list[str]
     namespace: str = ""
 
+    def carried_out(self, action_dim: int) -> CommandTable | None:
+        """What the driver told to have carried out, None where it did not, or told of other vectors."""
+        return self.applied if len(self.applied) and self.applied.values.rows.width == action_dim else None
+
     def commanded(self) -> tuple[int, int]:
         """Places of the first observation that was answered and of the one after the last.
 

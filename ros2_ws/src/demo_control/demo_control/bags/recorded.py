@@ -53,9 +53,9 @@ class RecordedStretches:
 
     def _controls(self, sequences: Integers, stamps_ns: Integers) -> Array:
         """What was in force after each observation. Shape=(count, control_dim)."""
-        if len(self._log.applied):
-            middles = stamps_ns + round(self._task.control_period_s * 0.5e9)
-            return self._applied(self._log.applied, middles)
+        applied = self._log.carried_out(self._task.action_dim)
+        if applied is not None:
+            return self._applied(applied, stamps_ns + round(self._task.control_period_s * 0.5e9))
         places = _held(self._table.values.indices(sequences, stamps_ns), sequences)
         return self._of_commands(places)
 
