@@ -13,7 +13,8 @@ from demo_control.bags.blocks import Blocks
 from demo_control.bags.correction_value import correction_value
 from demo_control.bags.evaluation import Request, evaluate_bag
 from demo_control.bags.layer_log import read_layer_log
-from demo_control.bags.layer_tables import FIGURES, Commands, LayerRun, Plans, PlanTable, State
+from demo_control.bags.layer_runs import LayerRun, State
+from demo_control.bags.layer_tables import FIGURES, Commands, Plans, PlanTable
 from demo_control.bags.reader import Bag
 from demo_control.bags.recorded import RecordedStretches
 from demo_control.bags.stretches import Stretch

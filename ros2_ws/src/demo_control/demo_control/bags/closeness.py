@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from demo_control.bags.blocks import Blocks
-from demo_control.bags.layer_tables import CommandTable, LayerLog
+from demo_control.bags.layer_runs import LayerLog
+from demo_control.bags.layer_tables import CommandTable
 from demo_control.bags.stretches import Integers
 from demo_control.tasks import Array, Quantity, Task
 

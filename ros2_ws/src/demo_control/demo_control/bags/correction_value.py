@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from demo_control.bags.blocks import Blocks
-from demo_control.bags.layer_tables import FIGURES, LayerRun, Plans, State
+from demo_control.bags.layer_runs import LayerRun, State
+from demo_control.bags.layer_tables import FIGURES, Plans
 from demo_control.bags.model_error import rank_correlation
 from demo_control.bags.stretches import Integers, Mask, Stretch, effect_ticks, planning_observations
 from demo_control.layer import LayerSettings

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from demo_control.bags.layer_tables import CommandTable, LayerLog, LayerRun
+from demo_control.bags.layer_runs import LayerLog, LayerRun
+from demo_control.bags.layer_tables import CommandTable
 from demo_control.bags.replay import Answers
 from demo_control.bags.stretches import Integers, Mask, Stretch, cut
 from demo_control.tasks import Array, Task

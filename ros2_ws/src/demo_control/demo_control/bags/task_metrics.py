@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from demo_control.bags.blocks import Blocks
-from demo_control.bags.layer_tables import LayerLog
+from demo_control.bags.layer_runs import LayerLog
 from demo_control.bags.stretches import Integers, Stretch, effect_ticks, planning_observations, starts_of
 from demo_control.tasks import Array, Task
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from demo_control.bags.blocks import Blocks
-from demo_control.bags.layer_tables import FIGURES, LayerLog, Plans
+from demo_control.bags.layer_runs import LayerLog
+from demo_control.bags.layer_tables import FIGURES, Plans
 from demo_control.bags.stretches import Integers
 from demo_control.tasks import Array, Task
 
