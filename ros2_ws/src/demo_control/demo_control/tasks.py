@@ -20,6 +20,7 @@ import numpy.typing as npt
 from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.corrections import BEFORE, Planning, Transition
 from demo_control.quantities import Array, Quantity
+from demo_control.recorded_run import Motion, RecordedRun
 from demo_control.training_spec import ModelTraining, PolicyTraining
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "Array",
     "CostFunction",
     "CostTerm",
+    "Motion",
     "Namespace",
     "Planning",
     "PlantFactory",
@@ -141,21 +143,6 @@ class Score(Protocol):
     def result(self) -> dict[str, float | bool]:
         """The verdict so far: ``success`` and the task's own figures."""
         ...
-
-
-@dataclass(frozen=True)
-class RecordedRun:
-    """True states of one run, for pictures.
-
-    Attributes:
-        label: Who was in control.
-        times_s: Since the start, rising. Shape=(num_samples,).
-        observations: Shape=(num_samples, observation_dim).
-    """
-
-    label: str
-    times_s: Array
-    observations: Array
 
 
 VideoRenderer = Callable[[Path, Sequence[RecordedRun], Callable[[float], None]], str]

@@ -1,0 +1,144 @@
+"""What a recording comes to, in plain words: the top of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from demo_control.report.bag_contents import BagContents
+from demo_control.report.figures import words
+from demo_control.tasks import Task
+
+GOOD, WATCH, BAD, UNKNOWN = "good", "watch", "bad", "unknown"
+_UNANSWERED_SHARE = 0.001
+_OVERRUN_SHARE = 0.01
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One answer.
+
+    Attributes:
+        question: What one wants to know first.
+        level: One of 'good', 'watch', 'bad', 'unknown'.
+        answer: In a few words.
+        detail: The figures behind it.
+    """
+
+    question: str
+    level: str
+    answer: str
+    detail: str = ""
+
+
+def verdicts(
+    contents: BagContents, task: Task | None, evaluation: Mapping[str, Any] | None, trouble: str, damage: list[str]
+) -> list[Verdict]:
+    """All of them.
+
+    Args:
+        contents: Of the recording.
+        task: The robot's, None if it is not installed.
+        evaluation: Of ``evaluate_bag``, None where it refused.
+        trouble: Why it refused.
+        damage: What is missing or damaged, one line each.
+    """
+    return [
+        _success(contents, task),
+        _again(evaluation, trouble),
+        _help(contents, evaluation),
+        _timing(contents, evaluation),
+        _missing(damage),
+    ]
+
+
+def _success(contents: BagContents, task: Task | None) -> Verdict:
+    """The driver's own verdict, else the task's judge on what was recorded."""
+    question, result, told_by = "Did it succeed?", dict(contents.result), "as the driver told at the end"
+    if "success" not in result and task is not None:
+        result, told_by = _judged(contents, task), "judged from the recording, which has no verdict of the driver"
+    if "success" not in result:
+        return Verdict(question, UNKNOWN, "Not known", "The recording has neither the driver's verdict nor true states.")
+    good = bool(result.pop("success"))
+    figures = ", ".join(f"{words(str(name))} {number(value)}" for name, value in list(result.items())[:8])
+    pushes = f"; {len(contents.pushes)} pushes" if contents.pushes else ""
+    detail = f"{figures}{pushes} ({told_by})"
+    return Verdict(question, GOOD if good else BAD, "Yes" if good else "No", detail)
+
+
+def _judged(contents: BagContents, task: Task) -> dict[str, Any]:
+    run = contents.run("")
+    if run is None or run.observations.shape[1] != task.observation_dim or not len(contents.truth):
+        return {}
+    score = task.make_score()
+    for time_s, observation in zip(run.times_s, run.observations, strict=True):
+        score.update(float(time_s - run.times_s[0]), observation, failed=False)
+    return dict(score.result())
+
+
+def _again(evaluation: Mapping[str, Any] | None, trouble: str) -> Verdict:
+    question = "Does the same come out again?"
+    if evaluation is None:
+        return Verdict(question, UNKNOWN, "Not answered again", trouble)
+    count, same = evaluation["actions"], evaluation["identical_actions"]
+    plans = f"{evaluation['identical_plans']} of {evaluation['plans']} plans"
+    if evaluation["bit_exact"]:
+        return Verdict(question, GOOD, "Yes, bit for bit", f"all {count} commands, and {plans}")
+    first = evaluation.get("first_difference") or {}
+    since = f"; the first other one answers observation {first['sequence']}" if "sequence" in first else ""
+    return Verdict(question, BAD if same < count else WATCH, "Not exactly", f"{same} of {count} commands, {plans}{since}")
+
+
+def _help(contents: BagContents, evaluation: Mapping[str, Any] | None) -> Verdict:
+    """Whether corrections were worth it: measured where the evaluation says so, else what the model promised."""
+    question, plans = "Did the layer help?", contents.plans
+    if not len(plans):
+        return Verdict(question, UNKNOWN, "It did not plan", "There is no plan in the recording.")
+    used = int(plans.accepted.sum())
+    gains = plans.figures["predicted_gain"][plans.accepted]
+    gains = gains[np.isfinite(gains)]
+    told = f"{used} of {len(plans)} plans were used"
+    told += f", each promising {gains.mean():.3g} less cost over its horizon" if len(gains) else ""
+    return Verdict(question, UNKNOWN, "It planned; whether it helped cannot be told from one run", told)
+
+
+def _timing(contents: BagContents, evaluation: Mapping[str, Any] | None) -> Verdict:
+    question = "Did the timing hold?"
+    timing = (evaluation or {}).get("timing")
+    if not isinstance(timing, dict):
+        return Verdict(question, UNKNOWN, "Not known", "")
+    period, age = timing["control_period_ms"], timing["command_age_ms"]
+    if age["p99"] is None:
+        return Verdict(question, UNKNOWN, "Not known", "There are no commands to judge.")
+    unanswered, overruns = timing["observations_not_answered"], timing["overruns"]
+    commands, plans = max(len(contents.commands), 1), max(len(contents.plans), 1)
+    late = age["p99"] > period
+    detail = (
+        f"commands were {age['p50']:.1f} ms old (99 %: {age['p99']:.1f}, period {period:g}); "
+        f"{overruns} of {len(contents.plans)} plans overran; {unanswered} observations were not answered"
+    )
+    if late:
+        return Verdict(question, BAD, "No: commands came late", detail)
+    if unanswered > _UNANSWERED_SHARE * commands or overruns > _OVERRUN_SHARE * plans:
+        return Verdict(question, WATCH, "Mostly", detail)
+    return Verdict(question, GOOD, "Yes", detail)
+
+
+def _missing(damage: list[str]) -> Verdict:
+    question = "Is anything missing?"
+    if not damage:
+        return Verdict(question, GOOD, "No", "every message that was heard is here and whole")
+    more = f" (and {len(damage) - 3} more, below)" if len(damage) > 3 else ""  # noqa: PLR2004 - what fits
+    return Verdict(question, BAD, "Yes: this page is of a partial recording", "; ".join(damage[:3]) + more)
+
+
+def number(value: object) -> str:
+    """A figure as people read it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}" if np.isfinite(value) else "–"
+    return "–" if value is None else str(value)
