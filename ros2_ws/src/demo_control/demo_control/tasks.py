@@ -146,7 +146,9 @@ class Score(Protocol):
 
 
 VideoRenderer = Callable[[Path, Sequence[RecordedRun], Callable[[float], None]], str]
-"""Draws runs side by side into a video file, telling the finished share; returns what drew the pictures."""
+"""Draws runs side by side into a video file, telling the finished share; returns what drew the pictures.
+
+Raises ValueError where a run lacks what it needs, RuntimeError where nothing draws here."""
 
 PlantFactory = Callable[[str, int, Mapping[str, Scalar]], Plants]
 """Maps (simulator's name, number of plants, settings by name) to plants."""

@@ -66,8 +66,14 @@ def _render_video(path: Path, runs: Sequence[RecordedRun], progress: Callable[[f
     # Only here: it needs graphics libraries that a robot does not have.
     from stoch2_sim.robots.cartpole.video import Run, render_video  # noqa: PLC0415
 
-    drawn = [Run(run.label, run.times_s, run.observations) for run in runs]
+    drawn = [Run(run.label, run.times_s, run.observations, _pole_length(run)) for run in runs]
     return render_video(path, drawn, progress=progress)
+
+
+def _pole_length(run: RecordedRun) -> float:
+    """What the driver simulated, as a factor on the nominal length; 1 where it is not known."""
+    length = run.parameters.get("cartpole_driver", {}).get("pole_length", 1.0)
+    return float(length) if isinstance(length, int | float) else 1.0
 
 
 def _upright(x: Columns, _u: Columns, _xp: Namespace) -> Any:  # noqa: ANN401 - see CostFunction

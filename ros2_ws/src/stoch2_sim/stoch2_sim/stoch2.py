@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from demo_control.tasks import Task
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from demo_control.tasks import RecordedRun, Task
 from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S
 from stoch2_sim.robots.stoch2.observation import ACTION, OBSERVATION
 from stoch2_sim.robots.stoch2.planning import COST_TERMS, PLANNER, PLANNING
@@ -34,9 +37,18 @@ def task() -> Task:
         unit_circles=(("phase_cosine", "phase_sine"),),
         planner=PLANNER,
         bringup="stoch2_walk",
+        render_video=_render_video,
         planning=PLANNING,
         training=TRAINING,
         policy_training=POLICY_TRAINING,
         model_training=MODEL_TRAINING,
         scenarios=SCENARIOS,
     )
+
+
+def _render_video(path: Path, runs: Sequence[RecordedRun], progress: Callable[[float], None]) -> str:
+    """See :data:`demo_control.tasks.VideoRenderer`."""
+    # Only here: it needs graphics libraries that a robot does not have.
+    from stoch2_sim.robots.stoch2.recorded_walk import render_recorded  # noqa: PLC0415
+
+    return render_recorded(path, runs, progress)

@@ -151,7 +151,7 @@ class BagContents:
         if not shown:
             return 0.0, 1.0
         start = -0.3 if len(self.commands) else min(float(series.times_s[0]) for series in shown)
-        return start, max(max(float(series.times_s[-1]) for series in shown), start + 0.1)
+        return start, max([start + 0.1, *(float(series.times_s[-1]) for series in shown)])
 
     def run(self, label: str) -> RecordedRun | None:
         """For pictures: from the first command on; None where nothing was observed."""
@@ -308,7 +308,9 @@ def _changes(heard: _Heard, origin_ns: int) -> tuple[Span, ...]:
 
 
 def _states(heard: _Heard, origin_ns: int, end_s: float) -> tuple[Span, ...]:
-    changes = [((stamp - origin_ns) / _SECOND_NS, str(m.state)) for stamp, m in heard.messages.get("/walking_state", [])]
+    changes = [
+        ((stamp - origin_ns) / _SECOND_NS, str(m.state)) for stamp, m in heard.messages.get("/walking_state", [])
+    ]
     ends = [time_s for time_s, _ in changes[1:]] + [end_s] * bool(changes)
     return tuple(Span(time_s, max(end, time_s), name) for (time_s, name), end in zip(changes, ends, strict=True))
 

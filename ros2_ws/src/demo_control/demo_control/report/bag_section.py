@@ -190,7 +190,10 @@ def _flat(name: str, value: object) -> Rows:
 
 def _provenance(info: Mapping[str, object], evaluation: Mapping[str, Any] | None) -> Rows:
     """What ran, where, and from which sources."""
-    rows = [("recording", str(info["bag"])), ("bundle (SHA-256 of its contract)", ", ".join(_list(info["bundle_sha256"])))]
+    rows = [
+        ("recording", str(info["bag"])),
+        ("bundle (SHA-256 of its contract)", ", ".join(_list(info["bundle_sha256"]))),
+    ]
     if evaluation is not None:
         rows += [("seed", ", ".join(map(str, evaluation["seeds"]))), ("engine", "; ".join(evaluation["engine"]))]
     for name, text in _map(_map(info["recorder"]).get(START_RECORD, {})).items():

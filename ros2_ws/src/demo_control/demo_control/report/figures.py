@@ -117,4 +117,5 @@ def histogram(values: Array, x_title: str, colour: str, marks: dict[str, float])
                 text=["", f" {name}"], textposition="middle left" if at > 0.75 * highest else "middle right",
                 line={"color": RED if name == "limit" else GREY, "width": 1.5, "dash": "dash"}, hoverinfo="skip",
             )  # fmt: skip
+    figure.update_yaxes(range=[0.0, 1.12 * tallest])
     return figure

@@ -11,7 +11,16 @@ import plotly.graph_objects as go
 from demo_control.report.bag_contents import BagContents
 from demo_control.report.envelopes import envelope
 from demo_control.report.figures import (
-    AMBER, BLUE, GREEN, GREY, MANY_COLOURS, Plot, add_line, histogram, make_figure, safe,
+    AMBER,
+    BLUE,
+    GREEN,
+    GREY,
+    MANY_COLOURS,
+    Plot,
+    add_line,
+    histogram,
+    make_figure,
+    safe,
 )  # fmt: skip
 from demo_control.report.realised_costs import RealisedCosts
 from demo_control.tasks import Array
@@ -83,7 +92,9 @@ def _scatter(realised: RealisedCosts) -> Plot:
         figure.add_scatter(x=ends, y=ends, mode="lines", name="equal", line={"color": GREY, "dash": "dash", "width": 1})
     figure.update_xaxes(type="log", title={"text": "predicted"})
     figure.update_yaxes(type="log")
-    return Plot("Does the prediction tell the cost?", figure, "One point per plan; on the line it was right.", timed=False)
+    return Plot(
+        "Does the prediction tell the cost?", figure, "One point per plan; on the line it was right.", timed=False
+    )
 
 
 def _stacked(times_s: Array, costs: Array, terms: Sequence[str], points: int) -> go.Figure:
@@ -186,4 +197,3 @@ def _bars(names: list[str], columns: Mapping[str, list[float | None]], mark: flo
     figure.update_xaxes(rangemode="tozero")
     figure.update_yaxes(autorange="reversed", type="category")
     return _with_legend(figure)
-

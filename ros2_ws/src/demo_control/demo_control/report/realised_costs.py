@@ -89,7 +89,8 @@ def _over_horizon(
     discounts[-1] *= _number(settings, "terminal_weight", 1.0)
     nearest = np.clip(np.searchsorted(times_s, moments - 0.25 * period_s), 0, len(times_s) - 1)
     realised = (costs[nearest] * counts * discounts[:, None]).sum(axis=(1, 2))
-    predicted = plans.plan_costs[np.ix_(np.flatnonzero(whole), [plans.terms.index(name) for name in names])].sum(axis=1)
+    columns = np.array([plans.terms.index(name) for name in names], dtype=np.int64)
+    predicted = plans.plan_costs[whole][:, columns].sum(axis=1)
     return plans.times_s[whole], predicted, realised
 
 

@@ -49,7 +49,7 @@ def _entries(quantities: Sequence[Quantity], series: Series, kind: str) -> list[
     """Title and axis of each entry; only numbers where the robot is not known."""
     count = series.values.shape[1] if len(series) else 0
     if len(quantities) == count:
-        return [(words(q.name), q.unit.replace("1", "–") if q.unit == "1" else q.unit) for q in quantities]
+        return [(words(q.name), "" if q.unit == "1" else q.unit) for q in quantities]
     return [(f"{kind} {index}", "") for index in range(count)]
 
 
@@ -67,7 +67,9 @@ def happened(contents: BagContents) -> Plot:
          for name, spans in _by_name(contents.states).items()],
     ]  # fmt: skip
     shown = [row for row in rows if row]
-    figure = make_figure(height=70 + 30 * max(len(shown), 1), barmode="overlay")
+    figure = make_figure(
+        height=70 + 30 * max(len(shown), 1), barmode="overlay", uniformtext={"minsize": 10, "mode": "hide"}
+    )
     for row, spans, colour, name in (entry for entries in shown for entry in entries):
         starts = np.array([span.start_s for span in spans])
         lengths = np.array([span.end_s - span.start_s for span in spans])
@@ -75,10 +77,13 @@ def happened(contents: BagContents) -> Plot:
             base=starts.astype(np.float32), x=np.maximum(lengths, _THINNEST_S).astype(np.float32), y=[row] * len(spans),
             orientation="h", marker={"color": colour, "line": {"width": 0}}, width=0.64, name=safe(name),
             hovertemplate=f"{row}: {safe(name)}<br>at %{{base:.2f}} s, for %{{customdata:.2f}} s<extra></extra>",
-            customdata=lengths.astype(np.float32),
+            customdata=lengths.astype(np.float32), insidetextanchor="start", textposition="inside",
+            text=[safe(name) if row == "robot" else ""] * len(spans), textangle=0,
         )  # fmt: skip
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=[entries[0][0] for entries in shown])
-    return Plot("What happened", figure, "Colours: red push or fault, amber fallback, grey the policy alone was as good.")
+    return Plot(
+        "What happened", figure, "Colours: red push or fault, amber fallback, grey the policy alone was as good."
+    )
 
 
 def marks(contents: BagContents) -> list[dict[str, float | str]]:

@@ -15,6 +15,8 @@ from demo_control.tasks import Task
 GOOD, WATCH, BAD, UNKNOWN = "good", "watch", "bad", "unknown"
 _UNANSWERED_SHARE = 0.001
 _OVERRUN_SHARE = 0.01
+_MOST_FIGURES = 5
+_UNITS = (("_m_s", "m/s"), ("_rad_s", "rad/s"), ("_ms", "ms"), ("_rad", "rad"), ("_s", "s"), ("_m", "m"), ("_n", "N"))
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,12 @@ def _success(contents: BagContents, task: Task | None) -> Verdict:
     if "success" not in result and task is not None:
         result, told_by = _judged(contents, task), "judged from the recording, which has no verdict of the driver"
     if "success" not in result:
-        return Verdict(question, UNKNOWN, "Not known", "The recording has neither the driver's verdict nor true states.")
+        return Verdict(
+            question, UNKNOWN, "Not known", "The recording has neither the driver's verdict nor true states."
+        )
     good = bool(result.pop("success"))
-    figures = ", ".join(f"{words(str(name))} {number(value)}" for name, value in list(result.items())[:8])
-    pushes = f"; {len(contents.pushes)} pushes" if contents.pushes else ""
+    figures = ", ".join(measured(str(name), value) for name, value in list(result.items())[:_MOST_FIGURES])
+    pushes = f"; pushed {len(contents.pushes)} ×" if contents.pushes else ""
     detail = f"{figures}{pushes} ({told_by})"
     return Verdict(question, GOOD if good else BAD, "Yes" if good else "No", detail)
 
@@ -89,7 +93,9 @@ def _again(evaluation: Mapping[str, Any] | None, trouble: str) -> Verdict:
         return Verdict(question, GOOD, "Yes, bit for bit", f"all {count} commands, and {plans}")
     first = evaluation.get("first_difference") or {}
     since = f"; the first other one answers observation {first['sequence']}" if "sequence" in first else ""
-    return Verdict(question, BAD if same < count else WATCH, "Not exactly", f"{same} of {count} commands, {plans}{since}")
+    return Verdict(
+        question, BAD if same < count else WATCH, "Not exactly", f"{same} of {count} commands, {plans}{since}"
+    )
 
 
 def _help(contents: BagContents, evaluation: Mapping[str, Any] | None) -> Verdict:
@@ -133,6 +139,16 @@ def _missing(damage: list[str]) -> Verdict:
         return Verdict(question, GOOD, "No", "every message that was heard is here and whole")
     more = f" (and {len(damage) - 3} more, below)" if len(damage) > 3 else ""  # noqa: PLR2004 - what fits
     return Verdict(question, BAD, "Yes: this page is of a partial recording", "; ".join(damage[:3]) + more)
+
+
+def measured(name: str, value: object) -> str:
+    """A figure with its name, whose unit is at the name's end."""
+    kind = next((kind for kind in ("_mean", "_rms", "_max") if name.endswith(kind)), "")
+    stem = name.removesuffix(kind)
+    for ending, unit in _UNITS:
+        if stem.endswith(ending):
+            return f"{words(stem.removesuffix(ending) + kind)} {number(value)} {unit}"
+    return f"{words(name)} {number(value)}"
 
 
 def number(value: object) -> str:

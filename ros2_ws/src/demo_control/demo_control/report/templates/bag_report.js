@@ -69,9 +69,7 @@
     const first = !drawn.has(box);
     drawn.add(box);
     await Plotly.react(box, entry.data, layoutOf(box, entry), {
-      displaylogo: false, displayModeBar: coarse ? false : "hover", doubleClick: false,
-      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d", "pan2d", "resetScale2d"],
-      toImageButtonOptions: { filename: box.id },
+      displayModeBar: false, doubleClick: entry.timed ? false : "reset",
     });
     if (first && entry.timed) listen(box);
   }
