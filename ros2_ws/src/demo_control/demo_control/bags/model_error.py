@@ -8,7 +8,7 @@ aleatoric; the predicted deviation here holds both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,8 @@ MOST_STARTS = 2000
 
 _ROLLOUTS = 32
 """Rollouts with noise per start, over all members: what the predicted deviation at the horizon is taken from."""
+_MOST_NOISY = 400
+"""Starts over the horizon that such rollouts are made for, chosen evenly: they cost most of the time."""
 _CHUNK = 256
 _QUANTILES = 5
 _WORST_CELLS = 5
@@ -145,7 +147,7 @@ class ModelError:
 def model_error(
     task: Task,
     bundle: Bundle,
-    stretches: Sequence[Stretch],
+    stretches: Iterable[Stretch],
     horizon: int,
     *,
     delay_ticks: int = 0,
@@ -157,7 +159,7 @@ def model_error(
     Args:
         task: The robot's.
         bundle: Must fit the task.
-        stretches: What was observed and carried out, of one recording or of many.
+        stretches: What was observed and carried out, of one recording or of many; gone through several times.
         horizon: Steps H, as the layer plans.
         delay_ticks: The layer's ``command_delay_ticks``.
         most_starts: Of one-step predictions, and of those over the horizon; chosen evenly where there are more.
@@ -168,8 +170,7 @@ def model_error(
     entries = model.learned_entries()
     scale = np.array([(problem.observation[i].maximum - problem.observation[i].minimum) / 2.0 for i in entries])
     turns = np.array([problem.observation[i].unit == "rad" for i in entries])
-    short = _thinned(_answered(windows(task, stretches, 1, delay_ticks)), most_starts)
-    long = _thinned(_answered(windows(task, stretches, horizon, delay_ticks)), most_starts)
+    short, long = (windows(task, stretches, steps, delay_ticks, most_starts) for steps in (1, horizon))
     first = _outcome(model, short, entries, turns, scale, None)
     last = _outcome(model, long, entries, turns, scale, np.random.default_rng(seed))
     spreads = model.members > 1
@@ -200,21 +201,6 @@ def model_error(
     )
 
 
-def _answered(asked: Windows) -> Windows:
-    """Those whose last observation was recorded."""
-    return _chosen(asked, np.flatnonzero(np.isfinite(asked.observations[:, -1]).all(axis=1)))
-
-
-def _thinned(asked: Windows, most: int) -> Windows:
-    if len(asked) <= most:
-        return asked
-    return _chosen(asked, np.linspace(0, len(asked) - 1, most).round().astype(np.int64))
-
-
-def _chosen(asked: Windows, rows: Integers) -> Windows:
-    return Windows(asked.observations[rows], asked.controls[rows], asked.starts_ns[rows])
-
-
 @dataclass(frozen=True)
 class _Column:
     """One dimension after some steps; Shape=(count,) each."""
@@ -233,7 +219,8 @@ class _Outcome:
         errors: Of the members' mean. Shape=(count, steps, dimensions).
         changes: What was recorded less the start. Shape=(count, steps, dimensions).
         spreads: The members' standard deviation after the last step. Shape=(count, dimensions).
-        deviations: The predicted standard deviation after the last step. Shape=(count, dimensions).
+        deviations: The predicted standard deviation after the last step, NaN where it was not asked for.
+            Shape=(count, dimensions).
         diverged: Predictions that were bounded.
     """
 
@@ -257,7 +244,8 @@ def _outcome(
     """Ask a model; with a generator the predicted deviations come from rollouts with noise, else from one step."""
     count, steps = asked.controls.shape[:2]
     predicted = np.zeros((count, steps, len(entries)))
-    spreads, deviations = np.zeros((count, len(entries))), np.zeros((count, len(entries)))
+    spreads, deviations = np.zeros((count, len(entries))), np.full((count, len(entries)), np.nan)
+    noisy = np.unique(np.linspace(0, count - 1, min(count, _MOST_NOISY)).round().astype(np.int64))
     with np.errstate(over="ignore", invalid="ignore"):
         for start in range(0, count, _CHUNK):
             rows = slice(start, start + _CHUNK)
@@ -268,7 +256,9 @@ def _outcome(
             if generator is None:
                 deviations[rows] = np.sqrt(members.var(axis=0) + variance)[:, entries]
             else:
-                deviations[rows] = _noisy_deviation(model, observations, controls, generator)[:, entries]
+                few = noisy[(noisy >= start) & (noisy < start + _CHUNK)]
+                ends = _noisy_deviation(model, asked.observations[few, 0], asked.controls[few], generator)
+                deviations[few] = ends[:, entries]
         start_values = asked.observations[:, :1, entries]
         recorded = asked.observations[:, 1:, entries]
         errors = _wrapped(predicted - recorded, turns)
@@ -325,9 +315,9 @@ def _prediction_error(column: _Column, spreads: bool) -> PredictionError:
     if not len(column.errors):
         return PredictionError()
     size = np.abs(column.errors)
-    deviations = column.deviations
-    certain = not (np.isfinite(deviations) & (deviations > 0.0)).all()
-    ratios = size / np.where(deviations > 0.0, deviations, np.inf)
+    known = np.isfinite(column.deviations)
+    certain = not (known & (column.deviations > 0.0)).any()
+    ratios = size[known] / np.maximum(column.deviations[known], _TINY)
     return PredictionError(
         rms=_root_mean_square(size),
         relative=_ratio(column.errors, column.changes),

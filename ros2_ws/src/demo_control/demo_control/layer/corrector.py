@@ -90,10 +90,11 @@ class Corrector:
         else:
             self.counters.fallbacks[reason] += 1
             correction = self._rest
-        self._history.append((sequence, values if self._correct is None else correction))
+        control = values if self._correct is None else correction
+        self._history.append((sequence, control))
         self.counters.commands += 1
         number = 0 if newest is None else newest.number
-        return Correction(values, SOURCE_POLICY if reason else SOURCE_LAYER, reason, number)
+        return Correction(values, SOURCE_POLICY if reason else SOURCE_LAYER, reason, number, control)
 
     def _unanswered(self, reason: str) -> Correction:
         self.counters.fallbacks[reason] += 1

@@ -32,12 +32,15 @@ class Correction:
         source: 'demo_layer' where corrected, 'policy' where the nominal action passed through.
         reason: Why it was not corrected; '' where it was.
         plans: Number of the newest plan there was, 0 before the first: with it a recording can be answered again.
+        control: What was decided, in the planning problem's terms: the command, or the correction where plans decide on
+            corrections. Shape=(control_dim,).
     """
 
     values: Array | None
     source: str
     reason: str
     plans: int = 0
+    control: Array | None = None
 
 
 @dataclass(frozen=True)
