@@ -21,7 +21,7 @@ from demo_control.configuration import ConfigurationError
 from demo_control.recorded_run import RecordedRun
 from demo_control.report.bag_contents import BagContents, bag_name, read_contents
 from demo_control.report.figures import Plot, words
-from demo_control.report.plan_plots import cost_plots, model_plots, timing_plots
+from demo_control.report.plan_plots import cost_plots, limit_plots, model_plots, timing_plots
 from demo_control.report.realised_costs import realised_costs
 from demo_control.report.time_plots import command_plots, happened, marks, observation_plots
 from demo_control.report.verdicts import Verdict, number, verdicts
@@ -31,9 +31,12 @@ LONGEST_VIDEO_S = 60.0
 
 _MOST_POINTS, _FEWEST_POINTS = 1500, 200
 _BYTES_PER_POINT = 11
-_TOPIC_COLUMNS = 3
-_SHOWN_APART = {"model_error", "warnings", "complete", "bag", "changed", "seeds", "engine", "bundle_sha256", "task"}
-"""What of an evaluation is not a row of its table: it stands elsewhere on the page."""
+_MOST_IN_ROW = 40
+_SHOWN_APART = {
+    "bag", "blocks", "bundle_sha256", "changed", "closeness", "complete", "correction_value", "engine", "model_error",
+    "seeds", "task", "task_metrics", "timing", "warnings",
+}  # fmt: skip
+"""What of an evaluation is no row of the last table: it stands elsewhere on the page."""
 
 Tell = Callable[[str, float], None]
 """Told a stage and its finished share."""
@@ -54,7 +57,7 @@ class Section:
         marks: What is marked in every plot over time: start, end, kind and name of each.
         span_s: From when to when plots over time are shown.
         plots: Other plots, by the heading above them.
-        figures: Rows of name and value.
+        figures: Rows of name and value, by the heading above them.
         model_error: As in ``bag evaluate``'s JSON, empty where it is not known.
         provenance: Rows of name and value.
         settings: The layer's.
@@ -73,7 +76,7 @@ class Section:
     marks: list[dict[str, float | str]] = field(default_factory=list)
     span_s: tuple[float, float] = (0.0, 1.0)
     plots: dict[str, list[Plot]] = field(default_factory=dict)
-    figures: Rows = field(default_factory=list)
+    figures: dict[str, Rows] = field(default_factory=dict)
     model_error: Mapping[str, Any] = field(default_factory=dict)
     provenance: Rows = field(default_factory=list)
     settings: Rows = field(default_factory=list)
@@ -168,24 +171,42 @@ def _add_plots(
         "Costs": cost_plots(contents, realised, points),
         "Model error": model_plots(section.model_error),
         "Timing": timing_plots(contents, period_s, points),
+        "Limits": limit_plots(_map((evaluation or {}).get("closeness"))),
     }
 
 
-def _figures(contents: BagContents, evaluation: Mapping[str, Any] | None) -> Rows:
-    rows = [(f"result: {words(str(name))}", number(value)) for name, value in contents.result.items()]
-    for name, value in (evaluation or {}).items():
-        if name not in _SHOWN_APART:
-            rows += _flat(words(name), value)
-    return rows
+def _figures(contents: BagContents, evaluation: Mapping[str, Any] | None) -> dict[str, Rows]:
+    """Rows by heading; what has plots or stands elsewhere on the page is left out."""
+    answers = evaluation or {}
+    tables = {
+        "The run": {"as the driver told": dict(contents.result), **_map(answers.get("task_metrics"))},
+        "What corrections were worth": _map(answers.get("correction_value")),
+        "Timing": _map(answers.get("timing")),
+        "Limits": _map(answers.get("closeness")),
+        "Answered again": {name: value for name, value in answers.items() if name not in _SHOWN_APART},
+    }
+    tables["The run"].pop("told_by_driver", None)
+    rows = {
+        heading: [r for name, value in table.items() for r in _flat(name, value)] for heading, table in tables.items()
+    }
+    return {heading: found for heading, found in rows.items() if found}
 
 
 def _flat(name: str, value: object) -> Rows:
-    """Nested figures as rows."""
+    """Nested figures as rows; percentiles of one thing in one row, and what has plots not at all."""
     if isinstance(value, dict):
-        return [row for key, inner in value.items() for row in _flat(f"{name}: {words(str(key))}", inner)]
+        if set(value) == {"p50", "p99", "max"}:
+            text = " / ".join(number(value[share]) for share in ("p50", "p99", "max"))
+            return [(f"{words(name)}: median / 99 % / largest", text)]
+        return [
+            (f"{words(name)}: {inner}", text) for key, item in value.items() for inner, text in _flat(str(key), item)
+        ]
     if isinstance(value, list):
-        return [(name, ", ".join(number(entry) for entry in value[:40]) + (", …" if len(value) > 40 else ""))]  # noqa: PLR2004
-    return [(name, number(value))]
+        if any(isinstance(entry, dict | list) for entry in value):
+            return []
+        more = ", …" if len(value) > _MOST_IN_ROW else ""
+        return [(words(name), ", ".join(number(entry) for entry in value[:_MOST_IN_ROW]) + more)]
+    return [(words(name), number(value))]
 
 
 def _provenance(info: Mapping[str, object], evaluation: Mapping[str, Any] | None) -> Rows:

@@ -197,3 +197,19 @@ def _bars(names: list[str], columns: Mapping[str, list[float | None]], mark: flo
     figure.update_xaxes(rangemode="tozero")
     figure.update_yaxes(autorange="reversed", type="category")
     return _with_legend(figure)
+
+
+def limit_plots(closeness: Mapping[str, Any]) -> list[Plot]:
+    """How near commands came to their limits; from ``closeness`` of an evaluation."""
+    actions = [entry for entry in closeness.get("actions") or [] if isinstance(entry, dict)]
+    if not actions:
+        return []
+    names = [safe(str(entry["name"])) for entry in actions]
+    plots = []
+    for key, title, note in (
+        ("share_of_limit", "How near commands came to their limits", "1 is the limit."),
+        ("change_share_of_range", "From one command to the next", "As a share of the whole range."),
+    ):
+        columns = {label: _column(actions, key, share) for label, share in (("99 %", "p99"), ("largest", "max"))}
+        plots.append(Plot(title, _bars(names, columns, 1.0), note, timed=False))
+    return plots

@@ -16,6 +16,7 @@ GOOD, WATCH, BAD, UNKNOWN = "good", "watch", "bad", "unknown"
 _UNANSWERED_SHARE = 0.001
 _OVERRUN_SHARE = 0.01
 _MOST_FIGURES = 5
+_MOSTLY = 0.5
 _UNITS = (("_m_s", "m/s"), ("_rad_s", "rad/s"), ("_ms", "ms"), ("_rad", "rad"), ("_s", "s"), ("_m", "m"), ("_n", "N"))
 
 
@@ -99,16 +100,24 @@ def _again(evaluation: Mapping[str, Any] | None, trouble: str) -> Verdict:
 
 
 def _help(contents: BagContents, evaluation: Mapping[str, Any] | None) -> Verdict:
-    """Whether corrections were worth it: measured where the evaluation says so, else what the model promised."""
+    """Whether corrections were worth it: estimated where the evaluation can, else what the model promised."""
     question, plans = "Did the layer help?", contents.plans
     if not len(plans):
         return Verdict(question, UNKNOWN, "It did not plan", "There is no plan in the recording.")
-    used = int(plans.accepted.sum())
-    gains = plans.figures["predicted_gain"][plans.accepted]
-    gains = gains[np.isfinite(gains)]
-    told = f"{used} of {len(plans)} plans were used"
-    told += f", each promising {gains.mean():.3g} less cost over its horizon" if len(gains) else ""
-    return Verdict(question, UNKNOWN, "It planned; whether it helped cannot be told from one run", told)
+    used = f"{int(plans.accepted.sum())} of {len(plans)} plans were used"
+    value = (evaluation or {}).get("correction_value") or {}
+    realised, predicted, share = (value.get(k) for k in ("realised_gain_mean", "predicted_gain_mean", "gain_came_true"))
+    if realised is None or predicted is None or share is None:
+        return Verdict(question, UNKNOWN, "It cannot be told from this run", used)
+    detail = (
+        f"{used}; {value['followed']} of them can be judged: each promised {predicted:.3g} less cost over its horizon, "
+        f"{realised:.3g} came of it, in {share:.0%} more than nothing. What the policy alone would have cost is the "
+        "model's estimate"
+    )
+    if realised > 0.0 and share > _MOSTLY:
+        return Verdict(question, GOOD, "Yes, as far as one run can tell", detail)
+    answer = "Mixed" if realised > 0.0 else "No, as far as one run can tell"
+    return Verdict(question, WATCH if realised > 0.0 else BAD, answer, detail)
 
 
 def _timing(contents: BagContents, evaluation: Mapping[str, Any] | None) -> Verdict:
@@ -122,8 +131,10 @@ def _timing(contents: BagContents, evaluation: Mapping[str, Any] | None) -> Verd
     unanswered, overruns = timing["observations_not_answered"], timing["overruns"]
     commands, plans = max(len(contents.commands), 1), max(len(contents.plans), 1)
     late = age["p99"] > period
+    old = timing.get("commands_older_than_a_period", 0)
     detail = (
-        f"commands were {age['p50']:.1f} ms old (99 %: {age['p99']:.1f}, period {period:g}); "
+        f"commands were {age['p50']:.1f} ms old (99 %: {age['p99']:.1f}), {old} of them older than the period of "
+        f"{period:g} ms; "
         f"{overruns} of {len(contents.plans)} plans overran; {unanswered} observations were not answered"
     )
     if late:
