@@ -177,6 +177,10 @@ class Task:
             model knows more than the nominal plant; empty for the nominal plant alone.
         bringup: Name of the bring-up that runs the task over ROS, or '' if there is none.
         render_video: Draws recorded runs, or None if the task has no pictures.
+        planned_path: Where predicted states of :attr:`planning_problem` take the robot: points in metres relative to
+            its base (x forward, y left, z up, the heading of the first state), or in the world where the base is fixed.
+            Maps Shape=(num_plans, num_states, planning_dim) to Shape=(num_plans, num_states, 3); None where it has no
+            picture of that.
         unit_circles: Pairs of observation names (cosine, sine) that lie on the unit circle.
         planning: What plans decide on where it is not the action itself, or None. Cost terms and ``planner``
             settings are then those of :attr:`planning_problem`.
@@ -209,6 +213,7 @@ class Task:
     training_plants: tuple[Mapping[str, Scalar], ...] = ()
     bringup: str = ""
     render_video: VideoRenderer | None = None
+    planned_path: Callable[[Array], Array] | None = None
     unit_circles: tuple[tuple[str, str], ...] = ()
     planning: Planning | None = None
     reward_function: Callable[[Array, Array], Array] | None = None

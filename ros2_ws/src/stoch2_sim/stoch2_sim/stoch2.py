@@ -8,6 +8,7 @@ from pathlib import Path
 from demo_control.tasks import RecordedRun, Task
 from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S
 from stoch2_sim.robots.stoch2.observation import ACTION, OBSERVATION
+from stoch2_sim.robots.stoch2.planned_path import planned_path
 from stoch2_sim.robots.stoch2.planning import COST_TERMS, PLANNER, PLANNING
 from stoch2_sim.robots.stoch2.plants import make_plants
 from stoch2_sim.robots.stoch2.reward import observation_reward
@@ -38,6 +39,7 @@ def task() -> Task:
         planner=PLANNER,
         bringup="stoch2_walk",
         render_video=_render_video,
+        planned_path=planned_path,
         planning=PLANNING,
         training=TRAINING,
         policy_training=POLICY_TRAINING,

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from demo_control.bags.definitions import Decoder
 from demo_control.bags.errors import BagError
+from demo_control.bags.layer_log import namespaces
 from demo_control.bags.metadata import PARAMETERS_RECORD
 from demo_control.bags.reader import Bag
 from demo_control.recorded_run import Motion, RecordedRun
@@ -44,7 +45,7 @@ TOPICS = {
 _SECOND_NS = 1e9
 _PLAN_FIGURES = (
     "observation_age_s", "plan_age_s", "plan_time_s", "nominal_cost", "plan_cost", "predicted_gain",
-    "effective_sample_size", "num_samples", "ensemble_disagreement", "followed_share", "overruns",
+    "effective_sample_size", "num_samples", "ensemble_disagreement", "followed_share", "overruns", "plans",
 )  # fmt: skip
 _LAYER = "demo_layer"
 
@@ -209,8 +210,11 @@ def bag_name(path: Path) -> str:
 def _hear(bag: Bag) -> _Heard:
     heard = _Heard()
     decoders: dict[str, Decoder] = {}
-    for message in bag.messages(TOPICS):
-        kind = TOPICS[message.topic]
+    known = namespaces(bag)
+    namespace = known[0] if len(known) == 1 else ""
+    for message in bag.messages({namespace + topic for topic in TOPICS}):
+        topic = message.topic.removeprefix(namespace)
+        kind = TOPICS[topic]
         if message.type != kind:
             heard.troubles[f"{message.topic}: its type is {message.type}, expected {kind}"] += 1
             continue
@@ -224,7 +228,7 @@ def _hear(bag: Bag) -> _Heard:
         except (BagError, AttributeError) as error:
             heard.troubles[f"{message.topic}: {error}"] += 1
             continue
-        heard.messages.setdefault(message.topic, []).append((stamp_ns, decoded))
+        heard.messages.setdefault(topic, []).append((stamp_ns, decoded))
     for messages in heard.messages.values():
         messages.sort(key=lambda entry: entry[0])
     return heard
