@@ -65,7 +65,7 @@ class ViewerNode(Node):  # type: ignore[misc] # rclpy has no types
         self._dimensions = {"observation": 0, "action": 0}
         self._began_s: float | None = None
         self._origin_ns: int | None = None
-        self._pose = np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0])
+        self._pose: tuple[Array, Array] | None = None
         self._arrow_until_s = math.inf
         self._source = ""
         self._ticks = 0
@@ -132,7 +132,8 @@ class ViewerNode(Node):  # type: ignore[misc] # rclpy has no types
         late = time.monotonic() - self._began_s > _PATIENCE_S
         if late or (self._task is not None and self._description):
             dimensions = self._dimensions["observation"], self._dimensions["action"]
-            self._scene = Scene(self._stream, self._task, self._description, dimensions)
+            moves = self._pose is not None
+            self._scene = Scene(self._stream, self._task, self._description, dimensions, moves=moves)
             shown = "entries by number" if self._task is None else self._task.name
             self.get_logger().info(f"showing {shown}")
 
@@ -160,9 +161,11 @@ class ViewerNode(Node):  # type: ignore[misc] # rclpy has no types
         position = np.array([pose.position.x, pose.position.y, pose.position.z])
         turn = np.array([getattr(pose.orientation, axis) for axis in "wxyz"])
         scene, times_s = self._now(message)
-        if scene is None or not np.isfinite([*position, *turn]).all():
+        if not np.isfinite([*position, *turn]).all():
             return
         self._pose = position, turn
+        if scene is None:
+            return
         scene.place(times_s, position[None], turn[None])
         if times_s[0] > self._arrow_until_s:
             self._arrow_until_s = math.inf
@@ -199,7 +202,7 @@ class ViewerNode(Node):  # type: ignore[misc] # rclpy has no types
     def _on_push(self, message: Vector3Stamped) -> None:
         scene, times_s = self._now(message)
         force = np.array([message.vector.x, message.vector.y, message.vector.z])
-        if scene is None or not force.any() or not np.isfinite(force).all():
+        if scene is None or self._pose is None or not force.any() or not np.isfinite(force).all():
             return
         scene.at(float(times_s[0]))
         scene.push(self._pose[0], turned(force, heading(self._pose[1])))

@@ -166,9 +166,9 @@ def _add_plots(
     section.model_error = error if isinstance(error, dict) else {}
     period_s = task.control_period_s if task is not None else None
     section.plots = {
+        "Costs": cost_plots(contents, realised, points),
         "Commands": command_plots(contents, task, points),
         "Observations": observation_plots(contents, task, points),
-        "Costs": cost_plots(contents, realised, points),
         "Model error": model_plots(section.model_error),
         "Timing": timing_plots(contents, period_s, points),
         "Limits": limit_plots(_map((evaluation or {}).get("closeness"))),

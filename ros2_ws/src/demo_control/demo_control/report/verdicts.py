@@ -17,6 +17,7 @@ _UNANSWERED_SHARE = 0.001
 _OVERRUN_SHARE = 0.01
 _MOST_FIGURES = 5
 _MOSTLY = 0.5
+_MILLISECONDS = 1e3
 _UNITS = (("_m_s", "m/s"), ("_rad_s", "rad/s"), ("_ms", "ms"), ("_rad", "rad"), ("_s", "s"), ("_m", "m"), ("_n", "N"))
 
 
@@ -53,7 +54,7 @@ def verdicts(
         _success(contents, task),
         _again(evaluation, trouble),
         _help(contents, evaluation),
-        _timing(contents, evaluation),
+        _timing(contents, task, evaluation),
         _missing(damage),
     ]
 
@@ -120,26 +121,22 @@ def _help(contents: BagContents, evaluation: Mapping[str, Any] | None) -> Verdic
     return Verdict(question, WATCH if realised > 0.0 else BAD, answer, detail)
 
 
-def _timing(contents: BagContents, evaluation: Mapping[str, Any] | None) -> Verdict:
-    question = "Did the timing hold?"
-    timing = (evaluation or {}).get("timing")
-    if not isinstance(timing, dict):
-        return Verdict(question, UNKNOWN, "Not known", "")
-    period, age = timing["control_period_ms"], timing["command_age_ms"]
-    if age["p99"] is None:
-        return Verdict(question, UNKNOWN, "Not known", "There are no commands to judge.")
-    unanswered, overruns = timing["observations_not_answered"], timing["overruns"]
-    commands, plans = max(len(contents.commands), 1), max(len(contents.plans), 1)
-    late = age["p99"] > period
-    old = timing.get("commands_older_than_a_period", 0)
+def _timing(contents: BagContents, task: Task | None, evaluation: Mapping[str, Any] | None) -> Verdict:
+    question, ages = "Did the timing hold?", contents.command_ages_s * _MILLISECONDS
+    if task is None or not len(ages):
+        return Verdict(question, UNKNOWN, "Not known", "There are no commands to judge." if task else "")
+    timing = (evaluation or {}).get("timing") or {}
+    unanswered, overruns = timing.get("observations_not_answered", 0), timing.get("overruns", 0)
+    period, p99 = task.control_period_s * _MILLISECONDS, float(np.percentile(ages, 99.0))
     detail = (
-        f"commands were {age['p50']:.1f} ms old (99 %: {age['p99']:.1f}), {old} of them older than the period of "
-        f"{period:g} ms; "
-        f"{overruns} of {len(contents.plans)} plans overran; {unanswered} observations were not answered"
+        f"commands were {np.median(ages):.1f} ms old (99 %: {p99:.1f}), {int((ages > period).sum())} of {len(ages)} older "
+        f"than the period of {period:g} ms"
     )
-    if late:
+    if timing:
+        detail += f"; {overruns} of {len(contents.plans)} plans overran; {unanswered} observations were not answered"
+    if p99 > period:
         return Verdict(question, BAD, "No: commands came late", detail)
-    if unanswered > _UNANSWERED_SHARE * commands or overruns > _OVERRUN_SHARE * plans:
+    if unanswered > _UNANSWERED_SHARE * len(ages) or overruns > _OVERRUN_SHARE * len(contents.plans):
         return Verdict(question, WATCH, "Mostly", detail)
     return Verdict(question, GOOD, "Yes", detail)
 

@@ -51,7 +51,8 @@ def show_bag(
         except ConfigurationError as error:
             notes.append(str(error))
     dimensions = contents.observations.values.shape[-1], contents.commands.values.shape[-1]
-    scene = Scene(stream, task, contents.description, dimensions)
+    moves = contents.motion is not None and contents.motion.positions is not None
+    scene = Scene(stream, task, contents.description, dimensions, moves=moves)
     notes += [scene.trouble] if scene.trouble else []
     progress("sending")
     _send_series(scene, contents)

@@ -19,10 +19,12 @@ COMMANDS = {"nominal": AMBER, "commanded": BLUE, "applied": GREEN}
 PLAN_FIGURES = {"nominal_cost": AMBER, "plan_cost": BLUE, "predicted_gain": GREEN, "followed_share": GREY}
 PLAN_TIMES = {"plan_time_s": BLUE, "plan_age_s": AMBER}
 EVENTS = "events"
-PLAN, TRAIL, PUSH = "world/plan", "world/trail", "world/push"
+PLAN, TRAIL, PUSH, BASE = "world/plan", "world/trail", "world/push", "world/base"
 _ARROW_M_PER_N = 0.004
 _WORLD_FRAME = "tf#/"
-_BASE = "transforms/base"
+_POSE = "transforms/base"
+_DOT_M = 0.004
+_EYE_M, _LOOK_M = (1.1, -1.1, 0.7), (0.0, 0.0, 0.2)
 
 
 class Scene:
@@ -33,18 +35,20 @@ class Scene:
         task: The robot's, or None if it is not known: entries then have numbers.
         description: URDF, or '' for no picture of the robot.
         dimensions: Of observation and action, where the task is not known.
+        moves: Whether the base moves, and the camera with it.
     """
 
     def __init__(
-        self, stream: rr.RecordingStream, task: Task | None, description: str, dimensions: tuple[int, int] = (0, 0)
-    ) -> None:
-        self._stream = stream
+        self, stream: rr.RecordingStream, task: Task | None, description: str, dimensions: tuple[int, int] = (0, 0),
+        *, moves: bool = False,
+    ) -> None:  # fmt: skip
+        self._stream, self._moves = stream, moves
         self.observation_names = _names(task.observation if task else (), "observation", dimensions[0])
         self.action_names = _names(task.action if task else (), "command", dimensions[1])
         self.terms = [term.name for term in task.cost_terms] if task else []
         self.trouble = ""
         self._joints: dict[str, UrdfJoint] = {}
-        self._root = ""
+        self._root = self._hidden = ""
         if description:
             self._load(description)
         self._style()
@@ -63,8 +67,9 @@ class Scene:
                 return
             self._joints = {joint.name: joint for joint in tree.joints() if joint.joint_type != "fixed"}
             self._root = tree.root_link().name
+            self._hidden = f"/{tree.name}/collision_geometries/**"
         pose = rr.Transform3D(translation=[0.0, 0.0, 0.0], parent_frame=_WORLD_FRAME, child_frame=self._root)
-        self._stream.log(_BASE, pose, static=True)
+        self._stream.log(_POSE, pose, static=True)
 
     def at(self, time_s: float) -> None:
         """What is logged from now on happened then, since the run's start."""
@@ -80,14 +85,18 @@ class Scene:
 
     def place(self, times_s: Array, positions: Array, orientations: Array) -> None:
         """The base over time; orientations are (w, x, y, z). Shape=(num_times, 3) and (num_times, 4)."""
-        if self._root and len(times_s):
+        if not len(times_s):
+            return
+        # What the camera follows.
+        self._send(BASE, times_s, rr.Points3D.columns(positions=positions, radii=np.full(len(times_s), _DOT_M)))
+        if self._root:
             columns = rr.Transform3D.columns(
                 translation=positions,
                 quaternion=orientations[:, [1, 2, 3, 0]],
                 parent_frame=[_WORLD_FRAME] * len(times_s),
                 child_frame=[self._root] * len(times_s),
             )
-            self._send(_BASE, times_s, columns)
+            self._send(_POSE, times_s, columns)
 
     def observe(self, times_s: Array, values: Array) -> None:
         """Observations over time. Shape=(num_times, observation_dim)."""
@@ -168,12 +177,22 @@ class Scene:
         )
         commands = rrb.Grid(*plots("commands", self.action_names), name="Commands", grid_columns=2)
         observations = rrb.Grid(*plots("observation", self.observation_names), name="Observations", grid_columns=2)
-        robot = rrb.Spatial3DView(origin="/", name="Robot", contents=["+ /**", "- /commands/**", "- /observation/**"])
+        hidden = [f"- {self._hidden}"] if self._hidden else []
+        robot = rrb.Spatial3DView(
+            origin="/",
+            name="Robot",
+            contents=["+ /**", "- /commands/**", "- /observation/**", *hidden],
+            # Rerun draws boxes and cylinders as wires unless it is told otherwise.
+            defaults=[kind.from_fields(fill_mode="solid") for kind in (rr.Boxes3D, rr.Cylinders3D, rr.Ellipsoids3D)],
+            eye_controls=rrb.EyeControls3D(position=_EYE_M, look_target=_LOOK_M, tracking_entity=f"/{BASE}")
+            if self._moves
+            else None,
+        )
         events = rrb.TextLogView(origin=f"/{EVENTS}", name="What happened")
         left = rrb.Vertical(robot, events, row_shares=[3, 1])
         return rrb.Blueprint(
             rrb.Horizontal(left, rrb.Tabs(planner, commands, observations), column_shares=[1, 1]),
-            rrb.TimePanel(timeline=TIMELINE),
+            rrb.TimePanel(timeline=TIMELINE, state="collapsed"),
             collapse_panels=True,
         )
 

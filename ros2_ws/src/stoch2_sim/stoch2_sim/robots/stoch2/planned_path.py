@@ -9,6 +9,9 @@ from stoch2_sim.simulators.protocol import Array
 
 _FORWARD, _LATERAL, _TURN = (OBSERVATION.index(n) for n in ("forward_velocity", "lateral_velocity", "yaw_rate"))
 
+# In the trunk it would not be seen.
+_SHOWN_ABOVE_M = 0.12
+
 
 def planned_path(states: Array) -> Array:
     """The predicted speeds added up, from the trunk in its heading; see :attr:`demo_control.tasks.Task.planned_path`.
@@ -31,4 +34,5 @@ def planned_path(states: Array) -> Array:
         ],
         axis=-1,
     )
-    return np.concatenate([np.zeros((len(states), 1, 3)), np.cumsum(steps, axis=1)], axis=1)
+    points = np.concatenate([np.zeros((len(states), 1, 3)), np.cumsum(steps, axis=1)], axis=1)
+    return points + np.array([0.0, 0.0, _SHOWN_ABOVE_M])
