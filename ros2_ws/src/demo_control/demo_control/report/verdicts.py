@@ -128,10 +128,9 @@ def _timing(contents: BagContents, task: Task | None, evaluation: Mapping[str, A
     timing = (evaluation or {}).get("timing") or {}
     unanswered, overruns = timing.get("observations_not_answered", 0), timing.get("overruns", 0)
     period, p99 = task.control_period_s * _MILLISECONDS, float(np.percentile(ages, 99.0))
-    detail = (
-        f"commands were {np.median(ages):.1f} ms old (99 %: {p99:.1f}), {int((ages > period).sum())} of {len(ages)} older "
-        f"than the period of {period:g} ms"
-    )
+    old = int((ages > period).sum())
+    detail = f"commands were {np.median(ages):.1f} ms old (99 %: {p99:.1f}), {old} of {len(ages)} older than the period"
+    detail += f" of {period:g} ms"
     if timing:
         detail += f"; {overruns} of {len(contents.plans)} plans overran; {unanswered} observations were not answered"
     if p99 > period:

@@ -200,7 +200,7 @@ class Scene:
 def turned(points: Array, yaw: float) -> Array:
     """Points turned about the vertical. Shape=(..., 3)."""
     cosine, sine = np.cos(yaw), np.sin(yaw)
-    return points @ np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]])
+    return np.asarray(points @ np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]]))
 
 
 def heading(orientation: Array) -> float:

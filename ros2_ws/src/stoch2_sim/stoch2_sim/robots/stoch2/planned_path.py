@@ -35,4 +35,4 @@ def planned_path(states: Array) -> Array:
         axis=-1,
     )
     points = np.concatenate([np.zeros((len(states), 1, 3)), np.cumsum(steps, axis=1)], axis=1)
-    return points + np.array([0.0, 0.0, _SHOWN_ABOVE_M])
+    return np.asarray(points + np.array([0.0, 0.0, _SHOWN_ABOVE_M]))
