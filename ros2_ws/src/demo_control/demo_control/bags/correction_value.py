@@ -13,7 +13,7 @@ import numpy as np
 from demo_control.bags.blocks import Blocks
 from demo_control.bags.layer_tables import FIGURES, LayerRun, Plans, State
 from demo_control.bags.model_error import rank_correlation
-from demo_control.bags.stretches import Integers, Stretch, effect_ticks, planning_observations
+from demo_control.bags.stretches import Integers, Mask, Stretch, effect_ticks, planning_observations
 from demo_control.tasks import Array, Task
 
 _LEAST_FOR_BIAS = 20
@@ -87,7 +87,9 @@ def _judged(task: Task, run: LayerRun, stretch: Stretch) -> list[tuple[Array, In
         first = last
         if here.any():
             realised = _realised(task, state, stretch, starts[here])
-            alone = _policy_alone(sequences, figures[:, 2] > 0.0, span, int(state.settings["maximum_plan_age_ticks"]))
+            alone = _policy_alone(
+                sequences, np.asarray(figures[:, 2] > 0.0), span, int(state.settings["maximum_plan_age_ticks"])
+            )
             rows = np.stack([*figures[here, :2].T, realised, figures[here, 2], alone[here]], axis=1)
             parts.append((rows, stamps[here]))
     return parts
@@ -131,9 +133,9 @@ def _realised(task: Task, state: State, stretch: Stretch, starts: Integers) -> A
         return np.asarray(np.einsum("rht,h,t->r", costs, steps, weights))
 
 
-def _policy_alone(sequences: Integers, followed: Array, span: int, maximum_age: int) -> Array:
+def _policy_alone(sequences: Integers, followed: Mask, span: int, maximum_age: int) -> Array:
     """Whether no plan is followed from a plan's start to its horizon's end; 1 or 0. Shape=(len(sequences),)."""
-    followed_at = np.sort(sequences[followed.astype(bool)])
+    followed_at = np.sort(sequences[followed])
     before = np.searchsorted(followed_at, sequences - maximum_age, side="left")
     after = np.searchsorted(followed_at, sequences + span, side="right")
     return np.asarray(before == after, float)

@@ -7,7 +7,7 @@ import json
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -25,6 +25,9 @@ from demo_control.processes import end_with_parent, one_thread_each
 
 FORMAT = 1
 """Of what is kept; raised when a figure changes its meaning, so that nothing old is taken for new."""
+
+Evaluate = Callable[[Request], Mapping[str, Any]]
+"""Evaluates one recording; a function of a module, as it is called in another process."""
 
 _SUFFIXES = (".mcap", ".db3")
 _WAITING_FOR_EACH = 2
@@ -75,13 +78,16 @@ def is_bag(path: Path) -> bool:
     return (path / "metadata.yaml").is_file() or any(path.glob("*.mcap")) or any(path.glob("*.db3"))
 
 
-def evaluate_many(requests: Sequence[Request], jobs: int, kept: Path | None = None) -> Iterator[Outcome]:
+def evaluate_many(
+    requests: Sequence[Request], jobs: int, kept: Path | None = None, evaluate: Evaluate | None = None
+) -> Iterator[Outcome]:
     """Evaluate recordings over processes, in whatever order they are done.
 
     Args:
         requests: One for each recording.
-        jobs: Processes.
+        jobs: Processes; 0 for this one, which a recording may then end.
         kept: Folder of results that were and will be kept, or None.
+        evaluate: Evaluates one recording in a process of its own; :func:`evaluate_bag` unless given.
 
     Yields:
         One outcome for each; a recording that cannot be evaluated, or that ends a process, has its reason in it.
@@ -93,44 +99,43 @@ def evaluate_many(requests: Sequence[Request], jobs: int, kept: Path | None = No
             waiting.append(request)
         else:
             yield Outcome(request.path, result, kept=True)
-    for outcome, request in _over_processes(waiting, jobs):
+    for outcome, request in _over_processes(waiting, jobs, evaluate or evaluate_bag):
         if kept is not None and outcome.result is not None:
             write_text_atomically(kept / _name(request), json.dumps(outcome.result, allow_nan=False) + "\n")
         yield outcome
 
 
-def _over_processes(waiting: deque[Request], jobs: int) -> Iterator[tuple[Outcome, Request]]:
+def _over_processes(waiting: deque[Request], jobs: int, evaluate: Evaluate) -> Iterator[tuple[Outcome, Request]]:
     """Results as they come."""
-    suspects: list[Request] = []
-    while waiting:
-        with _pool(jobs) as pool:
+    if jobs == 0:
+        yield from ((_outcome(evaluate, request), request) for request in waiting)
+        return
+    suspects: deque[Request] = deque()
+    while waiting or suspects:
+        # One of several that were under way ended its process: each is given one to itself.
+        alone = bool(suspects)
+        source, workers = (suspects, 1) if alone else (waiting, jobs)
+        most = 1 if alone else _WAITING_FOR_EACH * jobs
+        with _pool(workers) as pool:
             running: dict[Future[Outcome], Request] = {}
             try:
-                while waiting or running:
-                    while waiting and len(running) < _WAITING_FOR_EACH * jobs:
-                        request = waiting.popleft()
-                        running[pool.submit(_evaluate, request)] = request
+                while source or running:
+                    while source and len(running) < most:
+                        request = source.popleft()
+                        running[pool.submit(_outcome, evaluate, request)] = request
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
                         outcome = future.result()
                         yield outcome, running.pop(future)
             except BrokenProcessPool:
-                # One of these ended its process; each is given one more to itself.
-                suspects += running.values()
+                if alone:
+                    for request in running.values():
+                        yield Outcome(request.path, None, "its evaluation ended the process (out of memory?)"), request
+                else:
+                    suspects.extend(running.values())
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        for request in suspects:
-            yield _alone(request), request
-        suspects.clear()
-
-
-def _alone(request: Request) -> Outcome:
-    with _pool(1) as pool:
-        try:
-            return pool.submit(_evaluate, request).result()
-        except BrokenProcessPool:
-            return Outcome(request.path, None, "its evaluation ended the process (out of memory?)")
 
 
 def _pool(jobs: int) -> ProcessPoolExecutor:
@@ -140,10 +145,10 @@ def _pool(jobs: int) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(jobs, mp_context=context, initializer=end_with_parent, initargs=(os.getpid(),))
 
 
-def _evaluate(request: Request) -> Outcome:
+def _outcome(evaluate: Evaluate, request: Request) -> Outcome:
     """In a process of its own: one recording, with everything that may be wrong with it."""
     try:
-        return Outcome(request.path, evaluate_bag(request))
+        return Outcome(request.path, evaluate(request))
     except (BagError, BundleError, ConfigurationError) as error:
         return Outcome(request.path, None, str(error))
     except MemoryError:

@@ -46,16 +46,20 @@ class Comparison:
     probabilities: tuple[float, float] | None
     verdict: str
 
+    @property
+    def difference(self) -> float | None:
+        """B − A."""
+        return None if self.baseline is None or self.candidate is None else self.candidate - self.baseline
+
     def to_json(self) -> dict[str, object]:
         """Ready for JSON."""
-        known = self.baseline is not None and self.candidate is not None
         return {
             "figure": self.figure.name,
             "text": self.figure.text,
             "better": "less" if self.figure.sign > 0 else "more",
             "a": self.baseline,
             "b": self.candidate,
-            "difference": self.candidate - self.baseline if known else None,
+            "difference": self.difference,
             "interval": None if self.interval is None else list(self.interval),
             "probability_worse": None if self.probabilities is None else self.probabilities[0],
             "probability_better": None if self.probabilities is None else self.probabilities[1],
@@ -64,7 +68,7 @@ class Comparison:
 
 
 def compare(
-    baseline: Sequence[Mapping[str, Any]], candidate: Sequence[Mapping[str, Any]], seed: int = 0
+    baseline: Sequence[Mapping[str, Any]], candidate: Sequence[Mapping[str, Any]], seed: int = 0, draws: int = RESAMPLES
 ) -> dict[str, object]:
     """Compare recordings with a baseline.
 
@@ -72,6 +76,7 @@ def compare(
         baseline: Evaluations, as :func:`demo_control.bags.evaluation.evaluate_bag` makes them; at least one.
         candidate: The same.
         seed: Of resampling.
+        draws: How often to resample, and to share the units out anew where there are more ways.
 
     Returns:
         Ready for JSON; ``worse`` says whether any figure is worse beyond noise.
@@ -84,11 +89,8 @@ def compare(
         raise BagError(f"recordings of different robots cannot be compared: {', '.join(robots)}")
     both = [*baseline, *candidate]
     single = min(len(baseline), len(candidate)) == 1
-    rows = []
-    # One generator for each figure, so that a figure's interval does not depend on which others there are.
-    for figure in known_figures(both):
-        sides = _sides(baseline, candidate, figure, single)
-        rows.append(_compared(figure, *sides, np.random.default_rng(seed)))
+    chance = _Chance(seed, draws)
+    rows = [_compared(figure, *_sides(baseline, candidate, figure, single), chance) for figure in known_figures(both)]
     rows = _judged(rows)
     return {
         "robot": robots[0],
@@ -119,15 +121,50 @@ def _sides(
     return sides[0], sides[1]
 
 
-def _compared(figure: Figure, one: Sums, other: Sums, generator: np.random.Generator) -> Comparison:
+class _Chance:
+    """Resampling weights and ways to share out units, made once for each number of units.
+
+    So a figure's result does not depend on which others there are.
+    """
+
+    def __init__(self, seed: int, draws: int) -> None:
+        self._seed, self._draws = seed, draws
+        self._weights: dict[int, Array] = {}
+        self._ways: dict[tuple[int, int], Array] = {}
+
+    def weights(self, count: int) -> Array:
+        """How often each of some units is drawn, with replacement. Shape=(draws, count)."""
+        if count not in self._weights:
+            generator = np.random.default_rng([self._seed, 0, count])
+            drawn = generator.multinomial(count, np.full(count, 1.0 / count), size=2 * self._draws)
+            self._weights[count] = drawn.astype(np.float64)
+        return self._weights[count]
+
+    def ways(self, count: int, chosen: int) -> Array:
+        """Choices of units, 1 for a chosen one; the first are the last ``chosen``. Shape=(ways, count)."""
+        if (count, chosen) not in self._ways:
+            if math.comb(count, chosen) <= self._draws:
+                picks = np.array(list(combinations(range(count - 1, -1, -1), chosen)))
+                masks = np.zeros((len(picks), count))
+                np.put_along_axis(masks, picks, 1.0, axis=1)
+            else:
+                # Where not all ways are gone through, the actual one is among those that are.
+                masks = np.zeros((1 + self._draws, count))
+                masks[:, count - chosen :] = 1.0
+                np.random.default_rng([self._seed, 1, count, chosen]).permuted(masks[1:], axis=1, out=masks[1:])
+            self._ways[count, chosen] = masks
+        return self._ways[count, chosen]
+
+
+def _compared(figure: Figure, one: Sums, other: Sums, chance: _Chance) -> Comparison:
     """Figure, interval and probability; the verdict is still 'unknown'."""
     values = [float(figure.of(side.numerators.sum(), side.denominators.sum())) for side in (one, other)]
     baseline, candidate = (value if np.isfinite(value) else None for value in values)
     if baseline is None or candidate is None:
         return Comparison(figure, baseline, candidate, None, None, "unknown")
     one, other = _known(one), _known(other)
-    interval = _interval(figure, one, other, generator)
-    return Comparison(figure, baseline, candidate, interval, _probabilities(figure, one, other, generator), "unknown")
+    interval = _interval(figure, one, other, chance)
+    return Comparison(figure, baseline, candidate, interval, _probabilities(figure, one, other, chance), "unknown")
 
 
 def _known(side: Sums) -> Sums:
@@ -136,34 +173,25 @@ def _known(side: Sums) -> Sums:
     return Sums(side.numerators[rows], side.denominators[rows])
 
 
-def _interval(figure: Figure, one: Sums, other: Sums, generator: np.random.Generator) -> tuple[float, float] | None:
+def _interval(figure: Figure, one: Sums, other: Sums, chance: _Chance) -> tuple[float, float] | None:
     """95 % interval of the difference; None where a side is a single unit."""
     if min(len(one.numerators), len(other.numerators)) < 2:  # noqa: PLR2004 - nothing to resample
         return None
-    first, second = (_resampled(figure, side, generator) for side in (one, other))
-    low, high = np.percentile(second - first, [50.0 * LEVEL, 100.0 - 50.0 * LEVEL])
+    # Two halves of the draws: sides of the same number of units must not be drawn alike.
+    drawn = []
+    for place, side in enumerate((one, other)):
+        weights = np.array_split(chance.weights(len(side.numerators)), 2)[place]
+        drawn.append(figure.of(weights @ side.numerators, weights @ side.denominators))
+    low, high = np.percentile(drawn[1] - drawn[0], [50.0 * LEVEL, 100.0 - 50.0 * LEVEL])
     return float(low), float(high)
 
 
-def _resampled(figure: Figure, side: Sums, generator: np.random.Generator) -> Array:
-    """The figure of units drawn with replacement. Shape=(RESAMPLES,)."""
-    count = len(side.numerators)
-    weights = generator.multinomial(count, np.full(count, 1.0 / count), size=RESAMPLES).astype(float)
-    return figure.of(weights @ side.numerators, weights @ side.denominators)
-
-
-def _probabilities(figure: Figure, one: Sums, other: Sums, generator: np.random.Generator) -> tuple[float, float]:
+def _probabilities(figure: Figure, one: Sums, other: Sums, chance: _Chance) -> tuple[float, float]:
     """Share of the ways to share out all units in which B is as bad as it is or worse, and as good or better."""
     above = np.concatenate([one.numerators, other.numerators])
     below = np.concatenate([one.denominators, other.denominators])
-    count, chosen = len(above), len(other.numerators)
-    actual = np.zeros((1, count))
-    actual[:, count - chosen :] = 1.0
-    exact = math.comb(count, chosen) <= RESAMPLES
-    # Where not all ways are gone through, the actual one is among those that are.
-    ways = _all_ways(count, chosen) if exact else np.vstack([actual, _some_ways(count, chosen, generator)])
-    badness = figure.sign * _difference(figure, ways, above, below)
-    here = figure.sign * float(_difference(figure, actual, above, below)[0])
+    badness = figure.sign * _difference(figure, chance.ways(len(above), len(other.numerators)), above, below)
+    here = badness[0]
     # The same sums in another order differ by rounding.
     slack = _TOLERANCE * float(np.abs(badness).max())
     return float((badness >= here - slack).mean()), float((badness <= here + slack).mean())
@@ -175,21 +203,6 @@ def _difference(figure: Figure, masks: Array, above: Array, below: Array) -> Arr
     return chosen - figure.of((1.0 - masks) @ above, (1.0 - masks) @ below)
 
 
-def _all_ways(count: int, chosen: int) -> Array:
-    """Every choice of units. Shape=(ways, count)."""
-    picks = np.array(list(combinations(range(count), chosen)))
-    masks = np.zeros((len(picks), count))
-    np.put_along_axis(masks, picks, 1.0, axis=1)
-    return masks
-
-
-def _some_ways(count: int, chosen: int, generator: np.random.Generator) -> Array:
-    """Random choices of units. Shape=(RESAMPLES, count)."""
-    masks = np.zeros((RESAMPLES, count))
-    masks[:, :chosen] = 1.0
-    return np.asarray(generator.permuted(masks, axis=1))
-
-
 def _judged(rows: Sequence[Comparison]) -> list[Comparison]:
     """Verdicts: probabilities corrected for their number, both ways, and differences that matter."""
     worse, better = (
@@ -198,8 +211,8 @@ def _judged(rows: Sequence[Comparison]) -> list[Comparison]:
     judged = []
     for row, is_worse, is_better in zip(rows, worse, better, strict=True):
         verdict = "unknown"
-        if row.baseline is not None and row.candidate is not None:
-            matters = row.figure.matters(row.baseline, row.candidate - row.baseline)
+        if row.baseline is not None and row.difference is not None:
+            matters = row.figure.matters(row.baseline, row.difference)
             verdict = "worse" if is_worse and matters else "better" if is_better and matters else "same"
         judged.append(Comparison(row.figure, row.baseline, row.candidate, row.interval, row.probabilities, verdict))
     return judged

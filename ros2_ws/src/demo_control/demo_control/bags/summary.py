@@ -24,7 +24,7 @@ def slim(result: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def summed_up(results: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+def summed_up(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Sums of each robot's recordings, and how the figures vary among them; ready for JSON.
 
     Args:

@@ -99,7 +99,7 @@ def compare(
             if not results:
                 raise BagError(f"{path}: no recording that can be evaluated: {own[0]['error']}")
             sides.append(results)
-        report = compare_evaluations(*sides)
+        report = compare_evaluations(sides[0], sides[1])
         if json_file:
             write_json({**report, "failed": failed}, json_file)
     if json_file != "-":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from rich.markup import escape
@@ -23,8 +24,8 @@ def evaluation_table(report: dict[str, Any]) -> Table:
     table.add_row("plans", f"{report['plans']}, {report['identical_plans']} the same")
     metrics = report["metrics"]
     for name in ("difference_rms", "difference_max"):
-        values = ", ".join(_number(value) for value in metrics[name])
-        table.add_row(name.replace("_", " "), values)
+        largest = max((value for value in metrics[name] if value is not None), default=None)
+        table.add_row(f"{name.replace('_', ' ')}, of the worst entry", _number(largest))
     for name in ("sources_recorded", "sources"):
         table.add_row(name.replace("_", " "), ", ".join(f"{count} {source}" for source, count in metrics[name].items()))
     _add_judgement(table, report)
@@ -71,8 +72,8 @@ def _add_judgement(table: Table, report: dict[str, Any]) -> None:
         bias = "bias not known" if value["bias"] is None else f"bias {_number(value['bias'])} taken off"
         table.add_row(
             "gain of followed plans",
-            f"predicted {_number(value['predicted_gain_mean'])}, realised {_number(value['realised_gain_mean'])} ({bias}); "
-            f"came true {value['gain_came_true']:.0%} of {value['followed']}",
+            f"predicted {_number(value['predicted_gain_mean'])}, realised {_number(value['realised_gain_mean'])} "
+            f"({bias}); came true {value['gain_came_true']:.0%} of {value['followed']}",
         )
     near = report["closeness"]
     table.add_row("command entries at a limit", _share(near["at_limit"]))
@@ -88,7 +89,7 @@ def summary_table(robot: str, sums: dict[str, Any]) -> Table:
     table = Table("figure", "all", "5 %", "50 %", "95 %", "worst", title=escape(title))
     for figure in sums["figures"]:
         numbers = [_number(figure[name]) for name in ("all", "p5", "p50", "p95")]
-        table.add_row(figure["text"], *numbers, escape(str(figure["worst"] or "–")))
+        table.add_row(figure["text"], *numbers, escape(Path(figure["worst"]).name if figure["worst"] else "–"))
     return table
 
 
