@@ -17,7 +17,7 @@ from demo_control.bags.errors import BagError
 from demo_control.bags.reader import Bag
 from demo_control.bundle import default_bundle
 from demo_control.cli.main import app
-from demo_control.report.bag_contents import read_contents
+from demo_control.report.bag_reading import read_contents
 from demo_control.report.bag_report import MOST_SECTIONS, write_report
 from demo_control.report.bag_section import Section
 from demo_control.report.realised_costs import realised_costs
@@ -230,7 +230,7 @@ def test_realised_costs_are_the_tasks_own_over_each_plans_horizon(tmp_path: Path
     np.testing.assert_allclose(found.costs, expected, rtol=1e-9, atol=1e-12)
 
     horizon = int(contents.settings["horizon"])
-    starts = np.round((contents.plans.times_s - contents.plans.figures["plan_age_s"]) / task.control_period_s)
+    starts = np.searchsorted(contents.observations.times_s, contents.plans.starts_s - 1e-6)
     assert 0 < len(found.realised) < len(contents.plans)
     first = int(starts[0]) + 1
     weights = contents.settings["discount"] ** np.arange(horizon + 1)

@@ -19,7 +19,8 @@ from demo_control.bags.reader import Bag
 from demo_control.bundle import BundleError
 from demo_control.configuration import ConfigurationError
 from demo_control.recorded_run import RecordedRun
-from demo_control.report.bag_contents import BagContents, bag_name, read_contents
+from demo_control.report.bag_contents import BagContents, bag_name
+from demo_control.report.bag_reading import read_contents
 from demo_control.report.figures import Plot, words
 from demo_control.report.plan_plots import cost_plots, limit_plots, model_plots, timing_plots
 from demo_control.report.realised_costs import realised_costs

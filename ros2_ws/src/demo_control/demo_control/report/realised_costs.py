@@ -81,7 +81,7 @@ def _over_horizon(
         return nothing, nothing, nothing
     period_s = problem.control_period_s
     delay = problem.unmodelled_ticks + _number(settings, "command_delay_ticks", 0)
-    starts = plans.times_s - plans.figures["plan_age_s"]
+    starts = plans.starts_s
     whole = starts + (delay + horizon) * period_s <= times_s[-1] + 0.5 * period_s
     moments = starts[whole, None] + (delay + np.arange(horizon + 1)) * period_s
     counts = problem.cost_counts(horizon + 1)[:, chosen]

@@ -14,7 +14,8 @@ from demo_control.bags.reader import Bag
 from demo_control.bundle import BundleError
 from demo_control.configuration import ConfigurationError
 from demo_control.recorded_run import Motion
-from demo_control.report.bag_contents import BagContents, read_contents
+from demo_control.report.bag_contents import BagContents
+from demo_control.report.bag_reading import read_contents
 from demo_control.report.figures import words
 from demo_control.tasks import Array, load_task
 from demo_control.viewing.planned_paths import planned_paths
