@@ -57,7 +57,7 @@ def test_without_the_viewer_one_line_says_how_to_get_it(whole_bag: Path, monkeyp
     result = CliRunner().invoke(app, ["view", str(whole_bag)])
 
     assert result.exit_code == 2
-    assert "pip install '.[view]'" in result.stderr.replace("\n", " ")
+    assert "pip install 'demo-stack[view]'" in result.stderr.replace("\n", " ")
 
 
 def test_a_recording_is_sent_whole(whole_bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ def command(
     try:
         import rerun  # noqa: F401, PLC0415 - an extra
     except ImportError:
-        fail("view needs Rerun, which is not installed: .venv/bin/python -m pip install '.[view]'")
+        fail("view needs Rerun, which is not installed: python -m pip install 'demo-stack[view]'")
     with one_line_errors():
         try:
             if bag is not None:
