@@ -13,7 +13,8 @@ from demo_control.bags.blocks import Blocks
 from demo_control.bags.correction_value import correction_value
 from demo_control.bags.evaluation import Request, evaluate_bag
 from demo_control.bags.layer_log import read_layer_log
-from demo_control.bags.layer_tables import FIGURES, Commands, LayerRun, Plans, PlanTable, State
+from demo_control.bags.layer_runs import LayerRun, State
+from demo_control.bags.layer_tables import FIGURES, Commands, Plans, PlanTable
 from demo_control.bags.reader import Bag
 from demo_control.bags.recorded import RecordedStretches
 from demo_control.bags.stretches import Stretch
@@ -21,7 +22,7 @@ from demo_control.bundle import default_bundle
 from demo_control.tasks import Array, Task, load_task
 
 from .conftest import INPUT_MATRIX, STATE_MATRIX
-from .recorded_bag import RobotRecorder
+from .recorded_bag import RobotRecorder, stamp
 
 pytestmark = pytest.mark.skipif(not default_bundle("cartpole").is_dir(), reason="no bundle of the cart-pole is shipped")
 
@@ -149,6 +150,34 @@ def test_what_the_driver_sent_counts_not_what_it_was_sent(tmp_path: Path) -> Non
     assert np.isnan(stretch.controls[0]).all()
 
 
+def test_what_was_not_commanded_is_not_judged(tmp_path: Path) -> None:
+    """Before the first command the robot is held, and observations may be lost without harm."""
+    robot = RobotRecorder(tmp_path / "bag")
+    early = {(topic, number) for topic in ("/nominal_action", "/action", "/planner_status") for number in range(1, 21)}
+    robot.scribe.lost = early | {("/observation", 5)}
+    robot.activate()
+    robot.run(60)
+    found = evaluate_bag(Request(robot.close()))
+
+    assert found["task_metrics"]["states"] == 40
+    assert found["timing"]["observations_lost"] == 0
+    assert found["model_error"]["count"] == 39
+
+
+def test_a_driver_that_tells_of_other_vectors_is_not_believed(tmp_path: Path) -> None:
+    robot = RobotRecorder(tmp_path / "bag")
+    say = robot.scribe.say
+    robot.activate()
+    robot.run(20)
+    answers = {"observation_sequence": 0, "observation_stamp": stamp(0), "source": "x", "plans": 0}
+    say("/applied_action", "demo_msgs/msg/Action", robot._now_ns, **answers, values=np.zeros(3))
+    found = evaluate_bag(Request(robot.close()))
+
+    assert any("/applied_action: not of as many values" in warning for warning in found["warnings"])
+    assert found["closeness"]["of"] == "action"
+    assert found["model_error"]["count"] == 19
+
+
 @pytest.mark.skipif(not default_bundle("stoch2").is_dir(), reason="no bundle of Stoch2 is shipped")
 def test_corrections_are_known_from_the_answers(tmp_path: Path) -> None:
     robot = RobotRecorder(tmp_path / "bag", name="stoch2", settings={"num_samples": 66}, latest=3)
@@ -176,7 +205,7 @@ def known_gains(task: Task, *, bias: float) -> tuple[list[LayerRun], list[Stretc
         states.append(STATE_MATRIX @ states[-1] * 0.9 + INPUT_MATRIX @ control)
     observations = np.array(states)
     weights = {term.name: term.weight for term in task.cost_terms}
-    settings = {"horizon": horizon, "plan_period_ticks": 1, "maximum_plan_age_ticks": 0, "terminal_weight": 3.0}
+    settings = {"horizon": horizon, "maximum_plan_age_ticks": 1, "terminal_weight": 3.0}
     table, places = PlanTable(), dict[int, int]()
     gains, realised = np.zeros(count), np.zeros(count)
     for index in range(count):

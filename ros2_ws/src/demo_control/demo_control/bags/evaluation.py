@@ -224,6 +224,8 @@ def _judged(
     stretches = RecordedStretches(task, log, answered)
     bundle = changes.bundle or finder(last.bundle_sha256)
     error = model_error(task, bundle, stretches, settings.horizon, delay_ticks=delay)
+    if len(log.applied) and log.carried_out(task.action_dim) is None:
+        warnings.append("/applied_action: not of as many values as the robot's action; the commands count instead")
     if not error.count:
         warnings.append("no stretch of observations and commands is whole: the model's error is not known")
     dimensions = max(len(error.dimensions), 1)

@@ -12,19 +12,8 @@ import numpy as np
 from demo_control.bags.definitions import Decoder
 from demo_control.bags.errors import BagError
 from demo_control.bags.info import STATE_TOPIC, STATE_TYPE, gap
-from demo_control.bags.layer_tables import (
-    FIGURES,
-    Command,
-    CommandTable,
-    Key,
-    Keyed,
-    LayerLog,
-    LayerRun,
-    PlanMade,
-    PlanTable,
-    State,
-    runs_of,
-)
+from demo_control.bags.layer_runs import LayerLog, LayerRun, State, runs_of
+from demo_control.bags.layer_tables import FIGURES, Command, CommandTable, Key, Keyed, PlanMade, PlanTable
 from demo_control.bags.reader import Bag, Heard
 from demo_control.tasks import Array
 

@@ -81,6 +81,7 @@ def evaluate(
 def compare(
     baseline: Annotated[Path, typer.Argument(help="A: a recording, or a folder of recordings.", metavar="A")],
     candidate: Annotated[Path, typer.Argument(help="B: what is compared with it.", metavar="B")],
+    namespace: Annotated[str | None, _NAMESPACE] = None,
     kept: Annotated[Path | None, _KEPT] = None,
     jobs: Annotated[int | None, _JOBS] = None,
     json_file: Annotated[str, _JSON] = "",
@@ -93,7 +94,7 @@ def compare(
     with told():
         sides, failed = [], list[dict[str, str]]()
         for path in (baseline, candidate):
-            requests = [Request(bag) for bag in find_bags([path])]
+            requests = [Request(bag, namespace=namespace) for bag in find_bags([path])]
             results, own = _evaluated(requests, jobs, kept)
             failed += own
             if not results:
