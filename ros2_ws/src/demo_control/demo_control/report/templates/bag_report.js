@@ -113,12 +113,16 @@
     waiting = setTimeout(again, 150);
   });
   dark.addEventListener("change", again);
-  // On paper all plots are there, as wide as the paper's columns.
-  const print = matchMedia("print");
-  print.addEventListener("change", again);
+  // On paper all plots are there, as wide as its columns. Some browsers print a copy that no script can change: so the
+  // page takes the paper's width before.
   addEventListener("beforeprint", () => {
+    document.documentElement.classList.add("paper");
     document.querySelectorAll("details").forEach((details) => { details.open = true; });
     boxes.forEach((box) => draw(box));
+  });
+  addEventListener("afterprint", () => {
+    document.documentElement.classList.remove("paper");
+    again();
   });
   window.drawAll = () => Promise.all(boxes.map((box) => draw(box)));
   document.documentElement.dataset.ready = "yes";
