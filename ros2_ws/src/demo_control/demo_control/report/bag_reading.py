@@ -17,6 +17,7 @@ from demo_control.bags.metadata import PARAMETERS_RECORD
 from demo_control.bags.reader import Bag
 from demo_control.recorded_run import Motion
 from demo_control.report.bag_contents import BagContents, PlanTable, Series, Span
+from demo_control.report.vector_topic import Columns, VectorTopic
 from demo_control.tasks import Array
 
 _OBSERVATION = "demo_msgs/msg/Observation"
@@ -51,10 +52,10 @@ _LAYER = "demo_layer"
 
 @dataclass
 class _Heard:
-    """Messages by topic, with their stamps, stamps of observations by their number, and what was wrong with others."""
+    """Messages by topic, with their stamps, those of vectors as columns, and what was wrong with others."""
 
     messages: dict[str, list[tuple[int, Any]]] = field(default_factory=dict)
-    stamps: dict[int, list[int]] = field(default_factory=dict)
+    vectors: dict[str, Columns] = field(default_factory=dict)
     troubles: Counter[str] = field(default_factory=Counter)
 
 
@@ -62,19 +63,20 @@ def read_contents(bag: Bag) -> BagContents:
     """Read all that is shown; what cannot be understood is left out and told."""
     heard = _hear(bag)
     origin_ns = _origin(heard)
-    commands = heard.messages.get("/action", [])
-    series = {name: _series(heard, name, origin_ns) for name in TOPICS if TOPICS[name] in (_OBSERVATION, _ACTION)}
-    commanded = series["/action"]
-    ages = np.array([stamp - _nanoseconds(m.observation_stamp) for stamp, m in commands]) / _SECOND_NS
+    commands = heard.vectors["/action"]
+    series = {
+        name: Series((columns.stamps_ns - origin_ns) / _SECOND_NS, columns.values)
+        for name, columns in heard.vectors.items()
+    }
     pushes = _pushes(heard, origin_ns)
     end_s = max((float(s.times_s[-1]) for s in series.values() if len(s)), default=0.0)
     return BagContents(
         observations=series["/observation"],
         truth=series["/ground_truth"],
         nominal=series["/nominal_action"],
-        commands=commanded,
+        commands=series["/action"],
         applied=series["/applied_action"],
-        command_ages_s=ages,
+        command_ages_s=(commands.stamps_ns - commands.answers_ns) / _SECOND_NS,
         uncorrected=_uncorrected(commands, origin_ns),
         plans=_plans(heard, origin_ns),
         settings=_settings(heard),
@@ -91,6 +93,7 @@ def read_contents(bag: Bag) -> BagContents:
 
 def _hear(bag: Bag) -> _Heard:
     heard = _Heard()
+    vectors = {name: VectorTopic() for name in TOPICS if TOPICS[name] in (_OBSERVATION, _ACTION)}
     decoders: dict[str, Decoder] = {}
     known = namespaces(bag)
     namespace = known[0] if len(known) == 1 else ""
@@ -107,52 +110,44 @@ def _hear(bag: Bag) -> _Heard:
             decoded = decoders[kind].decode(message.data, kind)
             header = getattr(decoded, "header", None)
             stamp_ns = message.log_time_ns if header is None else _nanoseconds(header.stamp)
+            if topic in vectors:
+                answered = stamp_ns if kind == _OBSERVATION else _nanoseconds(decoded.observation_stamp)
+                vectors[topic].append(stamp_ns, answered, decoded)
+                continue
         except (BagError, AttributeError) as error:
             heard.troubles[f"{message.topic}: {error}"] += 1
             continue
         heard.messages.setdefault(topic, []).append((stamp_ns, decoded))
     for messages in heard.messages.values():
         messages.sort(key=lambda entry: entry[0])
-    for stamp_ns, decoded in heard.messages.get("/observation", []):
-        heard.stamps.setdefault(int(decoded.sequence), []).append(stamp_ns)
+    for topic, vector in vectors.items():
+        heard.vectors[topic] = columns = vector.columns()
+        if columns.odd:
+            heard.troubles[f"{topic}: not of {columns.values.shape[1]} values, as most are"] += columns.odd
     return heard
 
 
 def _origin(heard: _Heard) -> int:
     """The first command's stamp, or the first observation's."""
     for topic in ("/action", "/nominal_action", "/observation", "/ground_truth"):
-        if topic in heard.messages:
-            return heard.messages[topic][0][0]
+        if len(heard.vectors[topic]):
+            return int(heard.vectors[topic].stamps_ns[0])
     return 0
 
 
-def _series(heard: _Heard, topic: str, origin_ns: int) -> Series:
-    messages = heard.messages.get(topic, [])
-    dimension = Counter(len(message.values) for _, message in messages).most_common(1)
-    size = dimension[0][0] if dimension else 0
-    odd = [len(message.values) != size for _, message in messages]
-    if any(odd):
-        heard.troubles[f"{topic}: not of {size} values, as most are"] += sum(odd)
-        heard.messages[topic] = messages = [m for m, wrong in zip(messages, odd, strict=True) if not wrong]
-    times = np.array([stamp - origin_ns for stamp, _ in messages], dtype=float) / _SECOND_NS
-    return Series(times, np.array([message.values for _, message in messages], dtype=float).reshape(len(times), size))
-
-
-def _uncorrected(commands: list[tuple[int, Any]], origin_ns: int) -> tuple[Span, ...]:
+def _uncorrected(commands: Columns, origin_ns: int) -> tuple[Span, ...]:
     """Stretches of commands that the layer did not change, with the reason."""
     spans: list[Span] = []
-    open_since: tuple[float, str] | None = None
-    for stamp_ns, message in commands:
-        source, _, reason = str(message.source).partition(":")
-        name = "" if source == _LAYER else reason or source
-        time_s = (stamp_ns - origin_ns) / _SECOND_NS
-        if open_since is not None and open_since[1] != name:
-            spans.append(Span(open_since[0], time_s, open_since[1]))
-            open_since = None
-        if name and open_since is None:
-            open_since = time_s, name
-    if open_since is not None:
-        spans.append(Span(open_since[0], (commands[-1][0] - origin_ns) / _SECOND_NS, open_since[1]))
+    times_s = (commands.stamps_ns - origin_ns) / _SECOND_NS
+    start = 0
+    for place, source in enumerate(commands.sources):
+        last = place + 1 == len(commands)
+        if not last and commands.sources[place + 1] == source:
+            continue
+        maker, _, reason = source.partition(":")
+        if maker != _LAYER:
+            spans.append(Span(float(times_s[start]), float(times_s[place if last else place + 1]), reason or maker))
+        start = place + 1
     return tuple(spans)
 
 
@@ -167,7 +162,7 @@ def _plans(heard: _Heard, origin_ns: int) -> PlanTable:
     ]
     if len(good) < len(messages):
         heard.troubles["/planner_status: other cost terms than most have"] += len(messages) - len(good)
-    starts = [_start(heard, stamp, message) for stamp, message in good]
+    starts = _starts(heard.vectors["/observation"], good)
     return PlanTable(
         times_s=np.array([stamp - origin_ns for stamp, _ in good], dtype=float) / _SECOND_NS,
         starts_s=np.array([start - origin_ns for start in starts], dtype=float) / _SECOND_NS,
@@ -180,13 +175,19 @@ def _plans(heard: _Heard, origin_ns: int) -> PlanTable:
     )
 
 
-def _start(heard: _Heard, stamp_ns: int, message: Any) -> int:  # noqa: ANN401 - a decoded message
-    """Stamp of the observation that a plan starts from; where that is not recorded, by the plan's age."""
-    for seen_ns in reversed(heard.stamps.get(int(message.observation_sequence), [])):
+def _starts(observations: Columns, plans: list[tuple[int, Any]]) -> list[int]:
+    """Stamps of the observations that plans start from; of one that is not recorded, by the plan's age."""
+    order = np.argsort(observations.numbers, kind="stable")
+    numbers = observations.numbers[order]
+    starts = []
+    for stamp_ns, message in plans:
+        wanted = np.uint64(message.observation_sequence)
+        first, last = np.searchsorted(numbers, wanted), np.searchsorted(numbers, wanted, side="right")
+        seen = observations.stamps_ns[order[first:last]]
         # A driver that began anew counts from 0 again.
-        if seen_ns <= stamp_ns:
-            return seen_ns
-    return stamp_ns - round(float(message.plan_age_s) * _SECOND_NS)
+        seen = seen[seen <= stamp_ns]
+        starts.append(int(seen[-1]) if len(seen) else stamp_ns - round(float(message.plan_age_s) * _SECOND_NS))
+    return starts
 
 
 def _settings(heard: _Heard) -> Mapping[str, Any]:
