@@ -24,7 +24,16 @@ from demo_control.report.realised_costs import realised_costs
 from demo_control.tasks import load_task
 
 from .browser import Browser, browser_is_here
-from .recorded_bag import KIND, START_NS, RobotRecorder, mcap_of, record_cartpole, write_observations
+from .recorded_bag import (
+    KIND,
+    START_NS,
+    RobotRecorder,
+    definition_of,
+    mcap_of,
+    observation,
+    record_cartpole,
+    write_observations,
+)
 
 pytestmark = pytest.mark.skipif(not default_bundle("cartpole").is_dir(), reason="no bundle of the cart-pole is shipped")
 
@@ -259,3 +268,16 @@ def test_chromium_draws_every_plot_at_any_width_and_prints(whole_bag: Path, tmp_
             assert counts[4] == 0
         assert browser.pdf().startswith(b"%PDF")
         assert browser.console() == []
+
+
+def test_vectors_of_another_size_are_left_out_and_told(tmp_path: Path) -> None:
+    recording = write_observations(tmp_path / "bag", 30)
+    topic = recording.add_topic("/ground_truth", KIND, definition_of(KIND), "", "[]")
+    for number, size in enumerate((5, 5, 3)):
+        recording.put(topic, START_NS + number, observation(np.ones(size)), START_NS + number, number + 1)
+    recording.close()
+
+    contents = read_contents(Bag.open(tmp_path / "bag"))
+
+    assert contents.truth.values.shape == (2, 5)
+    assert contents.warnings == ("/ground_truth: not of 5 values, as most are (1 messages)",)
