@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -222,7 +223,9 @@ def _judged(
     settings = LayerSettings.from_mapping(last.settings, source="the recording's layer_state")
     delay = settings.command_delay_ticks
     stretches = RecordedStretches(task, log, answered)
-    bundle = changes.bundle or finder(last.bundle_sha256)
+    bundle = changes.bundle or _newest(log, finder)
+    if len({state.bundle_sha256 for state in _states(log)}) > 1 and changes.bundle is None:
+        warnings.append(f"several bundles were in use: the model's error is that of {bundle.sha256[:12]}… throughout")
     error = model_error(task, bundle, stretches, settings.horizon, delay_ticks=delay)
     if len(log.applied) and log.carried_out(task.action_dim) is None:
         warnings.append("/applied_action: not of as many values as the robot's action; the commands count instead")
@@ -241,6 +244,19 @@ def _judged(
         "timing": timing(task, log, blocks),
         "blocks": blocks.to_json(),
     }, warnings
+
+
+def _newest(log: LayerLog, finder: _BundleFinder) -> Bundle:
+    """The last bundle in use of those that are here.
+
+    Raises:
+        BagError: None is.
+    """
+    digests = dict.fromkeys(state.bundle_sha256 for state in reversed(_states(log)))
+    for digest in list(digests)[:-1]:
+        with suppress(BagError):
+            return finder(digest)
+    return finder(list(digests)[-1])
 
 
 def _value(

@@ -67,7 +67,7 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
         files = [file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file()]
         inside = sorted({file.parent if file.parent != path else file for file in files})
         if not inside:
-            raise BagError(f"{path}: no bag in this folder")
+            raise BagError(f"{path}: no bag (no .mcap file in it)")
         found.update(dict.fromkeys(inside))
     return list(found)
 

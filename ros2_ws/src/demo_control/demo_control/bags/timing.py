@@ -12,6 +12,8 @@ from demo_control.tasks import Array, Task
 
 _MILLISECOND_NS = 1e6
 _P99 = 99.0
+_WITHOUT_PLAN = (":no_plan", ":stale_plan")
+"""How the sources of commands end that had to do without a plan, though nobody had switched the layer off."""
 
 
 def timing(task: Task, log: LayerLog, blocks: Blocks) -> dict[str, object]:
@@ -40,7 +42,7 @@ def timing(task: Task, log: LayerLog, blocks: Blocks) -> dict[str, object]:
     blocks.add_percentile("plan_age_p99_ms", plan_stamps, plan_age_ms, _P99)
     overruns = np.concatenate([_overruns(run.plans) for run in log.runs])
     blocks.add("overruns", plan_stamps, overruns)
-    fallback = np.array([":" in text and not text.endswith(":plan_rejected") for text in table.sources.texts], float)
+    fallback = np.array([text.endswith(_WITHOUT_PLAN) for text in table.sources.texts], float)
     blocks.add("fallbacks", table.stamps_ns.numbers(), fallback[table.sources.codes()])
     blocks.add("observations_lost", log.observations.stamps_ns.numbers()[slice(*log.commanded())][1:], lost, 1.0 + lost)
     return {
