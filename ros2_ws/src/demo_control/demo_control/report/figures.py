@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import plotly.graph_objects as go
 
 from demo_control.report.bag_contents import Series
@@ -54,6 +55,12 @@ def safe(text: str) -> str:
     return html.escape(words(text))
 
 
+def single(values: Array) -> npt.NDArray[np.float32]:
+    """In half the bytes; what is too large for that is not shown."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
 def make_figure(y_title: str = "", height: int = 210, **layout: Any) -> go.Figure:  # noqa: ANN401 - of Plotly
     """A figure without data."""
     figure = go.Figure()
@@ -73,7 +80,7 @@ def add_line(
     x, y = envelope(*with_gaps(times_s, np.where(np.isfinite(values), values, np.nan)), points)
     opacity = line.pop("opacity", 1.0)
     figure.add_scatter(
-        x=x.astype(np.float32), y=y.astype(np.float32), mode="lines", name=name, opacity=opacity,
+        x=single(x), y=single(y), mode="lines", name=name, opacity=opacity,
         line={"color": colour, "width": 1.3, **line}, connectgaps=False,
     )  # fmt: skip
 
@@ -106,7 +113,7 @@ def histogram(values: Array, x_title: str, colour: str, marks: dict[str, float])
     highest = max([highest, *(mark * 1.05 for mark in marks.values() if mark < 3.0 * highest)])
     counts, edges = np.histogram(np.minimum(values, highest), bins=_BINS, range=(lowest, highest))
     figure.add_bar(
-        x=((edges[1:] + edges[:-1]) / 2.0).astype(np.float32), y=counts, marker={"color": colour}, name="",
+        x=single((edges[1:] + edges[:-1]) / 2.0), y=counts, marker={"color": colour}, name="",
         hovertemplate="%{x:.2f}: %{y}<extra></extra>",
     )  # fmt: skip
     tallest = float(counts.max())

@@ -21,6 +21,7 @@ from demo_control.report.figures import (
     histogram,
     make_figure,
     safe,
+    single,
 )  # fmt: skip
 from demo_control.report.realised_costs import RealisedCosts
 from demo_control.tasks import Array
@@ -84,7 +85,7 @@ def _scatter(realised: RealisedCosts) -> Plot:
     chosen = np.linspace(0, max(pairs.shape[1] - 1, 0), min(pairs.shape[1], 1500)).astype(int)
     if pairs.size:
         figure.add_scatter(
-            x=pairs[0, chosen].astype(np.float32), y=pairs[1, chosen].astype(np.float32), mode="markers", name="plans",
+            x=single(pairs[0, chosen]), y=single(pairs[1, chosen]), mode="markers", name="plans",
             marker={"color": BLUE, "size": 4, "opacity": 0.5},
             hovertemplate="predicted %{x:.3g}<br>realised %{y:.3g}<extra></extra>",
         )  # fmt: skip
@@ -106,7 +107,7 @@ def _stacked(times_s: Array, costs: Array, terms: Sequence[str], points: int) ->
     for place, name in enumerate(terms):
         values = costs[rows, place]
         figure.add_scatter(
-            x=times_s[rows].astype(np.float32), y=np.where(np.isfinite(values), values, 0.0).astype(np.float32),
+            x=single(times_s[rows]), y=single(np.where(np.isfinite(values), values, 0.0)),
             mode="lines", stackgroup="terms", name=safe(name),
             line={"width": 0.5, "color": MANY_COLOURS[place % len(MANY_COLOURS)]},
         )  # fmt: skip

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from demo_control.report.bag_contents import BagContents, PlanTable, Series, Span
-from demo_control.report.figures import AMBER, BLUE, GREEN, GREY, RED, Plot, add_entry, make_figure, safe, words
+from demo_control.report.figures import AMBER, BLUE, GREEN, GREY, RED, Plot, add_entry, make_figure, safe, single, words
 from demo_control.tasks import Quantity, Task
 
 OBSERVATION_COLOURS = {"observed": BLUE, "true": GREY}
@@ -16,8 +17,7 @@ _CALM = {"no_gain", "plan_rejected", "policy"}
 """Reasons that say that nothing had to be done."""
 _STATE_COLOURS = {"walking": GREEN, "damped": RED}
 _THINNEST_S = 0.02
-_MOST_MARKS = 150
-_WIDEST_JOINT_S = 1e6
+_MOST_MARKS, _MOST_BARS, _MOST_NAMES = 150, 2000, 12
 
 
 def observation_plots(contents: BagContents, task: Task | None, points: int) -> list[Plot]:
@@ -74,10 +74,10 @@ def happened(contents: BagContents) -> Plot:
         starts = np.array([span.start_s for span in spans])
         lengths = np.array([span.end_s - span.start_s for span in spans])
         figure.add_bar(
-            base=starts.astype(np.float32), x=np.maximum(lengths, _THINNEST_S).astype(np.float32), y=[row] * len(spans),
+            base=single(starts), x=single(np.maximum(lengths, _THINNEST_S)), y=[row] * len(spans),
             orientation="h", marker={"color": colour, "line": {"width": 0}}, width=0.64, name=safe(name),
             hovertemplate=f"{row}: {safe(name)}<br>at %{{base:.2f}} s, for %{{customdata:.2f}} s<extra></extra>",
-            customdata=lengths.astype(np.float32), insidetextanchor="start", textposition="inside",
+            customdata=single(lengths), insidetextanchor="start", textposition="inside",
             text=[safe(name) if row == "robot" else ""] * len(spans), textangle=0,
         )  # fmt: skip
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=[entries[0][0] for entries in shown])
@@ -87,32 +87,36 @@ def happened(contents: BagContents) -> Plot:
 
 
 def marks(contents: BagContents) -> list[dict[str, float | str]]:
-    """What is marked in every plot over time: start, end, kind ('push', 'fallback', 'calm', 'change') and name."""
-    found: list[dict[str, float | str]] = []
+    """What is marked in every plot over time: start, end and kind ('push', 'fallback', 'calm', 'change')."""
+    calm = [span for span in contents.uncorrected if span.name in _CALM]
+    fallbacks = [span for span in contents.uncorrected if span.name not in _CALM]
+    changes = [Span(span.start_s, span.start_s, span.name) for span in (*contents.states, *contents.changes)]
+    kinds = {"calm": calm, "fallback": fallbacks, "push": contents.pushes, "change": changes}
+    return [
+        {"from": span.start_s, "to": span.end_s, "kind": kind}
+        for kind, spans in kinds.items()
+        for span in _joined(spans, _MOST_MARKS)
+    ]
 
-    def add(kind: str, spans: Sequence[Span]) -> None:
-        found.extend({"from": span.start_s, "to": span.end_s, "kind": kind, "name": words(span.name)} for span in spans)
 
-    add("calm", _joined([span for span in contents.uncorrected if span.name in _CALM]))
-    add("fallback", _joined([span for span in contents.uncorrected if span.name not in _CALM]))
-    add("push", contents.pushes)
-    add("change", [Span(span.start_s, span.start_s, span.name) for span in (*contents.states, *contents.changes)])
-    return found
+def _joined(spans: Sequence[Span], most: int) -> list[Span]:
+    """Spans in the order of their starts, with those together that lie close, so that there are not too many to draw.
 
-
-def _joined(spans: Sequence[Span]) -> list[Span]:
-    """Spans with those together that lie close, so that there are not too many to draw."""
+    Args:
+        spans: Of one kind.
+        most: That may be left.
+    """
     apart_s = 0.0
-    while True:
+    while len(spans) > most:
+        apart_s = 2.0 * apart_s + 0.01
         joined: list[Span] = []
-        for span in spans:
-            if joined and span.name == joined[-1].name and span.start_s - joined[-1].end_s <= apart_s:
-                joined[-1] = Span(joined[-1].start_s, span.end_s, span.name)
+        for span in sorted(spans, key=lambda span: span.start_s):
+            if joined and span.start_s - joined[-1].end_s <= apart_s:
+                joined[-1] = Span(joined[-1].start_s, max(span.end_s, joined[-1].end_s), span.name)
             else:
                 joined.append(span)
-        if len(joined) <= _MOST_MARKS or apart_s > _WIDEST_JOINT_S:
-            return joined[:_MOST_MARKS]
-        apart_s = 2.0 * apart_s + 0.01
+        spans = joined
+    return list(spans)
 
 
 def _plan_marks(row: str, plans: PlanTable, *, accepted: bool) -> list[tuple[str, list[Span], str, str]]:
@@ -127,4 +131,9 @@ def _plan_marks(row: str, plans: PlanTable, *, accepted: bool) -> list[tuple[str
 
 
 def _by_name(spans: Sequence[Span]) -> Mapping[str, list[Span]]:
-    return {name: [s for s in spans if s.name == name] for name in sorted({span.name for span in spans})}
+    """Not too many to draw of each name; of very many names the seldom ones together."""
+    frequent = {name for name, _ in Counter(span.name for span in spans).most_common(_MOST_NAMES)}
+    groups: dict[str, list[Span]] = {}
+    for span in spans:
+        groups.setdefault(span.name if span.name in frequent else "others", []).append(span)
+    return {name: _joined(group, _MOST_BARS) for name, group in sorted(groups.items())}

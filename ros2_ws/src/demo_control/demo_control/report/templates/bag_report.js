@@ -124,6 +124,7 @@
     document.documentElement.classList.remove("paper");
     again();
   });
+  // For who wants to see all at once, such as a test.
   window.drawAll = () => Promise.all(boxes.map((box) => draw(box)));
   document.documentElement.dataset.ready = "yes";
 })();
