@@ -80,13 +80,17 @@ def test_what_was_kept_is_not_done_again_and_what_changed_is(tmp_path: Path) -> 
 def test_bags_are_found_in_folders_each_once(whole_bag: Path, tmp_path: Path) -> None:
     for name in ("a", "deep/b"):
         shutil.copytree(whole_bag, tmp_path / name)
-    shutil.copy(mcap_of(whole_bag), tmp_path / "loose.mcap")
     (tmp_path / "notes.txt").write_text("no bag")
 
     inside = find_bags([tmp_path / "a", tmp_path / "deep", tmp_path / "a"])
     assert inside == [tmp_path / "a", tmp_path / "deep" / "b"]
+    shutil.copy(mcap_of(whole_bag), tmp_path / "deep" / "loose.mcap")
+    # A folder with a recording's file in it is a recording.
+    assert find_bags([tmp_path / "deep"]) == [tmp_path / "deep"]
+    (tmp_path / "deep" / "loose.mcap").unlink()
+    assert find_bags([tmp_path]) == [tmp_path / "a", tmp_path / "deep" / "b"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BagError, match=r"no bag \(no \.mcap file in it"):
+    with pytest.raises(BagError, match="no bag"):
         find_bags([tmp_path / "empty"])
     with pytest.raises(BagError, match="no such bag"):
         find_bags([tmp_path / "nowhere"])

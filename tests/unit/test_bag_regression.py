@@ -131,6 +131,15 @@ def test_two_recordings_each_say_too_little() -> None:
     assert report["worse"] is False
 
 
+def test_a_term_of_the_cost_is_told_and_decides_nothing() -> None:
+    generator = np.random.default_rng(0)
+    before, after = recordings(generator, 20), recordings(generator, 20, **{"cost_per_second.upright": 2.0})
+    report = compare(before, after)
+
+    assert verdicts(report)["cost_per_second.upright"] == "worse"
+    assert report["worse"] is False
+
+
 def test_falls_count() -> None:
     walked = [evaluation({}, success=True) for _ in range(12)]
     fell = [evaluation({}, success=index < 3) for index in range(12)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from demo_control.bags import columns
 from demo_control.bags.columns import MOST_NAMES, OTHERS, Names, Rows
@@ -15,9 +16,10 @@ from demo_control.bags.info import bag_info
 from demo_control.bags.layer_log import Key, read_layer_log
 from demo_control.bags.layer_tables import Keyed
 from demo_control.bags.reader import Bag
+from demo_control.bags.recording import Recording
 from demo_control.bundle import default_bundle
 
-from .recorded_bag import RobotRecorder, record_cartpole
+from .recorded_bag import KIND, RobotRecorder, definition_of, record_cartpole, stamp
 
 needs_cartpole = pytest.mark.skipif(
     not default_bundle("cartpole").is_dir(), reason="no bundle of the cart-pole is shipped"
@@ -123,3 +125,23 @@ def test_of_several_robots_one_must_be_named(tmp_path: Path) -> None:
     reports = {name: evaluate_bag(Request(tmp_path / "bag", namespace=name)) for name in ("left", "/right")}
     assert {name: report["actions"] for name, report in reports.items()} == {"left": 20, "/right": 30}
     assert all(report["bit_exact"] for report in reports.values())
+
+
+@pytest.mark.parametrize(
+    ("field", "changed"), [("float64[] values", "string values"), ("uint64 sequence", "string sequence")]
+)
+def test_fields_of_another_kind_are_named(tmp_path: Path, field: str, changed: str) -> None:
+    text = definition_of(KIND)
+    store = get_typestore(Stores.ROS2_JAZZY)
+    store.register({name: fields for name, fields in get_types_from_msg(text.replace(field, changed), KIND).items()
+                    if name == KIND})  # fmt: skip
+    header = store.types["std_msgs/msg/Header"](stamp=stamp(0), frame_id="")
+    said = {"sequence": 0, "values": np.zeros(5), changed.split()[1]: "text"}
+    data = bytes(store.serialize_cdr(store.types[KIND](header=header, **said), KIND))
+    recording = Recording(tmp_path / "bag", {})
+    topic = recording.add_topic("/observation", KIND, text.replace(field, changed), "", "[]")
+    recording.put(topic, 1, data, 1, 1)
+    recording.close()
+
+    with pytest.raises(BagError, match="/observation: a message has other fields than ours"):
+        read_layer_log(Bag.open(tmp_path / "bag"))

@@ -22,6 +22,7 @@ class Figure:
         least_relative: Smallest change that matters, as a share of the baseline.
         least_absolute: The same in the figure's unit; both must be exceeded.
         root: Whether it is the root of the ratio.
+        decides: Whether recordings are worse where it is; else it is only told.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Figure:
     least_relative: float
     least_absolute: float = 0.0
     root: bool = False
+    decides: bool = True
 
     def of(self, numerators: Array, denominators: Array) -> Array:
         """The figure from sums; NaN where nothing is known. Any shape."""
@@ -61,7 +63,8 @@ _COST_TERM = "cost_per_second."
 def figure_of(name: str) -> Figure | None:
     """The figure of a name, None for one that is not compared."""
     if name.startswith(_COST_TERM):
-        return Figure(name, f"cost of {name.removeprefix(_COST_TERM)}, 1/s", 1, 0.05)
+        # What is gained in one term may be paid in another: the sum decides.
+        return Figure(name, f"cost of {name.removeprefix(_COST_TERM)}, 1/s", 1, 0.05, decides=False)
     return next((figure for figure in _KNOWN if figure.name == name), None)
 
 

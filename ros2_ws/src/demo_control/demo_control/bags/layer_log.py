@@ -76,7 +76,13 @@ def read_layer_log(bag: Bag, namespace: str | None = None) -> LayerLog:
     namespace = _namespace(bag, namespace)
     reader = _Reader(bag, namespace)
     for heard in bag.messages({namespace + name for name in _TYPES}):
-        reader.take(heard)
+        try:
+            reader.take(heard)
+        except BagError:
+            raise
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
+            # The bag defines its types itself, and may be damaged, or another's.
+            raise BagError(f"topic {heard.topic}: a message has other fields than ours ({error})") from None
     return reader.log()
 
 

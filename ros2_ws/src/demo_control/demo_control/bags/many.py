@@ -19,6 +19,8 @@ from typing import Any
 
 from demo_control.bags.errors import BagError
 from demo_control.bags.evaluation import Request, evaluate_bag
+from demo_control.bags.metadata import METADATA_FILE
+from demo_control.bags.reader import Bag
 from demo_control.bundle import BundleError
 from demo_control.configuration import ConfigurationError
 from demo_control.files import write_text_atomically
@@ -64,10 +66,10 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
             continue
         if not path.is_dir():
             raise BagError(f"{path}: no such bag")
-        files = [file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file()]
+        files = [file for file in path.rglob("*") if file.suffix in _SUFFIXES or file.name == METADATA_FILE]
         inside = sorted({file.parent if file.parent != path else file for file in files})
         if not inside:
-            raise BagError(f"{path}: no bag (no .mcap file in it)")
+            Bag.open(path)  # says what is missing
         found.update(dict.fromkeys(inside))
     return list(found)
 
@@ -76,7 +78,7 @@ def is_bag(path: Path) -> bool:
     """Whether a path is one recording, its folder or a file of it, and not a folder of recordings."""
     if not path.is_dir():
         return path.is_file()
-    return (path / "metadata.yaml").is_file() or any(path.glob("*.mcap")) or any(path.glob("*.db3"))
+    return (path / METADATA_FILE).is_file() or any(file.suffix in _SUFFIXES for file in path.iterdir())
 
 
 def evaluate_many(

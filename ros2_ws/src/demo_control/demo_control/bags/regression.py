@@ -57,6 +57,7 @@ class Comparison:
             "figure": self.figure.name,
             "text": self.figure.text,
             "better": "less" if self.figure.sign > 0 else "more",
+            "decides": self.figure.decides,
             "a": self.baseline,
             "b": self.candidate,
             "difference": self.difference,
@@ -79,7 +80,7 @@ def compare(
         draws: How often to resample, and to share the units out anew where there are more ways.
 
     Returns:
-        Ready for JSON; ``worse`` says whether any figure is worse beyond noise.
+        Ready for JSON; ``worse`` says whether any figure that decides is worse beyond noise.
 
     Raises:
         BagError: Recordings of different robots.
@@ -91,7 +92,8 @@ def compare(
     single = min(len(baseline), len(candidate)) == 1
     chance = _Chance(seed, draws)
     rows = [_compared(figure, *_sides(baseline, candidate, figure, single), chance) for figure in known_figures(both)]
-    rows = _judged(rows)
+    # Two families: what is only told must not make it harder to see what decides.
+    rows = [row for told in (True, False) for row in _judged([r for r in rows if r.figure.decides is told])]
     return {
         "robot": robots[0],
         "a": {"bags": [result["bag"] for result in baseline]},
@@ -99,7 +101,7 @@ def compare(
         "units": "blocks of time" if single else "recordings",
         "level": LEVEL,
         "figures": [row.to_json() for row in rows],
-        "worse": any(row.verdict == "worse" for row in rows),
+        "worse": any(row.verdict == "worse" and row.figure.decides for row in rows),
     }
 
 

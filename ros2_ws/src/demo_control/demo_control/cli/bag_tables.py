@@ -101,9 +101,10 @@ def comparison_table(report: dict[str, Any]) -> Table:
     colours = {"worse": "red", "better": "green"}
     for row in report["figures"]:
         interval = "–" if row["interval"] is None else " to ".join(map(_number, row["interval"]))
+        colour = colours.get(row["verdict"]) if row["decides"] else "dim"
         table.add_row(
             row["text"], _number(row["a"]), _number(row["b"]), _number(row["difference"]), interval, row["verdict"],
-            style=colours.get(row["verdict"]),
+            style=colour,
         )  # fmt: skip
     return table
 
