@@ -106,6 +106,7 @@ def test_the_page_has_every_section_and_needs_nothing_from_outside(whole_bag: Pa
     assert sorted(plots) == sorted(map(str, boxes))
     assert {"bag1-happened", "bag1-observations-4", "bag1-commands-0", "bag1-timing-0"} <= set(plots)
     assert all(plot["data"] for plot in plots.values())
+    assert section.verdicts[0].answer == "Not known", "the driver told no result"
     assert section.verdicts[1].answer == "Yes, bit for bit"
     assert section.verdicts[3].level == section.verdicts[4].level == "good"
     assert section.notes == []

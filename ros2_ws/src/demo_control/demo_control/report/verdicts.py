@@ -60,22 +60,25 @@ def verdicts(
 
 
 def _success(contents: BagContents, task: Task | None) -> Verdict:
-    """The driver's own verdict, else the task's judge on what was recorded."""
-    question, result, told_by = "Did it succeed?", dict(contents.result), "as the driver told at the end"
-    if "success" not in result and task is not None:
-        result, told_by = _judged(contents, task), "judged from the recording, which has no verdict of the driver"
-    if "success" not in result:
-        return Verdict(
-            question, UNKNOWN, "Not known", "The recording has neither the driver's verdict nor true states."
-        )
-    good = bool(result.pop("success"))
-    figures = ", ".join(measured(str(name), value) for name, value in list(result.items())[:_MOST_FIGURES])
+    """The driver's own verdict. Without it nobody knows whether the robot had failed, whatever its states say."""
+    question, result = "Did it succeed?", dict(contents.result)
+    if not isinstance(result.get("success"), bool):
+        figures = _figures(_judged(contents, task) if task is not None else {})
+        so_far = f"; so far: {figures}" if figures else ""
+        return Verdict(question, UNKNOWN, "Not known", f"the recording has no verdict of the driver{so_far}")
+    good = result.pop("success")
     pushes = f"; pushed {len(contents.pushes)} ×" if contents.pushes else ""
-    detail = f"{figures}{pushes} ({told_by})"
+    detail = f"{_figures(result)}{pushes} (as the driver told at the end)"
     return Verdict(question, GOOD if good else BAD, "Yes" if good else "No", detail)
 
 
+def _figures(result: Mapping[str, Any]) -> str:
+    shown = [(str(name), value) for name, value in result.items() if name != "success"]
+    return ", ".join(measured(name, value) for name, value in shown[:_MOST_FIGURES])
+
+
 def _judged(contents: BagContents, task: Task) -> dict[str, Any]:
+    """The task's figures of what was recorded; its ``success`` counts for nothing here."""
     run = contents.run("")
     if run is None or run.observations.shape[1] != task.observation_dim or not len(contents.truth):
         return {}
