@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from demo_msgs.msg import FootContacts, WalkingState
-from geometry_msgs.msg import Twist, Vector3
+from geometry_msgs.msg import Twist, Vector3, Vector3Stamped
 from nav_msgs.msg import Odometry
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_support import Commander, Peer, StartNode
@@ -38,6 +38,7 @@ class Robot(Commander):
         self.contacts: list[FootContacts] = []
         self.states: list[WalkingState] = []
         self.results: list[dict[str, Any]] = []
+        self.pushes: list[Vector3Stamped] = []
         self.policy = lambda _observation: np.zeros(20)
         node, latched = peer.node, QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.velocity = node.create_publisher(Twist, "cmd_vel", 1)
@@ -46,6 +47,7 @@ class Robot(Commander):
         node.create_subscription(Odometry, "odom", self.odometry.append, RECORDING)
         node.create_subscription(Odometry, "ground_truth_odom", self.truth_odometry.append, RECORDING)
         node.create_subscription(FootContacts, "contacts", self.contacts.append, RECORDING)
+        node.create_subscription(Vector3Stamped, "applied_push", self.pushes.append, RECORDING)
         node.create_subscription(WalkingState, "walking_state", self.states.append, latched)
         node.create_subscription(String, "run_result", lambda m: self.results.append(json.loads(m.data)), latched)
 
@@ -81,6 +83,10 @@ def test_the_script_walks_and_everything_is_told(robot: Robot, start: StartNode)
     (result,) = robot.results
     assert (result["success"], result["falls"], result["missed_ticks"]) == (True, 0, 0)
     assert result["pushes"] == 1
+    # Where it begins, and where it ends.
+    assert [abs(message.vector.y) for message in robot.pushes] == [20.0, 0.0]
+    lasted = nanoseconds(robot.pushes[1].header.stamp) - nanoseconds(robot.pushes[0].header.stamp)
+    assert lasted == pytest.approx(30_000_000, abs=1_000_000)
     assert 0.1 < result["distance_m"] < 0.6
     names = {joint.get("name") for joint in ElementTree.fromstring(robot.descriptions[-1]).iter("joint")}
     joints = robot.joints[-1]

@@ -61,6 +61,13 @@ class Scribe:
         if (topic, count) not in self.lost:
             self.recording.put(self._topics[topic], stamp_ns + 1000, data, stamp_ns, count)
 
+    def say_text(self, topic: str, stamp_ns: int, text: str) -> None:
+        """A std_msgs/String, which has no header."""
+        kind = "std_msgs/msg/String"
+        number = self.recording.add_topic(topic, kind, definition_of(kind), "", "[]")
+        data = bytes(messages().serialize_cdr(messages().types[kind](data=text), kind))
+        self.recording.put(number, stamp_ns, data, stamp_ns, 1)
+
 
 def stamp(stamp_ns: int) -> Any:  # noqa: ANN401 - of rosbags' type
     return messages().types["builtin_interfaces/msg/Time"](sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)

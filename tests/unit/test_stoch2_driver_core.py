@@ -170,6 +170,7 @@ def test_a_push_goes_to_the_robots_left_wherever_it_looks(bench: Maker) -> None:
     assert one.robot.pushes.count == 0
     one.run(0.5)
     assert one.robot.pushes.count == 1
+    assert not one.robot.push_n.any(), "it is over"
     lateral = np.array(one.truths)[:, INDEX["lateral_velocity"]]
     assert np.abs(lateral[-100:]).max() > 0.3
     assert np.abs(lateral[:-100]).max() < 0.25

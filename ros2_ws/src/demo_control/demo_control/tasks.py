@@ -20,6 +20,7 @@ import numpy.typing as npt
 from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.corrections import BEFORE, Planning, Transition
 from demo_control.quantities import Array, Quantity
+from demo_control.recorded_run import Motion, RecordedRun
 from demo_control.training_spec import ModelTraining, PolicyTraining
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "Array",
     "CostFunction",
     "CostTerm",
+    "Motion",
     "Namespace",
     "Planning",
     "PlantFactory",
@@ -143,23 +145,10 @@ class Score(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class RecordedRun:
-    """True states of one run, for pictures.
-
-    Attributes:
-        label: Who was in control.
-        times_s: Since the start, rising. Shape=(num_samples,).
-        observations: Shape=(num_samples, observation_dim).
-    """
-
-    label: str
-    times_s: Array
-    observations: Array
-
-
 VideoRenderer = Callable[[Path, Sequence[RecordedRun], Callable[[float], None]], str]
-"""Draws runs side by side into a video file, telling the finished share; returns what drew the pictures."""
+"""Draws runs side by side into a video file, telling the finished share; returns what drew the pictures.
+
+Raises ValueError where a run lacks what it needs, RuntimeError where nothing draws here."""
 
 PlantFactory = Callable[[str, int, Mapping[str, Scalar]], Plants]
 """Maps (simulator's name, number of plants, settings by name) to plants."""
@@ -188,6 +177,10 @@ class Task:
             model knows more than the nominal plant; empty for the nominal plant alone.
         bringup: Name of the bring-up that runs the task over ROS, or '' if there is none.
         render_video: Draws recorded runs, or None if the task has no pictures.
+        planned_path: Where predicted states of :attr:`planning_problem` take the robot: points in metres relative to
+            its base (x forward, y left, z up, the heading of the first state), or in the world where the base is fixed.
+            Maps Shape=(num_plans, num_states, planning_dim) to Shape=(num_plans, num_states, 3); None where it has no
+            picture of that.
         unit_circles: Pairs of observation names (cosine, sine) that lie on the unit circle.
         planning: What plans decide on where it is not the action itself, or None. Cost terms and ``planner``
             settings are then those of :attr:`planning_problem`.
@@ -220,6 +213,7 @@ class Task:
     training_plants: tuple[Mapping[str, Scalar], ...] = ()
     bringup: str = ""
     render_video: VideoRenderer | None = None
+    planned_path: Callable[[Array], Array] | None = None
     unit_circles: tuple[tuple[str, str], ...] = ()
     planning: Planning | None = None
     reward_function: Callable[[Array, Array], Array] | None = None

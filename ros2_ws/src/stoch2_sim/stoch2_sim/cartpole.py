@@ -7,13 +7,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from demo_control.configuration import Scalar
-from demo_control.tasks import CostTerm, Namespace, Quantity, RecordedRun, Task
+from demo_control.tasks import Array, CostTerm, Namespace, Quantity, RecordedRun, Task
 from stoch2_sim.robots.cartpole.parameters import (
     CONTROL_PERIOD_S,
     EPISODE_S,
     FORCE_LIMIT_N,
     RAIL_LIMIT_M,
+    PlantSettings,
 )
 from stoch2_sim.robots.cartpole.plants import make_plants
 from stoch2_sim.robots.cartpole.score import SwingUpScore
@@ -21,6 +24,8 @@ from stoch2_sim.robots.cartpole.simulation import SIMULATORS
 
 Columns = Mapping[str, Any]
 
+# Of the pole, beside and above the rail's middle, in the robot description.
+_HINGE_Y_M, _HINGE_Z_M = -0.15, 1.23
 # From here on outwards the rail's end costs; leaving the rail ends the episode.
 RAIL_MARGIN_M = 0.8 * RAIL_LIMIT_M
 
@@ -53,6 +58,7 @@ def task() -> Task:
         make_score=SwingUpScore,
         bringup="cartpole_swingup",
         render_video=_render_video,
+        planned_path=_planned_path,
         unit_circles=(("pole_cosine", "pole_sine"),),
         # The equations agree with MuJoCo and step thirty plants in the time of one.
         training={"collection.simulator": "analytic", **LEARNING},
@@ -66,8 +72,22 @@ def _render_video(path: Path, runs: Sequence[RecordedRun], progress: Callable[[f
     # Only here: it needs graphics libraries that a robot does not have.
     from stoch2_sim.robots.cartpole.video import Run, render_video  # noqa: PLC0415
 
-    drawn = [Run(run.label, run.times_s, run.observations) for run in runs]
+    drawn = [Run(run.label, run.times_s, run.observations, _pole_length(run)) for run in runs]
     return render_video(path, drawn, progress=progress)
+
+
+def _planned_path(states: Array) -> Array:
+    """The pole's tip along a plan, in the world; see :attr:`demo_control.tasks.Task.planned_path`."""
+    length = 2.0 * PlantSettings().parameters().pole_half_length_m
+    position, cosine, sine = states[..., 0], states[..., 2], states[..., 3]
+    tip = (position + length * sine, np.full_like(position, _HINGE_Y_M), _HINGE_Z_M + length * cosine)
+    return np.stack(tip, axis=-1)
+
+
+def _pole_length(run: RecordedRun) -> float:
+    """What the driver simulated, as a factor on the nominal length; 1 where it is not known."""
+    length = run.parameters.get("cartpole_driver", {}).get("pole_length", 1.0)
+    return float(length) if isinstance(length, int | float) else 1.0
 
 
 def _upright(x: Columns, _u: Columns, _xp: Namespace) -> Any:  # noqa: ANN401 - see CostFunction

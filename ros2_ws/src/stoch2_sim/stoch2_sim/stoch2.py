@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from demo_control.tasks import Task
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from demo_control.tasks import RecordedRun, Task
 from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S
 from stoch2_sim.robots.stoch2.observation import ACTION, OBSERVATION
+from stoch2_sim.robots.stoch2.planned_path import planned_path
 from stoch2_sim.robots.stoch2.planning import COST_TERMS, PLANNER, PLANNING
 from stoch2_sim.robots.stoch2.plants import make_plants
 from stoch2_sim.robots.stoch2.reward import observation_reward
@@ -34,9 +38,19 @@ def task() -> Task:
         unit_circles=(("phase_cosine", "phase_sine"),),
         planner=PLANNER,
         bringup="stoch2_walk",
+        render_video=_render_video,
+        planned_path=planned_path,
         planning=PLANNING,
         training=TRAINING,
         policy_training=POLICY_TRAINING,
         model_training=MODEL_TRAINING,
         scenarios=SCENARIOS,
     )
+
+
+def _render_video(path: Path, runs: Sequence[RecordedRun], progress: Callable[[float], None]) -> str:
+    """See :data:`demo_control.tasks.VideoRenderer`."""
+    # Only here: it needs graphics libraries that a robot does not have.
+    from stoch2_sim.robots.stoch2.recorded_walk import render_recorded  # noqa: PLC0415
+
+    return render_recorded(path, runs, progress)

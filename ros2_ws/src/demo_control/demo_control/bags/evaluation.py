@@ -20,7 +20,7 @@ from demo_control.bags.layer_log import LayerLog, LayerRun, State, read_layer_lo
 from demo_control.bags.model_error import model_error
 from demo_control.bags.reader import Bag
 from demo_control.bags.recorded import RecordedStretches
-from demo_control.bags.replay import Answers, Changes, answer_again
+from demo_control.bags.replay import Answers, Changes, PlanWatcher, answer_again
 from demo_control.bags.task_metrics import task_costs, verdict
 from demo_control.bags.timing import timing
 from demo_control.bundle import Bundle, BundleError, default_bundle, load_bundle
@@ -104,6 +104,21 @@ def evaluate_bag(request: Request) -> dict[str, object]:
         **_finite_only(judgement),
         "warnings": warnings + judgement_warnings,
     }
+
+
+def watch_plans(bag: Bag, watch: PlanWatcher) -> None:
+    """Make the plans of a recording again, and tell each.
+
+    Raises:
+        BagError: A recording that cannot be answered.
+        BundleError: The bundle does not fit the robot.
+        ConfigurationError: A setting that cannot be.
+    """
+    log = read_layer_log(bag)
+    task = _task(log)
+    finder = _BundleFinder(task, log, None)
+    for run in log.runs:
+        answer_again(run, log, task, finder, watch=watch)
 
 
 class _BundleFinder:

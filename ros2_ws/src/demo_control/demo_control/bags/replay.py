@@ -28,6 +28,9 @@ from demo_control.tasks import Array, Task
 FindBundle = Callable[[str], Bundle]
 """Returns the bundle with a hash; raises BagError if it is not here."""
 
+PlanWatcher = Callable[[int, PlanBegun, DemoLayer], None]
+"""Told each plan when it has been made: its number, what it was made from, and the layer, which has taken it."""
+
 _MOST_WARNINGS = 5
 
 
@@ -80,7 +83,12 @@ class Answers:
 
 
 def answer_again(
-    run: LayerRun, log: LayerLog, task: Task, find_bundle: FindBundle, changes: Changes | None = None
+    run: LayerRun,
+    log: LayerLog,
+    task: Task,
+    find_bundle: FindBundle,
+    changes: Changes | None = None,
+    watch: PlanWatcher | None = None,
 ) -> Answers:
     """Answer one run's nominal actions.
 
@@ -90,6 +98,7 @@ def answer_again(
         task: The robot's.
         find_bundle: Finds recorded bundles.
         changes: What shall be different.
+        watch: Told of every plan.
 
     Raises:
         BagError: The bundle the run began with is not here.
@@ -97,6 +106,7 @@ def answer_again(
         ConfigurationError: Settings that cannot be.
     """
     replay = _Replay(run, log, task, find_bundle, changes or Changes())
+    replay.watch = watch
     replay.answer_all()
     return replay.answers
 
@@ -108,6 +118,7 @@ class _Replay:
         self._run, self._log, self._task = run, log, task
         self._find_bundle, self._changes = find_bundle, changes
         self.answers = Answers()
+        self.watch: PlanWatcher | None = None
         first = run.states[0]
         self._states = self._placed(run.states[1:])
         self._sha256 = first.bundle_sha256
@@ -223,6 +234,8 @@ class _Replay:
             began_s = time.perf_counter()
             report = self._layer.finish_plan(begun[1])
             self.answers.planning_s += time.perf_counter() - began_s
+            if self.watch is not None:
+                self.watch(*begun, self._layer)
             self.answers.plan_numbers.append(begun[0])
             self.answers.plan_figures.append(np.array([float(getattr(report, name)) for name in PLAN_FIGURES]))
 

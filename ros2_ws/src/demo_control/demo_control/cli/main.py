@@ -18,6 +18,8 @@ _COMMANDS = {
     "launch": "Run a robot over ROS 2, without `ros2 launch`.",
     "record": "Record a running robot's topics.",
     "bag": "Look at recordings, mend them, answer them again.",
+    "report": "Write a page about recordings.",
+    "view": "Show a running robot, or a recording, in the viewer Rerun.",
     "teleop": "Drive a robot with the keyboard.",
     "evaluate": "Judge a controller over many episodes, without ROS.",
     "train": "Train a policy and its model, and make a bundle of them.",

@@ -12,7 +12,7 @@ import numpy as np
 from demo_control.bundle import Bundle
 from demo_control.configuration import ConfigurationError
 from demo_control.layer.corrector import Corrector
-from demo_control.layer.records import Correction, Counters, LayerState, PlanReport
+from demo_control.layer.records import Correction, Counters, LayerState, Plan, PlanReport
 from demo_control.layer.settings import LayerSettings
 from demo_control.mpc import Planner, PlannerSettings, Situations
 from demo_control.rollout import choose_engine
@@ -59,6 +59,11 @@ class DemoLayer:
     def counters(self) -> Counters:
         """What happened since the start or the last :meth:`reset`."""
         return self._corrector.counters
+
+    @property
+    def newest_plan(self) -> Plan | None:
+        """As it was taken, accepted or not; None before the first."""
+        return self._corrector.plan
 
     @property
     def cost_weights(self) -> dict[str, float]:

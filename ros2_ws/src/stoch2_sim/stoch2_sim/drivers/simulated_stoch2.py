@@ -100,6 +100,8 @@ class SimulatedStoch2(SimulatedRobot):
         self._walking_since_s = 0.0
         self._stopped_since_s: float | None = None
         self._force = np.zeros((1, 3))
+        self.push_n: Array = np.zeros(3)
+        """The push in the last control period, heading frame. Shape=(3,)."""
         self._simulation.reset(np.zeros(1), self.machine.targets(sitting_stance(), sitting_stance())[None])
         self._look()
         self.control.reset(self.state.position, self.state.angles[:, 2], None, self.sensors.joint_positions)
@@ -177,7 +179,7 @@ class SimulatedStoch2(SimulatedRobot):
             self.ask(request, "script", outside=False)
         if self.machine.walks:
             self.pushes.follow_script(time_s - self._walking_since_s, time_s)
-        self._force[0] = self.pushes.force_n(time_s)
+        self._force[0] = self.push_n = self.pushes.force_n(time_s)
         self._force[:, :2] = turned(self._force[:, :2], self.state.angles[:, 2])
 
     def _advance(self, action: Array, substeps: int) -> None:

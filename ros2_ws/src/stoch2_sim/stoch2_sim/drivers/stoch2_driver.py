@@ -1,9 +1,9 @@
 """stoch2_driver: drives the simulated Stoch2, in real time, faster, or in lockstep with its commands.
 
 Besides the topics of :mod:`stoch2_sim.drivers.driver_node` it publishes ``joint_states``, ``imu``, ``odom``,
-``contacts``, ``ground_truth_odom`` and, where tf2 is installed, ``/tf``; ``walking_state`` (latched). It subscribes
-``cmd_vel`` and ``push`` (a force in N: forward, left, up), and offers the services ``stand_up``, ``walk``, ``stop``
-and ``sit_down``.
+``contacts``, ``ground_truth_odom`` and, where tf2 is installed, ``/tf``; ``walking_state`` (latched); ``applied_push``
+where a push begins, changes or ends (a force in N: forward, left, up). It subscribes ``cmd_vel`` and ``push`` (a force
+as well), and offers the services ``stand_up``, ``walk``, ``stop`` and ``sit_down``.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from demo_msgs.msg import WalkingState
-from geometry_msgs.msg import Twist, Vector3
+from geometry_msgs.msg import Twist, Vector3, Vector3Stamped
 from rclpy.qos import QoSProfile
 from std_srvs.srv import Trigger
 
+from demo_control.nodes.quality import RECORDING
 from demo_control.tasks import Array
 from stoch2_sim.drivers.driver_node import LATCHED, DriverNode, run_driver
 from stoch2_sim.drivers.simulated_stoch2 import SimulatedStoch2, Stoch2Setup
@@ -57,6 +58,8 @@ class Stoch2Driver(DriverNode[SimulatedStoch2]):
         self.drive(setup.driver, SimulatedStoch2(setup), description())
         self._topics = Stoch2Topics(self, self.robot, setup.sensing)
         self._state_topic = self.publisher(WalkingState, "walking_state", LATCHED)
+        self._push_topic = self.publisher(Vector3Stamped, "applied_push", RECORDING)
+        self._told_push_n = np.zeros(3)
         self._inputs = (
             self.create_subscription(Twist, "cmd_vel", self._on_velocity, _NEWEST),
             self.create_subscription(Vector3, "push", self._on_push, 10),
@@ -72,8 +75,9 @@ class Stoch2Driver(DriverNode[SimulatedStoch2]):
         self._announce_walking()
 
     def judge(self, before: Array | None) -> None:
-        """Tell a change of what the robot is doing; the robot itself adds up its figures."""
+        """Tell changes of what the robot is doing and suffers; the robot itself adds up its figures."""
         self._announce_walking()
+        self._announce_push()
 
     def figures(self) -> Mapping[str, float | bool | None]:
         """Whether it fell, how far it walked, and how well it followed its commands."""
@@ -124,6 +128,17 @@ class Stoch2Driver(DriverNode[SimulatedStoch2]):
             return response
 
         return answer
+
+    def _announce_push(self) -> None:
+        """Publish a push that begins, changes or ends."""
+        force_n = self.robot.push_n
+        if np.array_equal(force_n, self._told_push_n):
+            return
+        self._told_push_n = force_n
+        message = Vector3Stamped()
+        message.header.stamp = self.time_line.stamp(self.now_ns)
+        message.vector.x, message.vector.y, message.vector.z = force_n.tolist()
+        self._push_topic.publish(message)
 
     def _announce_walking(self) -> None:
         """Log and publish a change of what the robot is doing at once."""

@@ -24,6 +24,7 @@ _PUSH_SHOWN_S = 0.4
 # Speeds are means over a gait cycle, the camera's path is smoother still.
 _SPEED_WINDOW_S = 0.4
 _CAMERA_WINDOW_S = 0.8
+_STANDING_M_S = 0.03
 _FALLEN_COSINE = math.cos(math.radians(35.0))
 
 
@@ -129,14 +130,17 @@ def _filmed(run: WalkRun) -> FilmedRun:
 def _captioned(picture: Frame, run: WalkRun, time_s: float) -> Frame:
     """A run's picture with its captions: who, when, how it goes, and what was asked for."""
     push_n = float(np.linalg.norm(run.push(time_s)))
+    asked = run.commands[run.index(time_s)]
+    forward, _lateral, turn = asked
+    speed, rate = run.speeds(min(time_s, float(run.times_s[-1])))
     if run.fallen(time_s):
         chip, colour = "fell", RED
     elif push_n > 0.0:
         chip, colour = f"pushed with {push_n:.0f} N", AMBER
+    elif not asked.any() and abs(speed) < _STANDING_M_S:
+        chip, colour = "on the spot", GREEN
     else:
         chip, colour = "walking", GREEN
-    forward, _lateral, turn = run.commands[run.index(time_s)]
-    speed, rate = run.speeds(min(time_s, float(run.times_s[-1])))
     told = [
         ("speed", f"{speed:5.2f} m/s", f"asked {forward:5.2f}"),
         ("yaw rate", f"{rate:+5.2f} rad/s", f"asked {turn:+5.2f}"),
