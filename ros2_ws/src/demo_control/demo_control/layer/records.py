@@ -32,12 +32,15 @@ class Correction:
         source: 'demo_layer' where corrected, 'policy' where the nominal action passed through.
         reason: Why it was not corrected; '' where it was.
         plans: Number of the newest plan there was, 0 before the first: with it a recording can be answered again.
+        control: What was decided, in the planning problem's terms: the command, or the correction where plans decide on
+            corrections. Shape=(control_dim,).
     """
 
     values: Array | None
     source: str
     reason: str
     plans: int = 0
+    control: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,21 @@ class LayerState:
     engine: str
     settings: Mapping[str, Scalar]
     cost_weights: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class TrialEnd:
+    """How the trial of a swapped bundle ended.
+
+    Attributes:
+        sha256: Of the bundle that was on trial.
+        text: What its predictions were like, for people.
+        state: What is in force since the bundle before is back; None where the new one stays.
+    """
+
+    sha256: str
+    text: str
+    state: LayerState | None
 
 
 @dataclass

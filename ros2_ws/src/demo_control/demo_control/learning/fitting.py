@@ -14,8 +14,8 @@ from demo_control.configuration import Settings, setting
 from demo_control.learning.dataset import Dataset, Indices, Windows
 from demo_control.learning.ensemble import Ensemble, NetworkSettings, Scaling
 from demo_control.learning.episodes import Episode
-from demo_control.learning.transitions import learned_outputs
 from demo_control.tasks import Array, Task
+from demo_control.transitions import learned_outputs
 
 _BOUND_PENALTY = 0.01
 _MAXIMUM_GRADIENT_NORM = 10.0
@@ -137,8 +137,8 @@ def refine(
         after_look: Called at every look at the hold-out.
 
     Returns:
-        All members in their order, each with the weights of its best look (which may be the first, before any step), and
-        the report.
+        All members in their order, each with the weights of its best look (which may be the first, before any step),
+        and the report.
 
     Raises:
         ValueError: No episode, or none held out or replayed, is long enough.
