@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-
+from demo_control.bags.blocks import Blocks
+from demo_control.bags.closeness import closeness
+from demo_control.bags.comparison import compared
+from demo_control.bags.correction_value import correction_value
 from demo_control.bags.errors import BagError
-from demo_control.bags.layer_log import Command, LayerLog, LayerRun, PlanMade, State, read_layer_log
+from demo_control.bags.layer_log import LayerLog, LayerRun, State, read_layer_log
+from demo_control.bags.model_error import model_error
 from demo_control.bags.reader import Bag
+from demo_control.bags.recorded import RecordedStretches
 from demo_control.bags.replay import Answers, Changes, answer_again
+from demo_control.bags.task_metrics import task_costs, verdict
+from demo_control.bags.timing import timing
 from demo_control.bundle import Bundle, BundleError, default_bundle, load_bundle
 from demo_control.configuration import Scalar
-from demo_control.layer import Correction, LayerSettings
+from demo_control.layer import LayerSettings
 from demo_control.policies import OnnxPolicy
-from demo_control.tasks import Array, Task, load_task
+from demo_control.tasks import Task, load_task
 
 _SECOND_NS = 1e9
-_MILLISECOND_NS = 1e6
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,13 @@ class Request:
         path: The bag.
         bundle: Directory of a bundle in the place of the recorded ones; None for these.
         settings: Of the layer, by name, in the place of the recorded ones.
+        namespace: Of the robot's topics; None for the only one there is.
     """
 
     path: Path
     bundle: Path | None = None
     settings: Mapping[str, Scalar] | None = None
+    namespace: str | None = None
 
 
 def evaluate_bag(request: Request) -> dict[str, object]:
@@ -54,7 +59,7 @@ def evaluate_bag(request: Request) -> dict[str, object]:
     """
     began_s, began_processor_s = time.perf_counter(), time.process_time()
     bag = Bag.open(request.path)
-    log = read_layer_log(bag)
+    log = read_layer_log(bag, request.namespace)
     task = _task(log)
     settings = dict(request.settings or {})
     LayerSettings.from_mapping(settings)
@@ -63,9 +68,10 @@ def evaluate_bag(request: Request) -> dict[str, object]:
     changes = _changes(request, settings, finder, log)
     answered = [(run, answer_again(run, log, task, finder, changes)) for run in log.runs]
     wall_s, processor_s = time.perf_counter() - began_s, time.process_time() - began_processor_s
-    recorded_s = sum(_seconds(run.commands) for run in log.runs)
+    recorded_s = sum(_seconds(run) for run in log.runs)
     changed = _changed(log, settings, changes)
-    comparison = _comparison(answered)
+    comparison = compared(answered)
+    judgement = _judged(task, log, answered, finder, changes)
     warnings = [*bag.damage(), *_missing(bag), *log.warnings, *(w for _, answers in answered for w in answers.warnings)]
     if not all(run.from_start for run in log.runs):
         warnings.append("the recording begins after the layer's activation: what it had planned before is not known")
@@ -88,7 +94,8 @@ def evaluate_bag(request: Request) -> dict[str, object]:
         "planning_s": sum(answers.planning_s for _, answers in answered),
         "processor_s": processor_s,
         "real_time_factor": recorded_s / wall_s,
-        "timing": _timing(log, task),
+        "judging_s": time.perf_counter() - began_s - wall_s,
+        **judgement,
         "warnings": warnings,
     }
 
@@ -160,9 +167,9 @@ def _task(log: LayerLog) -> Task:
     """
     name = log.runs[0].states[0].task
     task = load_task(name)
-    wrong = next((c for run in log.runs for c in run.commands if c.values.shape != (task.action_dim,)), None)
-    if wrong is not None:
-        raise BagError(f"/action: a command of {len(wrong.values)} values; task '{name}' has {task.action_dim}")
+    width = log.runs[0].commands.table.values.rows.width
+    if width != task.action_dim:
+        raise BagError(f"/action: a command of {width} values; task '{name}' has {task.action_dim}")
     return task
 
 
@@ -174,102 +181,49 @@ def _missing(bag: Bag) -> list[str]:
     return [f"the recorder could not write {count} messages: {what}" for what, count in bag.missing().items()]
 
 
-def _seconds(commands: Sequence[Command]) -> float:
-    times = [command.log_time_ns for command in commands]
-    return (max(times) - min(times)) / _SECOND_NS if times else 0.0
+def _seconds(run: LayerRun) -> float:
+    times = run.commands.log_times_ns
+    return float(times.max() - times.min()) / _SECOND_NS
 
 
-def _comparison(answered: Sequence[tuple[LayerRun, Answers]]) -> dict[str, object]:
-    """The recorded commands beside those of now."""
-    pairs = [
-        (command, correction)
-        for run, answers in answered
-        for command, correction in zip(run.commands, answers.corrections, strict=True)
-    ]
-    both = [(c, k.values) for c, k in pairs if k is not None and k.values is not None]
-    identical = [command.values.tobytes() == values.tobytes() for command, values in both]
-    first = next((c for (c, _), same in zip(both, identical, strict=True) if not same), None)
-    differences = np.array([values - command.values for command, values in both])
-    plans = [
-        (plan, answers.reports[number])
-        for run, answers in answered
-        for number, plan in run.plans.items()
-        if number in answers.reports
-    ]
-    same_plans = sum(
-        plan.figures["plan_cost"] == report.plan_cost and plan.figures["nominal_cost"] == report.nominal_cost
-        for plan, report in plans
-    )
-    reports = [report for _, answers in answered for report in answers.reports.values()]
+def _judged(
+    task: Task, log: LayerLog, answered: list[tuple[LayerRun, Answers]], finder: _BundleFinder, changes: Changes
+) -> dict[str, object]:
+    """What the recording says of robot, model and corrections; of the bundle that was asked for, where one was."""
+    last = log.runs[-1].states[-1]
+    stamps = log.observations.stamps_ns.numbers() if len(log.observations) else log.runs[0].commands.stamps_ns
+    blocks = Blocks(int(stamps.min()), int(stamps.max()))
+    warnings: list[str] = []
+    if task.planning is not None and changes != Changes():
+        # What was decided is in no message; it comes out where the recorded settings and bundle answer again.
+        try:
+            answered = [(run, answer_again(run, log, task, finder)) for run in log.runs]
+        except BagError:
+            answered = []
+            warnings.append("the recorded bundle is not here: what was decided is not known, nor the model's error")
+    settings = LayerSettings.from_mapping(last.settings, source="the recording's layer_state")
+    delay = settings.command_delay_ticks
+    stretches = RecordedStretches(task, log, answered)
+    bundle = changes.bundle or finder(last.bundle_sha256)
+    error = model_error(task, bundle, stretches, settings.horizon, delay_ticks=delay)
+    if not error.count:
+        warnings.append("no stretch of observations and commands is whole: the model's error is not known")
+    dimensions = max(len(error.dimensions), 1)
+    blocks.add("model_error_horizon", error.starts_ns, error.squared_errors / dimensions, error.squared_changes / dimensions)
+    costs = task_costs(task, stretches, last.cost_weights, settings.horizon, delay, blocks)
     return {
-        "actions": len(pairs),
-        "answered_actions": len(both),
-        "identical_actions": sum(identical),
-        "first_difference": None if first is None else {"sequence": first.key.sequence, "stamp_ns": first.key.stamp_ns},
-        "plans": sum(len(run.plans) for run, _ in answered),
-        "answered_plans": len(reports),
-        "identical_plans": same_plans,
-        "metrics": {
-            "difference_rms": _list(np.sqrt(np.square(differences).mean(axis=0))) if both else [],
-            "difference_max": _list(np.abs(differences).max(axis=0)) if both else [],
-            "sources_recorded": _counts(command.source for command, _ in pairs),
-            "sources": _counts(_source(correction) for _, correction in pairs),
-            "plans_accepted": sum(report.accepted for report in reports),
-            "plan_cost_mean": _mean([report.plan_cost for report in reports]),
-            "predicted_gain_mean": _mean([report.predicted_gain for report in reports]),
-            "plan_cost_mean_recorded": _mean([p.figures["plan_cost"] for run, _ in answered for p in _told(run)]),
-            "predicted_gain_mean_recorded": _mean(
-                [p.figures["predicted_gain"] for run, _ in answered for p in _told(run)]
-            ),
-        },
+        "model_error": error.to_json(),
+        "task_metrics": {**verdict(task, log), **costs},
+        "correction_value": _value(task, bundle, log, stretches, blocks),
+        "closeness": closeness(task, log, blocks),
+        "timing": timing(task, log, blocks),
+        "blocks": blocks.to_json(),
+        "judgement_warnings": warnings,
     }
 
 
-def _told(run: LayerRun) -> list[PlanMade]:
-    return list(run.plans.values())
-
-
-def _source(correction: Correction | None) -> str:
-    if correction is None:
-        return "not answered"
-    return ":".join(part for part in (correction.source, correction.reason) if part)
-
-
-def _timing(log: LayerLog, task: Task) -> dict[str, object]:
-    """When things happened on the robot, in milliseconds of its clock."""
-    commands = [command for run in log.runs for command in run.commands]
-    plans = [plan for run in log.runs for plan in run.plans.values()]
-    periods = np.concatenate([np.diff([c.stamp_ns for c in run.commands]) for run in log.runs]) / _MILLISECOND_NS
-    sequences = [command.key.sequence for command in commands]
-    unanswered = sum(max(after - before - 1, 0) for before, after in pairwise(sequences))
-    return {
-        "control_period_ms": task.control_period_s * 1e3,
-        "command_period_ms": _spread(periods),
-        "command_age_ms": _spread(np.array([c.stamp_ns - c.key.stamp_ns for c in commands]) / _MILLISECOND_NS),
-        "plan_ms": _spread(np.array([plan.figures["plan_time_s"] for plan in plans]) * 1e3),
-        "plan_age_ms": _spread(np.array([plan.figures["plan_age_s"] for plan in plans]) * 1e3),
-        "observations_not_answered": unanswered,
-        "overruns": int(max((plan.figures["overruns"] for plan in plans), default=0)),
-    }
-
-
-def _spread(values: Array) -> dict[str, float | None]:
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return {"p50": None, "p99": None, "max": None}
-    p50, p99 = np.percentile(values, [50, 99])
-    return {"p50": float(p50), "p99": float(p99), "max": float(values.max())}
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    """Mean of the finite ones."""
-    finite = [value for value in values if np.isfinite(value)]
-    return float(np.mean(finite)) if finite else None
-
-
-def _list(values: Array) -> list[float | None]:
-    return [float(value) if np.isfinite(value) else None for value in values]
-
-
-def _counts(names: Iterable[str]) -> dict[str, int]:
-    return dict(sorted(Counter(names).items()))
+def _value(
+    task: Task, bundle: Bundle, log: LayerLog, stretches: RecordedStretches, blocks: Blocks
+) -> dict[str, object] | None:
+    """See :func:`correction_value`; None where plans end in a value function, which no observation shows."""
+    return correction_value(task, log.runs, stretches, blocks) if bundle.value is None else None

@@ -40,7 +40,7 @@ def bag_info(path: Path) -> dict[str, object]:
         newest_ns = max(newest_ns, heard.log_time_ns)
         gaps[heard.topic] += gap(last.get(heard.topic, 0), heard.sequence)
         last[heard.topic] = heard.sequence
-        if heard.topic == STATE_TOPIC and heard.type == STATE_TYPE:
+        if heard.topic.endswith(STATE_TOPIC) and heard.type == STATE_TYPE:
             states.append(heard)
     warnings = []
     if not counts:
@@ -86,7 +86,7 @@ def _robots(bag: Bag, states: list[Heard], warnings: list[str]) -> tuple[list[st
     """Tasks and bundles that the layer told of, or that the recorder noted."""
     robots: dict[str, None] = {}
     bundles: dict[str, None] = {}
-    definition = next((c.definition for c in bag.channels if c.topic == STATE_TOPIC and c.type == STATE_TYPE), "")
+    definition = next((c.definition for c in bag.channels if c.topic.endswith(STATE_TOPIC) and c.type == STATE_TYPE), "")
     try:
         decoder = Decoder([(STATE_TYPE, definition)]) if states else None
         for state in states:

@@ -1,31 +1,50 @@
-"""What the layer heard and said in a recording, as plain values in order, one run of the layer after the other."""
+"""Reads what the layer heard and said from a recording."""
 
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from demo_control.bags.definitions import Decoder
 from demo_control.bags.errors import BagError
 from demo_control.bags.info import STATE_TOPIC, STATE_TYPE, gap
-from demo_control.bags.reader import Bag
+from demo_control.bags.layer_tables import (
+    FIGURES,
+    Command,
+    CommandTable,
+    Key,
+    Keyed,
+    LayerLog,
+    LayerRun,
+    PlanMade,
+    PlanTable,
+    State,
+    runs_of,
+)
+from demo_control.bags.reader import Bag, Heard
 from demo_control.tasks import Array
+
+__all__ = ["Command", "Key", "LayerLog", "LayerRun", "PlanMade", "State", "read_layer_log"]
 
 _ACTION_TYPE = "demo_msgs/msg/Action"
 _OBSERVATION_TYPE = "demo_msgs/msg/Observation"
 _STATUS_TYPE = "demo_msgs/msg/PlannerStatus"
-_TOPICS = {
+_ACTION_TOPIC = "/action"
+_APPLIED_TOPIC = "/applied_action"
+_RESULT_TOPIC = "/run_result"
+_RESULT_TYPE = "std_msgs/msg/String"
+_TYPES = {
     "/observation": _OBSERVATION_TYPE,
     "/nominal_action": _ACTION_TYPE,
-    "/action": _ACTION_TYPE,
+    _ACTION_TOPIC: _ACTION_TYPE,
+    _APPLIED_TOPIC: _ACTION_TYPE,
     "/planner_status": _STATUS_TYPE,
     STATE_TOPIC: STATE_TYPE,
+    _RESULT_TOPIC: _RESULT_TYPE,
 }
 _FIELDS = {
     _OBSERVATION_TYPE: ("header", "sequence", "values"),
@@ -35,234 +54,192 @@ _FIELDS = {
         "header", "activation", "commands", "plans", "task", "bundle_sha256", "bundle_directory", "seed", "engine",
         "settings", "cost_weights",
     ),
+    _RESULT_TYPE: ("data",),
 }  # fmt: skip
 _LAYER_SOURCE = "demo_layer"
+_LARGEST_NUMBER = 2**63 - 1
 
 
-class Key(NamedTuple):
-    """Which observation: the driver's number, and its stamp, as a driver that starts anew counts from 0."""
-
-    sequence: int
-    stamp_ns: int
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command of the layer.
-
-    Attributes:
-        key: Of the observation that it answers.
-        stamp_ns: When it was made.
-        log_time_ns: When it was heard.
-        source: As in Action.
-        values: Shape=(action_dim,).
-        plans: Number of the newest plan there was.
-    """
-
-    key: Key
-    stamp_ns: int
-    log_time_ns: int
-    source: str
-    values: Array
-    plans: int
+def namespaces(bag: Bag) -> list[str]:
+    """In which namespaces somebody commanded a robot, '' for the topic ``/action``."""
+    if not bag.channels:
+        # A file that was not ended in order tells of its topics only where they stand.
+        for _ in bag.messages(()):
+            pass
+    ends = {
+        channel.topic.removesuffix(_ACTION_TOPIC)
+        for channel in bag.channels
+        if channel.type == _ACTION_TYPE and channel.topic.endswith(_ACTION_TOPIC)
+    }
+    return sorted(ends)
 
 
-@dataclass(frozen=True)
-class PlanMade:
-    """What the layer told of a plan: its number, the number of its observation, and figures as in PlannerStatus."""
-
-    number: int
-    sequence: int
-    stamp_ns: int
-    figures: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class State:
-    """A message of ``layer_state``, understood."""
-
-    stamp_ns: int
-    activation: int
-    commands: int
-    plans: int
-    task: str
-    bundle_sha256: str
-    bundle_directory: str
-    seed: int
-    engine: str
-    settings: Mapping[str, Any]
-    cost_weights: Mapping[str, float]
-
-
-@dataclass
-class LayerRun:
-    """What happened between one activation of the layer and the next.
-
-    Attributes:
-        states: What its answers depended on, the first from its start on.
-        commands: In the order of being made.
-        plans: By number.
-        from_start: Whether the first command that was made is here.
-    """
-
-    states: list[State]
-    commands: list[Command] = field(default_factory=list)
-    plans: dict[int, PlanMade] = field(default_factory=dict)
-    from_start: bool = True
-
-
-@dataclass
-class LayerLog:
-    """All of it.
-
-    Attributes:
-        runs: One for each activation that was heard of.
-        observations: Values by key. Shape=(observation_dim,) each.
-        nominal: Values by key. Shape=(action_dim,) each.
-        warnings: What is missing or odd, one line each.
-    """
-
-    runs: list[LayerRun]
-    observations: dict[Key, Array]
-    nominal: dict[Key, Array]
-    warnings: list[str]
-
-
-def read_layer_log(bag: Bag) -> LayerLog:
+def read_layer_log(bag: Bag, namespace: str | None = None) -> LayerLog:
     """Read what the layer heard and said.
+
+    Args:
+        bag: The recording.
+        namespace: Of the robot's topics; None for the only one there is.
 
     Raises:
         BagError: The layer did not run, two robots are mixed, or a message's type is not ours.
     """
-    log = LayerLog([], {}, {}, [])
-    commands: list[Command] = []
-    plans: list[PlanMade] = []
-    states: list[State] = []
-    first_sequence = 0
-    last: dict[str, int] = {}
-    gaps: Counter[str] = Counter()
-    backwards: Counter[str] = Counter()
-    newest: dict[str, int] = {}
-    decoder: Decoder | None = None
-    for heard in bag.messages(_TOPICS):
-        expected = _TOPICS[heard.topic]
-        if heard.type != expected:
-            raise BagError(f"topic {heard.topic}: its type is {heard.type}, expected {expected}")
-        if decoder is None or heard.type not in decoder.types:
-            decoder = _decoder(bag)
-        message = decoder.decode(heard.data, heard.type)
-        stamp_ns = _nanoseconds(message.header.stamp)
-        backwards[heard.topic] += stamp_ns < newest.get(heard.topic, 0)
-        newest[heard.topic] = stamp_ns
-        gaps[heard.topic] += gap(last.get(heard.topic, 0), heard.sequence)
-        last[heard.topic] = heard.sequence
-        if heard.topic == "/observation":
-            log.observations[Key(int(message.sequence), stamp_ns)] = _values(message)
-        elif heard.topic == "/nominal_action":
-            log.nominal[_key(message)] = _values(message)
-        elif heard.topic == "/action":
-            first_sequence = first_sequence if commands else heard.sequence
-            commands.append(
-                Command(
-                    _key(message),
-                    stamp_ns,
-                    heard.log_time_ns,
-                    str(message.source),
-                    _values(message),
-                    int(message.plans),
-                )
-            )
-        elif heard.topic == "/planner_status":
-            plans.append(_plan(message, stamp_ns))
-        else:
-            states.append(_state(message, stamp_ns))
-    _check(commands, states)
-    for topic, count in gaps.items():
-        if count:
-            log.warnings.append(f"{topic}: {count} messages are missing in the recording")
-    for topic, count in backwards.items():
-        if count:
-            log.warnings.append(f"{topic}: the clock goes backwards {count} times")
-    log.runs = _runs(commands, plans, states, first_sequence)
-    return log
+    namespace = _namespace(bag, namespace)
+    reader = _Reader(bag, namespace)
+    for heard in bag.messages({namespace + name for name in _TYPES}):
+        reader.take(heard)
+    return reader.log()
 
 
-def _decoder(bag: Bag) -> Decoder:
-    """Decoder of our types as the bag defines them.
+def _namespace(bag: Bag, wanted: str | None) -> str:
+    """The namespace to read.
 
     Raises:
-        BagError: A definition is missing, or lacks a field that is needed.
+        BagError: Several, of which none was named, or one that is not there.
     """
-    definitions = {c.type: c.definition for c in bag.channels if _TOPICS.get(c.topic) == c.type}
-    decoder = Decoder(sorted(definitions.items()))
-    for kind in definitions:
-        missing = [name for name in _FIELDS[kind] if name not in decoder.fields(kind)]
-        if missing:
-            raise BagError(f"type {kind}: no field {', '.join(missing)}: recorded by a version that cannot be answered")
-    return decoder
+    found = namespaces(bag)
+    if wanted is not None:
+        wanted = "/" + wanted.strip("/") if wanted.strip("/") else ""
+        if wanted not in found and found:
+            raise BagError(f"namespace '{wanted}': nothing was commanded in it; known: {_listed(found)}")
+        return wanted
+    if len(found) > 1:
+        raise BagError(f"two robots in one recording: namespaces {_listed(found)}; --namespace names one of them")
+    return found[0] if found else ""
 
 
-def _check(commands: list[Command], states: list[State]) -> None:
-    """Refuse what cannot be answered at all."""
-    if not commands:
-        raise BagError("no message on /action: nothing was commanded in this recording")
-    if not states:
-        ran = any(command.source.startswith(_LAYER_SOURCE) for command in commands)
-        raise BagError(
-            "no message on /layer_state: what the layer's answers depended on is not known"
-            if ran
-            else "the layer did not run in this recording (no message on /layer_state)"
+def _listed(found: list[str]) -> str:
+    return ", ".join(name or "/" for name in found)
+
+
+class _Reader:
+    """Takes in the messages of one namespace."""
+
+    def __init__(self, bag: Bag, namespace: str) -> None:
+        self._bag, self._namespace = bag, namespace
+        self._observations, self._nominal = Keyed("/observation"), Keyed("/nominal_action")
+        self._commands, self._applied = CommandTable(Keyed(_ACTION_TOPIC)), CommandTable(Keyed(_APPLIED_TOPIC))
+        self._plans = PlanTable()
+        self._states: list[State] = []
+        self._first_sequence = 0
+        self._last: dict[str, int] = {}
+        self._newest: dict[str, int] = {}
+        self._gaps: Counter[str] = Counter()
+        self._backwards: Counter[str] = Counter()
+        self._decoder: Decoder | None = None
+        self._result: dict[str, Any] = {}
+        self._take: dict[str, Callable[[Any, int, Heard], None]] = {
+            "/observation": lambda message, stamp_ns, _: self._observations.append(
+                Key(_number(message.sequence), stamp_ns), message.values
+            ),
+            "/nominal_action": lambda message, _, __: self._nominal.append(_key(message), message.values),
+            _ACTION_TOPIC: self._take_command,
+            _APPLIED_TOPIC: lambda message, stamp_ns, heard: self._applied.append(_command(message, stamp_ns, heard)),
+            "/planner_status": self._take_plan,
+            STATE_TOPIC: lambda message, stamp_ns, _: self._states.append(_state(message, stamp_ns)),
+        }
+
+    def take(self, heard: Heard) -> None:
+        """Take in one message."""
+        topic = heard.topic.removeprefix(self._namespace)
+        if heard.type != _TYPES[topic]:
+            raise BagError(f"topic {heard.topic}: its type is {heard.type}, expected {_TYPES[topic]}")
+        if self._decoder is None or heard.type not in self._decoder.types:
+            self._decoder = self._new_decoder()
+        message = self._decoder.decode(heard.data, heard.type)
+        if topic == _RESULT_TOPIC:
+            self._result = _result(str(message.data))
+            return
+        stamp_ns = _nanoseconds(message.header.stamp)
+        self._backwards[topic] += stamp_ns < self._newest.get(topic, 0)
+        self._newest[topic] = stamp_ns
+        self._gaps[topic] += gap(self._last.get(topic, 0), heard.sequence)
+        self._last[topic] = heard.sequence
+        self._take[topic](message, stamp_ns, heard)
+
+    def log(self) -> LayerLog:
+        """What was taken in.
+
+        Raises:
+            BagError: It cannot be answered at all.
+        """
+        self._check()
+        warnings = [
+            f"{self._namespace}{topic}: {count} messages are missing in the recording"
+            for topic, count in self._gaps.items()
+            if count
+        ]
+        warnings += [
+            f"{self._namespace}{topic}: the clock goes backwards {count} times"
+            for topic, count in self._backwards.items()
+            if count
+        ]
+        runs = runs_of(self._commands, self._plans, self._states, self._first_sequence)
+        return LayerLog(
+            runs, self._observations, self._nominal, self._applied, self._result, warnings, self._namespace
         )
-    tasks = sorted({state.task for state in states})
-    if len(tasks) > 1:
-        raise BagError(f"two robots in one recording: {', '.join(tasks)}; record them one by one")
-    dimensions = sorted({len(command.values) for command in commands})
-    if len(dimensions) > 1:
-        raise BagError(f"two robots in one recording: actions of {' and '.join(map(str, dimensions))} values")
+
+    def _take_command(self, message: Any, stamp_ns: int, heard: Heard) -> None:  # noqa: ANN401 - a decoded message
+        if not len(self._commands):
+            self._first_sequence = heard.sequence
+        self._commands.append(_command(message, stamp_ns, heard))
+
+    def _take_plan(self, message: Any, stamp_ns: int, _: Heard) -> None:  # noqa: ANN401 - a decoded message
+        figures = np.array([float(getattr(message, name, np.nan)) for name in FIGURES])
+        self._plans.append(_number(message.plans), _number(message.observation_sequence), stamp_ns, figures)
+
+    def _new_decoder(self) -> Decoder:
+        """Decoder of our types as the bag defines them.
+
+        Raises:
+            BagError: A definition is missing, or lacks a field that is needed.
+        """
+        expected = {self._namespace + name: kind for name, kind in _TYPES.items()}
+        definitions = {c.type: c.definition for c in self._bag.channels if expected.get(c.topic) == c.type}
+        decoder = Decoder(sorted(definitions.items()))
+        for kind in definitions:
+            missing = [name for name in _FIELDS[kind] if name not in decoder.fields(kind)]
+            if missing:
+                raise BagError(
+                    f"type {kind}: no field {', '.join(missing)}: recorded by a version that cannot be answered"
+                )
+        return decoder
+
+    def _check(self) -> None:
+        """Refuse what cannot be answered at all."""
+        if not len(self._commands):
+            raise BagError(f"no message on {self._namespace}{_ACTION_TOPIC}: nothing was commanded in this recording")
+        if not self._states:
+            ran = any(source.startswith(_LAYER_SOURCE) for source in self._commands.sources.texts)
+            topic = self._namespace + STATE_TOPIC
+            raise BagError(
+                f"no message on {topic}: what the layer's answers depended on is not known"
+                if ran
+                else f"the layer did not run in this recording (no message on {topic})"
+            )
+        tasks = sorted({state.task for state in self._states})
+        if len(tasks) > 1:
+            raise BagError(f"two robots in one recording: {', '.join(tasks)}; record them one by one")
+        rows = self._commands.values.rows
+        dimensions = sorted({rows.width or 0, *(len(values) for values in rows.odd())})
+        if len(dimensions) > 1:
+            raise BagError(f"two robots in one recording: actions of {' and '.join(map(str, dimensions))} values")
 
 
-def _runs(commands: list[Command], plans: list[PlanMade], states: list[State], first_sequence: int) -> list[LayerRun]:
-    """Share commands and plans out among the activations, by stamp: all are of one node and its clock."""
-    runs: list[LayerRun] = []
-    for state in states:
-        before = runs[-1].states[-1] if runs else None
-        counts = (state.commands, state.plans)
-        # A node that was started anew counts its activations anew; where nothing was made yet, nothing is forgotten.
-        if (
-            before is None
-            or state.activation != before.activation
-            or counts == (0, 0)
-            or counts < (before.commands, before.plans)
-            or state.stamp_ns < before.stamp_ns
-        ):
-            runs.append(LayerRun([]))
-        runs[-1].states.append(state)
-    starts = [run.states[0].stamp_ns for run in runs]
-    ordered = sorted(starts) == starts
-    for command in commands:
-        runs[_index(starts, command.stamp_ns, ordered)].commands.append(command)
-    for plan in plans:
-        # Where simulated time stands still, a plan of the run before may have the next one's first stamp.
-        earlier = 1 if plan.number > 1 else 0
-        runs[_index(starts, plan.stamp_ns - earlier, ordered)].plans[plan.number] = plan
-    first = next(run for run in runs if run.commands)
-    # A publisher counts from 1 on; what was said before the recorder listened is missing.
-    first.from_start = first_sequence == 1 or first is not runs[0]
-    for run in runs:
-        run.from_start = run.from_start and run.states[0].commands == 0
-    return [run for run in runs if run.commands]
+def _result(text: str) -> dict[str, Any]:
+    """A run's figures; none where the topic is of somebody else."""
+    try:
+        result = json.loads(text)
+    except ValueError:
+        return {}
+    return result if isinstance(result, dict) else {}
 
 
-def _index(starts: list[int], stamp_ns: int, ordered: bool) -> int:
-    """Which run a stamp is in."""
-    return max(bisect_right(starts, stamp_ns) - 1, 0) if ordered else len(starts) - 1
-
-
-def _plan(message: Any, stamp_ns: int) -> PlanMade:  # noqa: ANN401 - a decoded message
-    names = ("plan_time_s", "plan_age_s", "nominal_cost", "plan_cost", "predicted_gain", "effective_sample_size")
-    figures = {name: float(getattr(message, name)) for name in names}
-    figures |= {"accepted": float(message.accepted), "overruns": float(message.overruns)}
-    return PlanMade(int(message.plans), int(message.observation_sequence), stamp_ns, figures)
+def _command(message: Any, stamp_ns: int, heard: Heard) -> Command:  # noqa: ANN401 - a decoded message
+    values: Array = message.values
+    return Command(
+        _key(message), stamp_ns, heard.log_time_ns, str(message.source), values, _number(message.plans)
+    )  # fmt: skip
 
 
 def _state(message: Any, stamp_ns: int) -> State:  # noqa: ANN401 - a decoded message
@@ -282,11 +259,12 @@ def _state(message: Any, stamp_ns: int) -> State:  # noqa: ANN401 - a decoded me
 
 
 def _key(message: Any) -> Key:  # noqa: ANN401 - a decoded message
-    return Key(int(message.observation_sequence), _nanoseconds(message.observation_stamp))
+    return Key(_number(message.observation_sequence), _nanoseconds(message.observation_stamp))
 
 
-def _values(message: Any) -> Array:  # noqa: ANN401 - a decoded message
-    return np.array(message.values, np.float64)
+def _number(value: Any) -> int:  # noqa: ANN401 - a whole number of any type
+    # The messages' numbers have no sign; no robot counts that far.
+    return min(int(value), _LARGEST_NUMBER)
 
 
 def _nanoseconds(stamp: Any) -> int:  # noqa: ANN401 - builtin_interfaces/Time

@@ -8,7 +8,7 @@ aleatoric; the predicted deviation here holds both.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,7 +145,7 @@ class ModelError:
 def model_error(
     task: Task,
     bundle: Bundle,
-    stretches: Sequence[Stretch],
+    stretches: Iterable[Stretch],
     horizon: int,
     *,
     delay_ticks: int = 0,
@@ -157,7 +157,7 @@ def model_error(
     Args:
         task: The robot's.
         bundle: Must fit the task.
-        stretches: What was observed and carried out, of one recording or of many.
+        stretches: What was observed and carried out, of one recording or of many; gone through several times.
         horizon: Steps H, as the layer plans.
         delay_ticks: The layer's ``command_delay_ticks``.
         most_starts: Of one-step predictions, and of those over the horizon; chosen evenly where there are more.
@@ -168,8 +168,7 @@ def model_error(
     entries = model.learned_entries()
     scale = np.array([(problem.observation[i].maximum - problem.observation[i].minimum) / 2.0 for i in entries])
     turns = np.array([problem.observation[i].unit == "rad" for i in entries])
-    short = _thinned(_answered(windows(task, stretches, 1, delay_ticks)), most_starts)
-    long = _thinned(_answered(windows(task, stretches, horizon, delay_ticks)), most_starts)
+    short, long = (windows(task, stretches, steps, delay_ticks, most_starts) for steps in (1, horizon))
     first = _outcome(model, short, entries, turns, scale, None)
     last = _outcome(model, long, entries, turns, scale, np.random.default_rng(seed))
     spreads = model.members > 1
@@ -198,21 +197,6 @@ def model_error(
         squared_errors=np.square(last.errors[:, -1] / scale).sum(axis=1),
         squared_changes=np.square(last.changes[:, -1] / scale).sum(axis=1),
     )
-
-
-def _answered(asked: Windows) -> Windows:
-    """Those whose last observation was recorded."""
-    return _chosen(asked, np.flatnonzero(np.isfinite(asked.observations[:, -1]).all(axis=1)))
-
-
-def _thinned(asked: Windows, most: int) -> Windows:
-    if len(asked) <= most:
-        return asked
-    return _chosen(asked, np.linspace(0, len(asked) - 1, most).round().astype(np.int64))
-
-
-def _chosen(asked: Windows, rows: Integers) -> Windows:
-    return Windows(asked.observations[rows], asked.controls[rows], asked.starts_ns[rows])
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from demo_control.bags.columns import Integer, Names, Rows
 from demo_control.bags.errors import BagError
-from demo_control.bags.layer_log import Key, LayerLog, LayerRun, PlanMade, State
+from demo_control.bags.layer_tables import FIGURES, Key, LayerLog, LayerRun, Plans, PlanTable, State
 from demo_control.bundle import Bundle
 from demo_control.configuration import ConfigurationError, Scalar
-from demo_control.layer import Correction, DemoLayer, LayerSettings, PlanBegun, PlanReport
+from demo_control.layer import Correction, DemoLayer, LayerSettings, PlanBegun
 from demo_control.policies import OnnxPolicy
 from demo_control.tasks import Array, Task
 
@@ -44,21 +45,37 @@ class Changes:
     policy: OnnxPolicy | None = None
 
 
+NOT_ANSWERED = "not answered"
+"""In the place of a source where the nominal action is not in the recording."""
+
+PLAN_FIGURES = ("nominal_cost", "plan_cost", "predicted_gain", "accepted")
+
+
 @dataclass
 class Answers:
     """What the layer answers now.
 
     Attributes:
-        corrections: One for each recorded command, in order; None where its nominal action is not in the recording.
-        reports: Of the plans, by number.
+        values: One for each recorded command, in order; NaN where there is none. Shape=(action_dim,) each.
+        controls: The same of what was decided: commands, or corrections where plans decide on these.
+        sources: Who made each, and why, or :data:`NOT_ANSWERED`.
+        plan_numbers: Of the plans made.
+        plan_figures: Of each; see :data:`PLAN_FIGURES`.
         warnings: What could not be done as it was, one line each.
         planning_s: Wall time of planning.
     """
 
-    corrections: list[Correction | None] = field(default_factory=list)
-    reports: dict[int, PlanReport] = field(default_factory=dict)
+    values: Rows = field(default_factory=lambda: Rows("answers"))
+    controls: Rows = field(default_factory=lambda: Rows("decisions"))
+    sources: Names = field(default_factory=Names)
+    plan_numbers: Integer = field(default_factory=Integer)
+    plan_figures: Rows = field(default_factory=lambda: Rows("plans"))
     warnings: list[str] = field(default_factory=list)
     planning_s: float = 0.0
+
+    def figures(self) -> Array:
+        """Of all plans. Shape=(count, len(PLAN_FIGURES))."""
+        return self.plan_figures.read(0, len(self.plan_figures)).reshape(-1, len(PLAN_FIGURES))
 
 
 def answer_again(
@@ -99,14 +116,14 @@ class _Replay:
         self._numbers = sorted(run.plans)
         if self._schedule_changed():
             self._numbers = self._new_schedule(settings.plan_period_ticks)
-        self._keys = {command.key.sequence: command.key for command in self._run.commands}
+        self._unknown = np.full(task.action_dim, np.nan), np.full(task.planning_problem.action_dim, np.nan)
         self._next = 0
         self._begun: tuple[int, PlanBegun] | None = None
         self._troubles: dict[str, list[int]] = {}
 
     def answer_all(self) -> None:
         """Go through the commands in their order."""
-        last = max([*self._numbers[-1:], *(command.plans for command in self._run.commands)])
+        last = max([*self._numbers[-1:], int(self._run.commands.plans.max())])
         first = 1 if self._run.from_start else min([last + 1, *self._numbers])
         untold = last + 1 - first - len(self._numbers)
         if untold > 0:
@@ -118,9 +135,7 @@ class _Replay:
             nominal = self._nominal(command.key)
             if nominal is None:
                 self._note("the nominal action is not in the recording: commands", command.key.sequence)
-                self.answers.corrections.append(None)
-            else:
-                self.answers.corrections.append(self._layer.correct(command.key.sequence, nominal))
+            self._note_answer(None if nominal is None else self._layer.correct(command.key.sequence, nominal))
             self._begin_after(command.key)
         self._finish_until(max(self._numbers, default=0))
         for what, numbers in self._troubles.items():
@@ -145,8 +160,8 @@ class _Replay:
         """The states, with ``commands`` counted from the first that was recorded."""
         if self._run.from_start:
             return states
-        stamps = [command.stamp_ns for command in self._run.commands]
-        return [replace(state, commands=sum(stamp < state.stamp_ns for stamp in stamps)) for state in states]
+        stamps = self._run.commands.stamps_ns
+        return [replace(state, commands=int((stamps < state.stamp_ns).sum())) for state in states]
 
     def _apply_states(self, *, known_plans: int, commands: int | None = None) -> None:
         """Put in force what came into force before that many plans, and commands where a number is given."""
@@ -173,7 +188,7 @@ class _Replay:
         if self._next == len(self._numbers):
             return
         number = self._numbers[self._next]
-        if self._run.plans[number].sequence != key.sequence:
+        if self._run.plans.sequence(number) != key.sequence:
             return
         self._finish_until(number - 1)
         if self._states and self._states[0].plans < number:
@@ -198,15 +213,34 @@ class _Replay:
             following = self._numbers[self._next]
             self._apply_states(known_plans=following - 1)
             if self._next < len(self._numbers) and self._numbers[self._next] == following:
-                self._begin(following, self._keys.get(self._run.plans[following].sequence))
+                self._begin(following, self._key_of(self._run.plans.sequence(following)))
             self._finish_begun(number)
 
     def _finish_begun(self, number: int) -> None:
         if self._begun is not None and self._begun[0] <= number:
             begun, self._begun = self._begun, None
             began_s = time.perf_counter()
-            self.answers.reports[begun[0]] = self._layer.finish_plan(begun[1])
+            report = self._layer.finish_plan(begun[1])
             self.answers.planning_s += time.perf_counter() - began_s
+            self.answers.plan_numbers.append(begun[0])
+            self.answers.plan_figures.append(np.array([float(getattr(report, name)) for name in PLAN_FIGURES]))
+
+    def _note_answer(self, correction: Correction | None) -> None:
+        answers = self.answers
+        if correction is None or correction.values is None or correction.control is None:
+            reason = NOT_ANSWERED if correction is None else f"{correction.source}:{correction.reason}"
+            values, control = self._unknown
+        else:
+            reason = ":".join(part for part in (correction.source, correction.reason) if part)
+            values, control = correction.values, correction.control
+        answers.sources.append(reason)
+        answers.values.append(values)
+        answers.controls.append(control)
+
+    def _key_of(self, sequence: int) -> Key | None:
+        """The last command's that answers an observation of this number."""
+        places = np.flatnonzero(self._run.commands.sequences == sequence)
+        return self._run.commands[int(places[-1])].key if len(places) else None
 
     def _schedule_changed(self) -> bool:
         """Whether plans are to be made at other times than they were."""
@@ -220,20 +254,20 @@ class _Replay:
         Returns:
             Their numbers.
         """
-        run = self._run
-        plans: dict[int, PlanMade] = {}
-        commands = []
+        table, places = PlanTable(), dict[int, int]()
+        commands = self._run.commands
+        known = np.zeros(len(commands), np.int64)
         last: int | None = None
-        for command in run.commands:
-            commands.append(replace(command, plans=len(plans)))
-            if last is None or not 0 <= command.key.sequence - last < period:
-                last = command.key.sequence
-                number = len(plans) + 1
-                plans[number] = PlanMade(number, last, command.stamp_ns, {})
-        self._run = replace(run, commands=commands, plans=plans)
-        known = [command.plans for command in commands]
+        for index, (sequence, stamp_ns) in enumerate(zip(commands.sequences, commands.stamps_ns, strict=True)):
+            known[index] = len(table)
+            if last is None or not 0 <= sequence - last < period:
+                last = int(sequence)
+                places[len(table) + 1] = len(table)
+                table.append(len(table) + 1, last, int(stamp_ns), np.full(len(FIGURES), np.nan))
+        plans = Plans(table, places)
+        self._run = replace(self._run, commands=commands.with_plans(known), plans=plans)
         self._states = [
-            replace(s, plans=known[s.commands] if s.commands < len(known) else len(plans)) for s in self._states
+            replace(s, plans=int(known[s.commands]) if s.commands < len(known) else len(plans)) for s in self._states
         ]
         self.answers.warnings.append(
             f"plan_period_ticks = {period}: plans are made from every {period}. observation and are there in time"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,11 +26,13 @@ class Stretch:
         observations: As the robot reported them. Shape=(ticks, observation_dim).
         controls: What was in force after each of them, in the planning problem's terms: the command, or the correction
             where plans decide on corrections. Shape=(ticks, control_dim).
+        first_sequence: The driver's number of the first observation.
     """
 
     first_ns: int
     observations: Array
     controls: Array
+    first_sequence: int = 0
 
     def __len__(self) -> int:
         """Control periods."""
@@ -81,6 +83,7 @@ def cut(task: Task, sequences: Integers, stamps_ns: Integers, observations: Arra
                     int(stamps_ns[start]),
                     _spread_out(observations[start:end], rows),
                     _spread_out(controls[start:end], rows),
+                    int(sequences[start]),
                 )
             )
     return stretches
@@ -95,59 +98,88 @@ def _spread_out(values: Array, rows: Integers) -> Array:
     return spread
 
 
-def windows(task: Task, stretches: Sequence[Stretch], steps: int, delay_ticks: int = 0) -> Windows:
-    """Every occasion to ask the model for a number of steps.
+def windows(
+    task: Task, stretches: Iterable[Stretch], steps: int, delay_ticks: int = 0, most: int | None = None
+) -> Windows:
+    """Occasions to ask the model for a number of steps, and what came of it.
 
     The model's step spans ``decision_ticks`` control periods, and its control is in force from ``planning_ticks`` (or,
     where the commands themselves are planned, ``delay_ticks``) on: so it was trained, and so plans use it. Where a
-    control changed within the time that it should have been held, there is none, nor where the start was lost. One
-    occasion begins at the earliest a step after the one before.
+    control changed within the time that it should have been held, there is none, nor where the first or the last
+    observation was lost. One occasion begins at the earliest a step after the one before.
 
     Args:
         task: The robot's.
-        stretches: Of one recording or of many.
+        stretches: Of one recording or of many; gone through twice.
         steps: At least 1.
         delay_ticks: The layer's ``command_delay_ticks``.
+        most: At most that many, chosen evenly; None for all.
     """
-    parts = [part for stretch in stretches if (part := _windows_of(task, stretch, steps, delay_ticks)) is not None]
-    if not parts:
-        problem = task.planning_problem
-        return Windows(
-            np.zeros((0, steps + 1, problem.observation_dim)), np.zeros((0, steps, problem.action_dim)),
-            np.zeros(0, np.int64),
-        )  # fmt: skip
-    return Windows(*(np.concatenate([getattr(part, name) for part in parts]) for name in Windows.__annotations__))
+    starts = [starts_of(task, stretch, steps, delay_ticks) for stretch in stretches]
+    count = sum(map(len, starts))
+    chosen = np.arange(count)
+    if most is not None and count > most:
+        chosen = np.linspace(0, count - 1, most).round().astype(np.int64)
+    problem = task.planning_problem
+    observations = np.empty((len(chosen), steps + 1, problem.observation_dim))
+    controls, stamps = np.empty((len(chosen), steps, problem.action_dim)), np.empty(len(chosen), np.int64)
+    before = done = 0
+    for stretch, own in zip(stretches, starts, strict=True):
+        here = own[chosen[(chosen >= before) & (chosen < before + len(own))] - before]
+        before += len(own)
+        rows = slice(done, done + len(here))
+        done += len(here)
+        if len(here):
+            observations[rows], controls[rows] = _asked(task, stretch, here, steps, delay_ticks)
+            stamps[rows] = stretch.first_ns + np.round(here * task.control_period_s * 1e9).astype(np.int64)
+    return Windows(observations, controls, stamps)
 
 
-def _windows_of(task: Task, stretch: Stretch, steps: int, delay_ticks: int) -> Windows | None:
-    ticks, planning = task.decision_ticks, task.planning
-    # When the first control of a window takes effect, relative to its start.
-    effect = -delay_ticks if planning is None else planning.planning_ticks
+def effect_ticks(task: Task, delay_ticks: int) -> int:
+    """When the first control of a step takes effect, relative to the observation that the step starts from."""
+    return -delay_ticks if task.planning is None else task.planning.planning_ticks
+
+
+def starts_of(task: Task, stretch: Stretch, steps: int, delay_ticks: int) -> Integers:
+    """Where windows begin in a stretch."""
+    ticks, effect = task.decision_ticks, effect_ticks(task, delay_ticks)
     starts = np.arange(max(0, -effect), len(stretch) - steps * ticks - max(0, effect))
     if not len(starts):
-        return None
+        return starts
     held = _held_for(stretch.controls)
     seen: Mask = np.asarray(np.isfinite(stretch.observations).all(axis=1))
-    good = seen[starts]
+    good = seen[starts] & seen[starts + steps * ticks]
     for step in range(steps):
         good &= held[starts + effect + step * ticks] >= ticks
-    if planning is not None:
+    if effect > 0:
         good &= held[starts] >= effect
-    starts = _apart(starts[good], ticks)
-    if not len(starts):
-        return None
-    rows = starts[:, None] + ticks * np.arange(steps + 1)
+    return _apart(starts[good], ticks)
+
+
+def _asked(task: Task, stretch: Stretch, starts: Integers, steps: int, delay_ticks: int) -> tuple[Array, Array]:
+    """Observations and controls of windows; see :class:`Windows`."""
+    rows = starts[:, None] + task.decision_ticks * np.arange(steps + 1)
     observations = stretch.observations[rows]
-    controls = stretch.controls[rows[:, :-1] + effect]
-    if planning is not None:
-        names = [quantity.name for quantity in task.observation]
-        before = np.concatenate([stretch.controls[starts][:, None], controls], axis=1)
-        observations = np.concatenate(
-            [observations[..., [names.index(name) for name in planning.observation]], before], axis=-1
-        )
-        observations[~seen[rows]] = np.nan
-    stamps = stretch.first_ns + np.round(starts * task.control_period_s * 1e9).astype(np.int64)
-    return Windows(observations, controls, stamps)
+    controls = stretch.controls[rows[:, :-1] + effect_ticks(task, delay_ticks)]
+    before = np.concatenate([stretch.controls[starts][:, None], controls], axis=1)
+    return planning_observations(task, observations, before), controls
+
+
+def planning_observations(task: Task, observations: Array, before: Array) -> Array:
+    """Observations as the planning problem has them; NaN where one was lost.
+
+    Args:
+        task: The robot's.
+        observations: Shape=(..., observation_dim).
+        before: Controls in force. Shape=(..., control_dim).
+    """
+    if task.planning is None:
+        return observations
+    names = [quantity.name for quantity in task.observation]
+    selected = observations[..., [names.index(name) for name in task.planning.observation]]
+    together = np.concatenate([selected, before], axis=-1)
+    together[~np.isfinite(observations).all(axis=-1)] = np.nan
+    return together
 
 
 def _held_for(controls: Array) -> Integers:

@@ -1,0 +1,109 @@
+"""When things happened on the robot: ages, jitter, overruns, losses."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from demo_control.bags.blocks import Blocks
+from demo_control.bags.layer_tables import FIGURES, LayerLog, Plans
+from demo_control.bags.stretches import Integers
+from demo_control.tasks import Array, Task
+
+_MILLISECOND_NS = 1e6
+_P99 = 99.0
+
+
+def timing(task: Task, log: LayerLog, blocks: Blocks) -> dict[str, object]:
+    """Figures in milliseconds of the robot's clock, and counts.
+
+    Args:
+        task: Gives the control period.
+        log: The recording.
+        blocks: Told of ages, overruns, fallbacks and losses.
+
+    Returns:
+        Ready for JSON.
+    """
+    period_ms = task.control_period_s * 1e3
+    table = log.runs[0].commands.table
+    commands = [run.commands for run in log.runs]
+    stamps = np.concatenate([c.stamps_ns for c in commands])
+    ages = np.concatenate([c.stamps_ns - c.observation_stamps_ns for c in commands]) / _MILLISECOND_NS
+    periods = np.concatenate([np.diff(c.stamps_ns) for c in commands]) / _MILLISECOND_NS
+    plans = np.concatenate([run.plans.figures() for run in log.runs])
+    plan_age_ms, plan_ms = plans[:, FIGURES.index("plan_age_s")] * 1e3, plans[:, FIGURES.index("plan_time_s")] * 1e3
+    lost, unanswered = _lost(log), sum(_missing(c.sequences) for c in commands)
+    blocks.add_percentile("command_age_p99_ms", stamps, ages, _P99)
+    plan_stamps = np.concatenate([_plan_stamps(run.plans) for run in log.runs])
+    blocks.add_percentile("plan_age_p99_ms", plan_stamps, plan_age_ms, _P99)
+    overruns = np.concatenate([_overruns(run.plans) for run in log.runs])
+    blocks.add("overruns", plan_stamps, overruns)
+    fallback = np.array([":" in text and not text.endswith(":plan_rejected") for text in table.sources.texts], float)
+    blocks.add("fallbacks", table.stamps_ns.numbers(), fallback[table.sources.codes()])
+    skipped = np.maximum(np.diff(log.observations.sequences.numbers(), prepend=0) - 1, 0).astype(float)
+    skipped[:1] = 0.0
+    blocks.add("observations_lost", log.observations.stamps_ns.numbers(), skipped, 1.0 + skipped)
+    return {
+        "control_period_ms": period_ms,
+        "observation_period_ms": _spread(_periods(log)),
+        "command_period_ms": _spread(periods),
+        "command_jitter_ms": _spread(np.abs(periods - period_ms)),
+        "command_age_ms": _spread(ages),
+        "commands_older_than_a_period": int((ages > period_ms).sum()),
+        "applied_age_ms": _spread(_applied_ages(log)),
+        "plan_ms": _spread(plan_ms),
+        "plan_age_ms": _spread(plan_age_ms),
+        "plans_older_than_their_effect": _late_plans(task, plan_age_ms),
+        "observations_lost": lost,
+        "observations_not_answered": unanswered,
+        "overruns": int(overruns.sum()),
+    }
+
+
+def _spread(values: Array) -> dict[str, float | None]:
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return {"p50": None, "p99": None, "max": None}
+    p50, p99 = np.percentile(values, [50, 99])
+    return {"p50": float(p50), "p99": float(p99), "max": float(values.max())}
+
+
+def _missing(sequences: Integers) -> int:
+    """Numbers that were passed over; a driver that counts anew passes over none."""
+    return int(np.maximum(np.diff(sequences) - 1, 0).sum())
+
+
+def _lost(log: LayerLog) -> int:
+    """Observations that the driver counted and the recorder did not hear."""
+    return _missing(log.observations.sequences.numbers())
+
+
+def _periods(log: LayerLog) -> Array:
+    """Between observations that follow one another, ms."""
+    sequences, stamps = log.observations.sequences.numbers(), log.observations.stamps_ns.numbers()
+    return np.asarray(np.diff(stamps)[np.diff(sequences) == 1] / _MILLISECOND_NS)
+
+
+def _applied_ages(log: LayerLog) -> Array:
+    """From an observation to what answers it being carried out, ms."""
+    table = log.applied
+    if not len(table):
+        return np.zeros(0)
+    own = np.array([text.startswith("driver:") for text in table.sources.texts])[table.sources.codes()]
+    return np.asarray((table.stamps_ns.numbers() - table.values.stamps_ns.numbers())[~own] / _MILLISECOND_NS)
+
+
+def _plan_stamps(plans: Plans) -> Integers:
+    places = np.fromiter(plans.places.values(), np.int64, len(plans))
+    return plans.table.stamps_ns.numbers()[places]
+
+
+def _late_plans(task: Task, ages_ms: Array) -> int:
+    """Plans that were ready only after the control period in which they should have begun."""
+    return int((ages_ms > task.planning_problem.planning_ticks * task.control_period_s * 1e3).sum())
+
+
+def _overruns(plans: Plans) -> Array:
+    """Overruns since the plan before; the layer counts them from each activation on. Shape=(count,)."""
+    totals = np.nan_to_num(plans.figures()[:, FIGURES.index("overruns")])
+    return np.asarray(np.maximum(np.diff(totals, prepend=0.0), 0.0))
