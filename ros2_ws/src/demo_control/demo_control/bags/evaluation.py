@@ -60,11 +60,11 @@ def evaluate_bag(request: Request) -> dict[str, object]:
     began_s, began_processor_s = time.perf_counter(), time.process_time()
     bag = Bag.open(request.path)
     log = read_layer_log(bag, request.namespace)
-    task = _task(log)
+    task = recorded_task(log)
     settings = dict(request.settings or {})
     LayerSettings.from_mapping(settings)
     read_s = time.perf_counter() - began_s
-    finder = _BundleFinder(task, log, request.bundle)
+    finder = BundleFinder(task, log, request.bundle)
     changes = _changes(request, settings, finder, log)
     answered = [(run, answer_again(run, log, task, finder, changes)) for run in log.runs]
     wall_s, processor_s = time.perf_counter() - began_s, time.process_time() - began_processor_s
@@ -100,7 +100,7 @@ def evaluate_bag(request: Request) -> dict[str, object]:
     }
 
 
-class _BundleFinder:
+class BundleFinder:
     """Finds bundles by their hash: the given one, the shipped one, or where the robot had them.
 
     Args:
@@ -128,7 +128,7 @@ class _BundleFinder:
         return self._found[sha256]
 
 
-def _changes(request: Request, settings: Mapping[str, Scalar], finder: _BundleFinder, log: LayerLog) -> Changes:
+def _changes(request: Request, settings: Mapping[str, Scalar], finder: BundleFinder, log: LayerLog) -> Changes:
     """What is to be different from the recording."""
     if request.bundle is None:
         return Changes(settings)
@@ -158,7 +158,7 @@ def _changed(log: LayerLog, settings: Mapping[str, Scalar], changes: Changes) ->
     }
 
 
-def _task(log: LayerLog) -> Task:
+def recorded_task(log: LayerLog) -> Task:
     """The robot that was recorded.
 
     Raises:
@@ -187,7 +187,7 @@ def _seconds(run: LayerRun) -> float:
 
 
 def _judged(
-    task: Task, log: LayerLog, answered: list[tuple[LayerRun, Answers]], finder: _BundleFinder, changes: Changes
+    task: Task, log: LayerLog, answered: list[tuple[LayerRun, Answers]], finder: BundleFinder, changes: Changes
 ) -> dict[str, object]:
     """What the recording says of robot, model and corrections; of the bundle that was asked for, where one was."""
     last = log.runs[-1].states[-1]
