@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,9 @@ from demo_control.layer.records import Correction, Counters, LayerState, PlanRep
 from demo_control.layer.settings import LayerSettings
 from demo_control.mpc import Planner, PlanningResult, Situations
 from demo_control.tasks import Array, Task
+
+_OBSERVATIONS_REMEMBERED = 128
+"""More than pass between a plan and the observation that it predicted, while the plan after it is made."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class DemoLayer:
         self._corrector = self._new_corrector(settings)
         self._monitor = PredictionMonitor(task.planning_problem, task.decision_ticks)
         self._on_trial: _OnTrial | None = None
+        self._observed: deque[tuple[int, Sequence[float]]] = deque(maxlen=_OBSERVATIONS_REMEMBERED)
         self.bundle = bundle
 
     @property
@@ -224,6 +229,15 @@ class DemoLayer:
         """Answer a nominal action; see :meth:`Corrector.correct`."""
         return self._corrector.correct(sequence, nominal)
 
+    def observed(self, sequence: int, values: Sequence[float]) -> None:
+        """Note an observation, whether a plan is made from it or not: predictions are compared with it.
+
+        Args:
+            sequence: Its number.
+            values: As they came, right or not. Not copied.
+        """
+        self._observed.append((sequence, values))
+
     def plan(self, sequence: int, observation: Array) -> PlanReport:
         """Make a plan from an observation and put it in use; for the planning thread.
 
@@ -260,13 +274,14 @@ class DemoLayer:
     def _watch(self, begun: PlanBegun, result: PlanningResult, report: PlanReport) -> None:
         """Compare the observation with what was predicted for it, and note what is predicted from it."""
         sequence, observation, on_trial = begun.sequence, begun.situations.observations[0], self._on_trial
-        errors = self._monitor.observe(sequence, observation)
+        while (due := self._monitor.due(sequence)) is not None:
+            errors = self._monitor.observe(self._observation(due))
+            if errors is not None and on_trial is not None:
+                on_trial.trial.add(errors)
         if on_trial is None:
             change = between(result.nominal_changes[0], result.expected_changes[0], report.followed_share)
             self._monitor.expect(sequence, observation, change[None])
             return
-        if errors is not None:
-            on_trial.trial.add(errors)
         pending, plan = begun.situations.pending[0], self._corrector.plan
         assert plan is not None
         # What the robot does until then: the command that is on its way longest, or the plan's first decision.
@@ -274,3 +289,11 @@ class DemoLayer:
         self._monitor.expect(
             sequence, observation, np.array([step.change(observation, control) for step in on_trial.steps])
         )
+
+    def _observation(self, sequence: int) -> Array | None:
+        """An observation of late in the planning problem's terms, or None. Shape=(planning_dim,)."""
+        # The control thread may append meanwhile; one call copies the queue under the interpreter's lock.
+        values = next((values for number, values in reversed(tuple(self._observed)) if number == sequence), None)
+        if values is None or len(values) != self._task.observation_dim:
+            return None
+        return self._corrector.planning_observation(sequence, np.array(values, np.float64))

@@ -105,22 +105,24 @@ class PredictionMonitor:
         """
         self._expected.append(_Expected(sequence, observation, changes))
 
-    def observe(self, sequence: int, observation: Array) -> Array | None:
-        """Take in an observation.
+    def due(self, sequence: int) -> int | None:
+        """Number of the next observation that was predicted, where it is no later than ``sequence``; else None."""
+        if not self._expected or self._expected[0].sequence + self._interval > sequence:
+            return None
+        return self._expected[0].sequence + self._interval
+
+    def observe(self, observation: Array | None) -> Array | None:
+        """Take in the observation that is :meth:`due`.
 
         Args:
-            sequence: Its number.
-            observation: Shape=(observation_dim,).
+            observation: None where it was lost. Shape=(observation_dim,).
 
         Returns:
-            Errors of the learned entries where it was predicted, Shape=(num_models, num_entries), else None.
+            Errors of the learned entries, Shape=(num_models, num_entries); None where it was lost or is no number.
         """
-        origin = sequence - self._interval
-        while self._expected and self._expected[0].sequence < origin:
-            self._expected.popleft()
-        if not self._expected or self._expected[0].sequence != origin or not np.isfinite(observation).all():
-            return None
         expected = self._expected.popleft()
+        if observation is None or not np.isfinite(observation).all():
+            return None
         change = observation - expected.observation
         # The difference of two angles is the smaller one.
         change = change - self._full_turns * np.round(change / (2.0 * np.pi)) * 2.0 * np.pi

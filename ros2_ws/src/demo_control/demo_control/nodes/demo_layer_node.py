@@ -199,7 +199,8 @@ class DemoLayerNode(ManagedNode):
 
     def _on_observation(self, message: Observation) -> None:
         """Keep the observation for the planner."""
-        if self.active:
+        if self.active and self._layer is not None:
+            self._layer.observed(message.sequence, message.values)
             self._observation = message
             self._plan_if_due()
 
