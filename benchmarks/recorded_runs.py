@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from demo_control.bags.definitions import installed_definition
@@ -22,7 +23,7 @@ from demo_control.configuration import Scalar
 from demo_control.layer import DemoLayer, LayerSettings, LayerState, PlanReport
 from demo_control.policies import OnnxPolicy
 from demo_control.tasks import Array, Task, load_task
-from stoch2_sim.drivers.core import Command, Output
+from stoch2_sim.drivers.core import Command, DriverState, Output
 from stoch2_sim.drivers.settings import CartpoleDriverSettings
 from stoch2_sim.drivers.simulated_cartpole import SimulatedCartpole
 from stoch2_sim.drivers.simulated_robot import SimulatedRobot
@@ -87,45 +88,80 @@ def make_robot(request: RunRequest, task: Task) -> SimulatedRobot:
     return SimulatedStoch2(setup)
 
 
-def record(request: RunRequest, folder: Path) -> Path:
-    """Run and record; returns the bag's folder."""
+@dataclass(frozen=True)
+class Run:
+    """What happened.
+
+    Attributes:
+        observations: As the layer saw them. Shape=(ticks, observation_dim).
+        true_observations: Before each control period. Shape=(ticks, observation_dim).
+        controls: What was decided, in the planning problem's terms. Shape=(ticks, control_dim).
+        actions: What the actuators got at each period's end. Shape=(ticks, action_dim).
+        failed: Whether the robot could not go on.
+    """
+
+    observations: Array
+    true_observations: Array
+    controls: Array
+    actions: Array
+    failed: bool
+
+
+def run(request: RunRequest, folder: Path | None = None) -> Run:
+    """Run, and record where a folder is given."""
     task = load_task(request.task)
     bundle = load_bundle(request.bundle, task)
     settings = LayerSettings.for_task(task, {"engine_threads": 1, **request.layer})
     layer, policy = DemoLayer(task, bundle, settings, request.seed), OnnxPolicy(bundle.policy)
     robot = make_robot(request, task)
-    writer = _Writer(folder, {"format": "1", "bringup": request.task, "seed": str(request.seed)})
+    about = {
+        "format": "1",
+        "bringup": request.task,
+        "seed": str(request.seed),
+        "robot": json.dumps(dict(request.robot)),
+    }
+    writer = None if folder is None else _Writer(folder, about)
     try:
-        writer.state(layer.reset(), task.name, request.bundle)
-        _run(request, task, layer, policy, robot, writer)
+        state = layer.reset()
+        if writer is not None:
+            writer.state(state, task.name, request.bundle)
+        return _run(request, task, layer, policy, robot, writer)
     finally:
         robot.close()
-        writer.recording.close()
-    return folder
+        if writer is not None:
+            writer.recording.close()
 
 
 def _run(
-    request: RunRequest, task: Task, layer: DemoLayer, policy: OnnxPolicy, robot: SimulatedRobot, writer: _Writer
-) -> None:
+    request: RunRequest, task: Task, layer: DemoLayer, policy: OnnxPolicy, robot: SimulatedRobot, writer: _Writer | None
+) -> Run:
     period_ns = round(task.control_period_s * 1e9)
+    rows: list[tuple[Array, Array, Array, Array]] = []
     for tick in range(round(request.seconds / task.control_period_s)):
         now_ns = tick * period_ns
         values = robot.sense()
+        true = robot.true_observation()
         robot.core.observed(tick, now_ns, _START_NS + now_ns)
-        writer.say("/observation", now_ns, sequence=tick, values=values)
         nominal = policy.act(values[None])[0]
-        writer.action("/nominal_action", now_ns, now_ns, tick, "policy", nominal, 0)
         correction = layer.correct(tick, nominal)
         assert correction.values is not None
+        assert correction.control is not None
         source = ":".join(part for part in (correction.source, correction.reason) if part)
         answered_ns = now_ns + _ANSWER_NS
-        writer.action("/action", answered_ns, now_ns, tick, source, correction.values, correction.plans)
         robot.wire.send(Command(tick, _START_NS + now_ns, _START_NS + answered_ns, source, correction.values), now_ns)
-        if tick % layer.settings.plan_period_ticks == 0:
-            report = layer.plan(tick, values)
-            writer.status(answered_ns, report, layer)
-        for output in robot.run_period(now_ns).outputs:
-            writer.applied(output)
+        report = layer.plan(tick, values) if tick % layer.settings.plan_period_ticks == 0 else None
+        outputs = robot.run_period(now_ns).outputs
+        rows.append((values.copy(), true.copy(), correction.control, robot.core.output.values))
+        if writer is not None:
+            writer.say("/observation", now_ns, sequence=tick, values=values)
+            writer.action("/nominal_action", now_ns, now_ns, tick, "policy", nominal, 0)
+            writer.action("/action", answered_ns, now_ns, tick, source, correction.values, correction.plans)
+            if report is not None:
+                writer.status(answered_ns, report, layer)
+            for output in outputs:
+                writer.applied(output)
+    columns = [np.array(column) for column in zip(*rows, strict=True)]
+    return Run(*columns, failed=robot.core.state is DriverState.FAULT)
 
 
 class _Writer:
@@ -194,6 +230,4 @@ class _Writer:
 
 
 def _doubles(values: Any) -> Array:  # noqa: ANN401 - a sequence of numbers
-    import numpy as np  # noqa: PLC0415
-
     return np.array(values, np.float64)
