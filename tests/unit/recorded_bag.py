@@ -75,6 +75,7 @@ class RobotRecorder:
         name: Of the task.
         directory: Of the bundle it begins with; the shipped one unless given.
         latest: Commands that a plan may take, at most.
+        plant: How the plant differs from the nominal one, by name.
     """
 
     folder: Path
@@ -83,6 +84,7 @@ class RobotRecorder:
     name: str = "cartpole"
     directory: Path | None = None
     latest: int = 3
+    plant: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.task = load_task(self.name)
@@ -92,7 +94,7 @@ class RobotRecorder:
         self.layer = DemoLayer(self.task, self.bundle, LayerSettings.for_task(self.task, self.settings), self.seed)
         self._policy = OnnxPolicy(self.bundle.policy)
         self._random = np.random.default_rng(self.seed)
-        self._plants = self.task.make_plants(self.task.simulators[0], 1, {})
+        self._plants = self.task.make_plants(self.task.simulators[0], 1, self.plant)
         self._activation = 0
         self.rolled_back = False
         self._before = self.directory
