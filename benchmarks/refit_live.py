@@ -4,9 +4,9 @@
     .venv/bin/python benchmarks/refit_live.py stoch2
 
 First a minute of the robot that the model does not know is recorded (`democtl launch … --record`) and refitted to.
-Then the robot runs once more: a third of the way through, the new bundle is loaded into the running layer; in the last
-third the old one is, which predicts worse and has to go back by itself. What the recording of that run says: commands
-missed, ages of commands and overruns around the swaps, and whether it is answered again bit for bit.
+Then the robot runs once more: after a sixth of the time the new bundle is loaded into the running layer; after two
+thirds, its trial being over, the old one is, which predicts worse and has to go back by itself. What the recording of
+that run says: commands missed around the swaps, overruns, and whether it is answered again bit for bit.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def live(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(CASES)}.")],
     work: Annotated[Path, typer.Option(help="Recordings and bundles.")] = Path("out/refit-live"),
     minute_s: Annotated[float, typer.Option(help="Length of the recording that is refitted to.")] = 60.0,
-    swap_s: Annotated[float, typer.Option(help="Length of the run with the swaps.")] = 45.0,
+    swap_s: Annotated[float, typer.Option(help="Length of the run with the swaps.")] = 50.0,
     settings: Annotated[list[str] | None, typer.Option("--set", help="name=value of the refit.")] = None,
 ) -> None:
     """Record, refit, swap; writes docs/experiments/refit_live_NAME.json."""
@@ -67,7 +67,7 @@ def live(
     if not bag.exists():
         arguments = ["--seed", "1", "--duration", str(swap_s), "--record", str(bag)]
         run = subprocess.Popen([sys.executable, "-m", "demo_control.cli.main", *common, *arguments])
-        answers = _swap(run, bag, ((swap_s / 3.0, new), (2.0 * swap_s / 3.0, old)))
+        answers = _swap(run, bag, ((swap_s / 6.0, new), (2.0 * swap_s / 3.0, old)))
         run.wait()
     report = {
         "robot": dict(case.robot),

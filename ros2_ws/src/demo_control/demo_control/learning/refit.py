@@ -29,9 +29,10 @@ from demo_control.learning.provenance import git_revision, versions
 from demo_control.learning.refit_card import refit_card
 from demo_control.learning.refit_data import Shares, episodes_of, shared_out
 from demo_control.learning.refit_settings import RefitSettings
+from demo_control.learning.rehearsal import change_factors, rehearsed
 from demo_control.learning.seeding import Purpose, stream
 from demo_control.statistics import ratio_interval
-from demo_control.tasks import Task, load_task
+from demo_control.tasks import Array, Task, load_task
 
 _LEAST_UNITS = 5
 _UNIT_S = 1.0
@@ -113,13 +114,14 @@ def refit(request: RefitRequest, reporter: Reporter) -> tuple[Verdict, dict[str,
     shares = shared_out(task, motions, horizon, stream(request.seed, Purpose.REFIT_SHARES))
     dataset = _dataset(task, shares, motions[0].delay_ticks, request.settings)
     old = _old_data(request, task, bundle, reporter)
-    ensemble, report = _fitted(request, task, bundle, dataset, old, reporter)
+    ensemble, report, factors = _fitted(request, task, bundle, dataset, old, reporter)
     model = dynamics_model(ensemble)
     parity = check_parity(
         ensemble, model, Windows.of(dataset.training, 1), stream(request.seed, Purpose.PARITY)
     )  # fmt: skip
     verdict = _judged(task, bundle, replace(bundle, dynamics=model), shares, motions[0].delay_ticks, horizon)
     lineage = _lineage(request, bundle, motions, shares, dataset, old, report, parity)
+    lineage["change_factors"] = [round(float(factor), 4) for factor in factors]
     figures = _figures(verdict)
     if verdict.better:
         refitted = make_bundle(
@@ -188,13 +190,18 @@ def _old_data(request: RefitRequest, task: Task, bundle: Bundle, reporter: Repor
 
 def _fitted(
     request: RefitRequest, task: Task, bundle: Bundle, dataset: Dataset, old: OldData, reporter: Reporter
-) -> tuple[Ensemble, FitReport]:
-    """The old ensemble, fitted on."""
+) -> tuple[Ensemble, FitReport, Array]:
+    """The old ensemble, fitted on, and what the recordings make of each quantity that it had learned."""
     problem, settings = task.planning_problem, request.settings
     long_enough: tuple[Episode, ...] = tuple(e for e in old.episodes if len(e) >= settings.unroll_steps)
     scaling = Scaling.of(Windows.of((*dataset.training, *long_enough), 1), problem)
     ensemble = imported_ensemble(problem, bundle.dynamics, scaling)
     check_parity(ensemble, bundle.dynamics, Windows.of(dataset.training, 1), stream(request.seed, Purpose.PARITY, 1))
+    factors = change_factors(ensemble, dataset.training)
+    replayed: tuple[Episode, ...] = ()
+    if long_enough:
+        generator = stream(request.seed, Purpose.REFIT_REHEARSAL)
+        replayed = rehearsed(ensemble, long_enough, factors, settings.unroll_steps, generator)
     reporter.start(f"fit: {ensemble.num_members} members, {dataset.num_transitions} new transitions", settings.steps)
 
     def after_look(report: FitReport) -> None:
@@ -202,11 +209,11 @@ def _fitted(
         reporter.advance(step, f"loss {loss:.3f}, hold-out {error:.5f}")
 
     ensemble, report = refine(
-        ensemble, dataset, long_enough, settings.replay_share, settings=settings.fit_settings(),
+        ensemble, dataset, replayed, settings.replay_share, settings=settings.fit_settings(),
         generator=stream(request.seed, Purpose.FIT), after_look=after_look,
     )  # fmt: skip
     reporter.finish(f"{report.steps} steps")
-    return ensemble, report
+    return ensemble, report, factors
 
 
 def _judged(task: Task, before: Bundle, after: Bundle, shares: Shares, delay_ticks: int, horizon: int) -> Verdict:

@@ -49,7 +49,8 @@ def refit_card(task: Task, lineage: Mapping[str, Any], figures: Mapping[str, Any
         ),
         "## How it was made",
         f"{lineage['transitions']} transitions of the recordings, {lineage['stopping_transitions']} more to know when "
-        f"to stop; {lineage['replayed_transitions']} transitions replayed against forgetting ({lineage['replayed']}). "
+        f"to stop; against forgetting, what the old model says in {lineage['replayed_transitions']} states of its "
+        f"training ({lineage['replayed']}), scaled by what the recordings show. "
         f"{lineage['steps']} gradient steps, seed {lineage['seed']}. Largest difference between the ensemble and its "
         f"graph: {lineage['parity']:.1e}.",
         ", ".join(f"{name} = {value}" for name, value in lineage["settings"].items()) + ".",

@@ -19,12 +19,12 @@ class RefitSettings(Settings):
     unroll_steps: int = setting(4, "Steps of the model per stretch of data.", minimum=1)
     evaluation_interval: int = setting(50, "Steps between two looks at what says when to stop.", minimum=1)
     patience: int = setting(12, "Looks without an improvement before the fit ends.", minimum=1)
-    replay_share: float = setting(0.2, "Share of each batch that is old data; 0 for none.", minimum=0.0, maximum=0.9)
+    replay_share: float = setting(0.2, "Share of each batch that is rehearsed; 0 for none.", minimum=0.0, maximum=0.9)
     replay_rounds: int = setting(
-        2, "Rounds of the layer that old data are simulated with, where no run's folder is given.", minimum=0
+        1, "Rounds of the layer that old data are simulated with, where no run's folder is given.", minimum=0
     )
     replay_episodes: int = setting(
-        160, "Episodes with random corrections instead, where plans decide on corrections.", minimum=2
+        60, "Episodes with random corrections instead, where plans decide on corrections.", minimum=2
     )
 
     def fit_settings(self) -> FitSettings:
