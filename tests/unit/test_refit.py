@@ -29,6 +29,7 @@ from demo_control.learning.export import dynamics_model  # noqa: E402
 from demo_control.learning.imported import imported_ensemble  # noqa: E402
 from demo_control.learning.old_data import data_of_run, recorded_settings  # noqa: E402
 from demo_control.learning.refit_data import episodes_of, shared_out  # noqa: E402
+from demo_control.learning.rehearsal import change_factors, rehearsed  # noqa: E402
 from demo_control.tasks import Task, load_task  # noqa: E402
 
 from .recorded_bag import record_cartpole  # noqa: E402
@@ -188,6 +189,40 @@ def test_an_ensemble_comes_back_from_its_graph_in_any_units(task: Task) -> None:
         x, u = torch.randn((3, 20, 5), generator=generator), torch.randn((3, 20, 1), generator=generator)
         for expected, found in zip(ensemble.predict(x, u), back.predict(x, u), strict=True):
             np.testing.assert_allclose(found.detach(), expected.detach(), atol=1e-4)
+
+
+def sure_ensemble(task: Task) -> Ensemble:
+    """Random members that agree, and are sure of what they say."""
+    one = np.ones(5)
+    settings = NetworkSettings(num_members=2, num_elites=2, hidden_units=8)
+    scaling = Scaling(0.0 * one, one, 0.0 * one, 0.01 * one)
+    ensemble = Ensemble.initial(task, settings, scaling, torch.Generator().manual_seed(0))
+    for name, parameter in ensemble.parameters.items():
+        parameter[1] = parameter[0]
+        if name in ("lower", "upper"):
+            parameter[:] = -30.0
+    return ensemble
+
+
+def test_what_the_recordings_make_of_the_old_models_predictions(task: Task) -> None:
+    """A robot whose pole turns by 0.65 of what the model says."""
+    ensemble, rng = sure_ensemble(task), np.random.default_rng(0)
+    x, u = rng.normal(size=(200, 5)), rng.normal(size=(200, 1))
+    x[:, 2:4] /= np.linalg.norm(x[:, 2:4], axis=1, keepdims=True)
+    tensors = [torch.tensor(np.tile(v, (2, 1, 1)), dtype=torch.float32) for v in (x, u)]
+    said = (ensemble.standardised(*tensors)[0] * ensemble.output_scale)[0].numpy()
+    factors = np.array([1.0, 1.0, 1.0, 1.0, 0.65])
+    episodes = [Episode(np.stack([a, a + factors * b]), c[None]) for a, b, c in zip(x, said, u, strict=True)]
+    found = change_factors(ensemble, episodes, adapted=True)
+    np.testing.assert_allclose(found, factors, atol=0.02)  # a twentieth of the way to 1 for the prior
+    np.testing.assert_array_equal(change_factors(ensemble, episodes, adapted=False), 1.0)
+
+    first, again = (rehearsed(ensemble, episodes, factors, 1, np.random.default_rng(1)) for _ in range(2))
+    assert len(first) == 200
+    for one, other, old in zip(first, again, episodes, strict=True):
+        np.testing.assert_array_equal(one.observations, other.observations)
+        np.testing.assert_allclose(one.observations[1, [0, 1, 4]], old.observations[1, [0, 1, 4]], atol=1e-4)
+        assert np.linalg.norm(one.observations[1, 2:4]) == pytest.approx(1.0, abs=1e-5)
 
 
 def test_a_graph_of_another_kind_is_refused(linear_task: Task, linear_bundle: Bundle) -> None:

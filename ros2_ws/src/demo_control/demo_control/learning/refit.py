@@ -197,7 +197,7 @@ def _fitted(
     scaling = Scaling.of(Windows.of((*dataset.training, *long_enough), 1), problem)
     ensemble = imported_ensemble(problem, bundle.dynamics, scaling)
     check_parity(ensemble, bundle.dynamics, Windows.of(dataset.training, 1), stream(request.seed, Purpose.PARITY, 1))
-    factors = change_factors(ensemble, dataset.training)
+    factors = change_factors(ensemble, dataset.training, adapted=LayerSettings.for_task(task).adapt_model)
     replayed: tuple[Episode, ...] = ()
     if long_enough:
         generator = stream(request.seed, Purpose.REFIT_REHEARSAL)

@@ -2,8 +2,9 @@
 
 The old data themselves tell of other robots than the one that was recorded; fitted to both, a network without memory
 would land between them. So only their states and controls are used. What follows is what the old model says, drawn from
-its predicted distribution, with each learned quantity scaled by what the recordings show of it (a longer pole turns by
-0.65 of what was expected): the shape of what was learned stays where the recordings do not reach, for this robot.
+its predicted distribution, and where the layer adapts the model while it runs, scaled as it would be there by what the
+recordings show (a longer pole turns by 0.65 of what was expected): the shape of what was learned stays where the
+recordings do not reach, for this robot.
 (Rehearsal on a network's own answers: A. Robins, *Catastrophic forgetting, rehearsal and pseudorehearsal*, Connection
 Science 7, 1995.)
 """
@@ -28,22 +29,31 @@ _PRIOR_SHARE = 0.05
 _LARGEST_FACTOR = 5.0
 
 
-def change_factors(ensemble: Ensemble, episodes: Sequence[Episode]) -> Array:
+def change_factors(ensemble: Ensemble, episodes: Sequence[Episode], *, adapted: bool) -> Array:
     """What each learned quantity is of what the model says, by ridge regression towards 1. Shape=(num_outputs,).
+
+    Entries on a unit circle keep theirs: they follow from an angle whose rate is scaled. So do quantities that are not
+    changes of entries.
 
     Args:
         ensemble: The old model.
         episodes: Of the recordings.
+        adapted: Whether a factor is what the model's errors on this robot are like; else all are 1.
     """
+    task = ensemble.task
     windows = Windows.of(episodes, 1)
     x, u = windows.take(windows.starts)
     said, _ = _outputs(ensemble, _tensor(x[:, 0]), _tensor(u[:, 0]))
+    if not adapted or task.transition is not None:
+        return np.ones(said.shape[-1])
     mean = said.mean(dim=0).numpy().astype(float)
-    wanted = learned_outputs(ensemble.task, x[:, 0], x[:, 1], u[:, 0])
+    wanted = learned_outputs(task, x[:, 0], x[:, 1], u[:, 0])
     squares = np.square(mean).sum(axis=0)
     prior = _PRIOR_SHARE * squares + 1e-12
     factors = (prior + (wanted * mean).sum(axis=0)) / (prior + squares)
-    return np.asarray(np.clip(factors, 1.0 / _LARGEST_FACTOR, _LARGEST_FACTOR))
+    circles = {name for pair in task.unit_circles for name in pair}
+    free = np.array([quantity.name not in circles for quantity in task.observation])
+    return np.asarray(np.where(free, np.clip(factors, 1.0 / _LARGEST_FACTOR, _LARGEST_FACTOR), 1.0))
 
 
 def rehearsed(
