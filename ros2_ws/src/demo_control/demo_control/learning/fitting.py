@@ -154,7 +154,7 @@ def refine(
 
     def draw() -> _Batch:
         batches = [_batch(task, windows, samples, rows, generator) for windows, samples, rows in sources]
-        x, u = (torch.cat([batch[index] for batch in batches], dim=2) for index in range(2))
+        x, u = torch.cat([batch[0] for batch in batches], dim=2), torch.cat([batch[1] for batch in batches], dim=2)
         outputs = [batch[2] for batch in batches if batch[2] is not None]
         return x, u, torch.cat(outputs, dim=1) if outputs else None
 

@@ -225,7 +225,7 @@ def _judged(task: Task, before: Bundle, after: Bundle, shares: Shares, delay_tic
     _, units = np.unique(old.starts_ns // unit_ns, return_inverse=True)
     count = len(np.unique(units))
     if count:
-        sums = [np.bincount(units, error.squared_errors) for error in (new, old)]
+        sums = [np.bincount(units, error.squared_errors).astype(float) for error in (new, old)]
         ratio = float(np.sqrt(sums[0].sum() / sums[1].sum()))
     if count >= _LEAST_UNITS:
         low, high = ratio_interval(*sums, resamples=_RESAMPLES)
