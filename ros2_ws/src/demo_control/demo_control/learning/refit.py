@@ -109,7 +109,9 @@ def refit(request: RefitRequest, reporter: Reporter) -> tuple[Verdict, dict[str,
     if request.seed < 0:
         raise ConfigurationError(f"seed = {request.seed}: must be at least 0")
     torch.set_num_threads(1)  # the sums of several threads depend on their number
-    horizon = LayerSettings.for_task(task).horizon
+    layer = LayerSettings.for_task(task)
+    request = replace(request, settings=request.settings.resolved(adapts=layer.adapt_model))
+    horizon = layer.horizon
     motions = _motions(request, task, reporter)
     shares = shared_out(task, motions, horizon, stream(request.seed, Purpose.REFIT_SHARES))
     dataset = _dataset(task, shares, motions[0].delay_ticks, request.settings)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from demo_control.configuration import Settings, setting
 from demo_control.learning.fitting import FitSettings
+
+_USUAL_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -19,13 +21,26 @@ class RefitSettings(Settings):
     unroll_steps: int = setting(4, "Steps of the model per stretch of data.", minimum=1)
     evaluation_interval: int = setting(50, "Steps between two looks at what says when to stop.", minimum=1)
     patience: int = setting(12, "Looks without an improvement before the fit ends.", minimum=1)
-    replay_share: float = setting(0.2, "Share of each batch that is rehearsed; 0 for none.", minimum=0.0, maximum=0.9)
+    replay_share: float = setting(
+        -1.0,
+        "Share of each batch that is rehearsed; 0 for none; negative: 0.2, but none where the layer adapts its model.",
+        minimum=-1.0,
+        maximum=0.9,
+    )
     replay_rounds: int = setting(
         1, "Rounds of the layer that old data are simulated with, where no run's folder is given.", minimum=0
     )
     replay_episodes: int = setting(
         60, "Episodes with random corrections instead, where plans decide on corrections.", minimum=2
     )
+
+    def resolved(self, *, adapts: bool) -> RefitSettings:
+        """With the share that holds where none is set.
+
+        Args:
+            adapts: Whether the layer adapts the task's model while it runs.
+        """
+        return self if self.replay_share >= 0.0 else replace(self, replay_share=0.0 if adapts else _USUAL_SHARE)
 
     def fit_settings(self) -> FitSettings:
         """As the fit takes them."""
