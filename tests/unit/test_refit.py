@@ -29,6 +29,7 @@ from demo_control.learning.export import dynamics_model  # noqa: E402
 from demo_control.learning.imported import imported_ensemble  # noqa: E402
 from demo_control.learning.old_data import data_of_run, recorded_settings  # noqa: E402
 from demo_control.learning.refit_data import episodes_of, shared_out  # noqa: E402
+from demo_control.learning.refit_settings import RefitSettings  # noqa: E402
 from demo_control.learning.rehearsal import change_factors, rehearsed  # noqa: E402
 from demo_control.tasks import Task, load_task  # noqa: E402
 
@@ -223,6 +224,13 @@ def test_what_the_recordings_make_of_the_old_models_predictions(task: Task) -> N
         np.testing.assert_array_equal(one.observations, other.observations)
         np.testing.assert_allclose(one.observations[1, [0, 1, 4]], old.observations[1, [0, 1, 4]], atol=1e-4)
         assert np.linalg.norm(one.observations[1, 2:4]) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_what_is_rehearsed_unless_told_otherwise() -> None:
+    """Measured: docs/refit.md."""
+    assert RefitSettings().resolved(adapts=True).replay_share == 0.0
+    assert RefitSettings().resolved(adapts=False).replay_share == 0.2
+    assert RefitSettings(replay_share=0.4).resolved(adapts=True).replay_share == 0.4
 
 
 def test_a_graph_of_another_kind_is_refused(linear_task: Task, linear_bundle: Bundle) -> None:
