@@ -233,6 +233,11 @@ def test_a_recorded_run_is_answered_again_bit_for_bit(launch: Launch, tmp_path: 
     assert report["actions"] == json.loads(out)["commands"] > 150
     assert report["identical_plans"] == report["plans"]
     assert report["warnings"] == []
+    # Judged by what the driver said it carried out: only then is the model right over its horizon.
+    assert report["closeness"]["of"] == "applied_action"
+    assert report["model_error"]["horizon_count"] > 100
+    assert report["model_error"]["relative"]["horizon"] < 0.5
+    assert report["correction_value"]["followed"] > 100
 
 
 def test_a_killed_recorder_does_not_end_the_run(launch: Launch, tmp_path: Path) -> None:

@@ -42,8 +42,9 @@ def definition_of(kind: str) -> str:
 class Scribe:
     """Writes messages as if it had heard them."""
 
-    def __init__(self, folder: Path, **options: Any) -> None:  # noqa: ANN401 - of Recording
-        self.recording = Recording(folder, {"format": "1"}, **options)
+    def __init__(self, folder: Path, namespace: str = "") -> None:
+        self.recording = Recording(folder, {"format": "1"})
+        self._namespace = namespace
         self._topics: dict[str, int] = {}
         self._counts: dict[str, int] = {}
         self.lost: set[tuple[str, int]] = set()
@@ -52,7 +53,8 @@ class Scribe:
     def say(self, topic: str, kind: str, stamp_ns: int, **fields: Any) -> None:  # noqa: ANN401 - of the type
         store = messages()
         if topic not in self._topics:
-            self._topics[topic] = self.recording.add_topic(topic, kind, definition_of(kind), "", "[]")
+            name = self._namespace + topic
+            self._topics[topic] = self.recording.add_topic(name, kind, definition_of(kind), "", "[]")
         header = store.types["std_msgs/msg/Header"](stamp=stamp(stamp_ns), frame_id="")
         data = bytes(store.serialize_cdr(store.types[kind](header=header, **fields), kind))
         self._counts[topic] = count = self._counts.get(topic, 0) + 1
@@ -76,6 +78,8 @@ class RobotRecorder:
         directory: Of the bundle it begins with; the shipped one unless given.
         latest: Commands that a plan may take, at most.
         plant: How the plant differs from the nominal one, by name.
+        namespace: Before every topic.
+        applied: Whether the driver says what it carries out.
     """
 
     folder: Path
@@ -85,11 +89,13 @@ class RobotRecorder:
     directory: Path | None = None
     latest: int = 3
     plant: dict[str, Any] = field(default_factory=dict)
+    namespace: str = ""
+    applied: bool = False
 
     def __post_init__(self) -> None:
         self.task = load_task(self.name)
         self.directory = self.directory or default_bundle(self.name)
-        self.scribe = Scribe(self.folder)
+        self.scribe = Scribe(self.folder, self.namespace)
         self.bundle: Bundle = load_bundle(self.directory, self.task)
         self.layer = DemoLayer(self.task, self.bundle, LayerSettings.for_task(self.task, self.settings), self.seed)
         self._policy = OnnxPolicy(self.bundle.policy)
@@ -157,6 +163,11 @@ class RobotRecorder:
         source = ":".join(part for part in (correction.source, correction.reason) if part)
         self._now_ns += 1_000_000
         say("/action", kind, self._now_ns, **answers, source=source, values=correction.values, plans=correction.plans)
+        if self.applied:
+            say(
+                "/applied_action", kind, self._now_ns, **answers, source=source, values=correction.values,
+                plans=correction.plans,
+            )  # fmt: skip
         if self._begun is None and number % self.layer.settings.plan_period_ticks == 0:
             self._begun = self.layer.begin_plan(number, values), int(self._random.integers(self.latest))
         elif self._begun is not None:

@@ -223,6 +223,21 @@ def test_a_bundle_that_is_not_here_is_named(tmp_path: Path, other_bundle: Path) 
         evaluated(bag)
 
 
+def test_a_swapped_bundle_that_is_gone_costs_its_part_only(tmp_path: Path, other_bundle: Path) -> None:
+    recorder = RobotRecorder(tmp_path / "bag")
+    recorder.activate()
+    recorder.run(40, lambda tick: recorder.swap(other_bundle) if tick == 20 else None)
+    bag = recorder.close()
+    both = evaluated(bag)
+    assert any("several bundles were in use" in warning for warning in both["warnings"])
+    (other_bundle / "policy.onnx").unlink()
+    report = evaluated(bag)
+
+    assert any("a swap of the bundle was left out" in warning for warning in report["warnings"])
+    assert report["model_error"] == both["model_error"]  # its dynamics are the same
+    assert report["complete"] is False
+
+
 @pytest.mark.parametrize(("name", "value"), [("step_sise", 0.2), ("step_size", 3.0)])
 def test_a_wrong_setting_is_named(bag: Path, name: str, value: float) -> None:
     with pytest.raises(ConfigurationError, match=name):

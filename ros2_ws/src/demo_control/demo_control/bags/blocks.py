@@ -1,4 +1,4 @@
-"""Figures of a recording by stretches of time: what intervals of confidence are made from where there is one recording."""
+"""Figures of a recording by stretches of time: what intervals are made from where there is but one recording."""
 
 from __future__ import annotations
 

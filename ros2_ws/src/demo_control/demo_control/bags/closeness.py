@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from demo_control.bags.blocks import Blocks
-from demo_control.bags.layer_tables import CommandTable, LayerLog
+from demo_control.bags.layer_runs import LayerLog
+from demo_control.bags.layer_tables import CommandTable
 from demo_control.bags.stretches import Integers
 from demo_control.tasks import Array, Quantity, Task
 
@@ -60,7 +61,7 @@ def closeness(task: Task, log: LayerLog, blocks: Blocks) -> dict[str, object]:
         Ready for JSON.
     """
     table = log.runs[0].commands.table
-    sent = log.applied if len(log.applied) else table
+    sent = log.carried_out(task.action_dim) or table
     names = [quantity.name for quantity in task.action]
     sizes, changes = _Distribution(len(names)), _Distribution(len(names))
     at_limit, count = np.zeros(len(names)), 0
@@ -105,9 +106,10 @@ def _pieces(table: CommandTable) -> Iterator[tuple[Integers, Array]]:
 
 def _changed_by_driver(task: Task, log: LayerLog, table: CommandTable) -> float | None:
     """Share of the commands carried out whose values are not those that were commanded."""
-    keys, compared, changed = log.applied.values, 0, 0
-    if not len(log.applied) or log.applied.values.rows.width != task.action_dim:
+    applied = log.carried_out(task.action_dim)
+    if applied is None:
         return None
+    keys, compared, changed = applied.values, 0, 0
     sequences, stamps = keys.sequences.numbers(), keys.stamps_ns.numbers()
     for start, values in keys.rows.blocks():
         rows = slice(start, start + len(values))

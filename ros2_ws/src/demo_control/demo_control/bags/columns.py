@@ -18,6 +18,9 @@ _BLOCK_ROWS = 1024
 _IN_MEMORY_BYTES = 8 << 20
 _MOST_ODD_ROWS = 1000
 _BYTES = 8
+
+OTHERS = "(others)"
+MOST_NAMES = 1000
 _MOST_SPREAD = 4
 
 
@@ -68,7 +71,8 @@ class Rows:
         start = index - index % _BLOCK_ROWS
         if self._block[0] != start or index - start >= len(self._block[1]):
             self._block = start, self.read(start, min(start + _BLOCK_ROWS, self._count))
-        return self._block[1][index - start].copy()
+        row: Array = self._block[1][index - start].copy()
+        return row
 
     def read(self, start: int, end: int) -> Array:
         """Some vectors one after the other, NaN for odd ones. Shape=(end - start, width)."""
@@ -138,7 +142,7 @@ class Integer:
 
 
 class Names:
-    """A growing column of texts, few of them different."""
+    """A growing column of texts, few of them different: what comes when there are many is all :data:`OTHERS`."""
 
     def __init__(self) -> None:
         self._codes = array("H")
@@ -148,14 +152,13 @@ class Names:
 
     def append(self, text: str) -> None:
         """Add one."""
-        code = self._known.get(text)
-        if code is None:
+        if text not in self._known:
             # Someone who puts a number into every text must not fill the memory.
-            code = min(len(self.texts), 2 ** (8 * self._codes.itemsize) - 1)
-            if code == len(self.texts):
-                self._known[text] = code
+            text = text if len(self.texts) < MOST_NAMES else OTHERS
+            if text not in self._known:
+                self._known[text] = len(self.texts)
                 self.texts.append(text)
-        self._codes.append(min(code, len(self.texts) - 1))
+        self._codes.append(self._known[text])
 
     def __getitem__(self, index: int) -> str:
         """One of them."""

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from demo_control.bags.layer_tables import FIGURES, LayerRun
+from demo_control.bags.layer_runs import LayerRun
+from demo_control.bags.layer_tables import FIGURES
 from demo_control.bags.replay import PLAN_FIGURES, Answers
 from demo_control.tasks import Array
 

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from demo_control.bags.blocks import Blocks
-from demo_control.bags.layer_tables import FIGURES, LayerRun, Plans, State
+from demo_control.bags.layer_runs import LayerRun, State
+from demo_control.bags.layer_tables import FIGURES, Plans
 from demo_control.bags.model_error import rank_correlation
-from demo_control.bags.stretches import Integers, Stretch, effect_ticks, planning_observations
+from demo_control.bags.stretches import Integers, Mask, Stretch, effect_ticks, planning_observations
+from demo_control.layer import LayerSettings
 from demo_control.tasks import Array, Task
 
 _LEAST_FOR_BIAS = 20
@@ -75,9 +77,8 @@ def _judged(task: Task, run: LayerRun, stretch: Stretch) -> list[tuple[Array, In
     limits = [*(state.plans for state in run.states[1:]), int(numbers[-1]) + 1]
     first = 0
     for state, last in zip(run.states, limits, strict=True):
-        horizon, span = _spans(task, state)
-        if horizon < 1 or state.settings.get("plan_period_ticks", 0) < 1:
-            continue
+        settings = LayerSettings.from_mapping(state.settings, source="the recording's layer_state")
+        span = (_delay(task, settings) + settings.horizon) * task.decision_ticks
         starts = sequences - stretch.first_sequence
         stamps = stretch.first_ns + np.round(starts * task.control_period_s * 1e9).astype(np.int64)
         age = plans.table.stamps_ns.numbers()[places] - stamps
@@ -86,8 +87,8 @@ def _judged(task: Task, run: LayerRun, stretch: Stretch) -> list[tuple[Array, In
         here &= (age >= 0) & (age < _LATEST_PLAN_NS)
         first = last
         if here.any():
-            realised = _realised(task, state, stretch, starts[here])
-            alone = _policy_alone(sequences, figures[:, 2] > 0.0, span, int(state.settings["maximum_plan_age_ticks"]))
+            realised = _realised(task, state, settings, stretch, starts[here])
+            alone = _policy_alone(sequences, np.asarray(figures[:, 2] > 0.0), span, settings.maximum_plan_age_ticks)
             rows = np.stack([*figures[here, :2].T, realised, figures[here, 2], alone[here]], axis=1)
             parts.append((rows, stamps[here]))
     return parts
@@ -103,37 +104,30 @@ def _figures(plans: Plans, places: Integers) -> Array:
     return np.stack([rows[:, at["nominal_cost"]], gain, share > 0.0], axis=1)
 
 
-def _spans(task: Task, state: State) -> tuple[int, int]:
-    """Steps of the horizon, and control periods from an observation to its plan's end."""
-    horizon = int(state.settings.get("horizon", 0))
-    return horizon, (_delay(task, state) + horizon) * task.decision_ticks
-
-
-def _delay(task: Task, state: State) -> int:
+def _delay(task: Task, settings: LayerSettings) -> int:
     """Steps that are rolled out before a plan begins."""
-    return int(state.settings.get("command_delay_ticks", 0)) + task.planning_problem.unmodelled_ticks
+    return settings.command_delay_ticks + task.planning_problem.unmodelled_ticks
 
 
-def _realised(task: Task, state: State, stretch: Stretch, starts: Integers) -> Array:
+def _realised(task: Task, state: State, settings: LayerSettings, stretch: Stretch, starts: Integers) -> Array:
     """Cost, as a plan's is reckoned, of what was observed and carried out in its place. Shape=(len(starts),)."""
-    problem, (horizon, _) = task.planning_problem, _spans(task, state)
-    rows = starts[:, None] + task.decision_ticks * (_delay(task, state) + np.arange(horizon + 1))
-    effect = effect_ticks(task, int(state.settings.get("command_delay_ticks", 0)))
+    problem, horizon = task.planning_problem, settings.horizon
+    rows = starts[:, None] + task.decision_ticks * (_delay(task, settings) + np.arange(horizon + 1))
     # After the last state no action follows: it counts as zero.
     controls = np.zeros((*rows.shape, problem.action_dim))
-    controls[:, :-1] = stretch.controls[rows[:, :-1] + effect]
+    controls[:, :-1] = stretch.controls[rows[:, :-1] + effect_ticks(task, settings.command_delay_ticks)]
     observations = planning_observations(task, stretch.observations[rows], stretch.controls[rows])
     weights = np.array([state.cost_weights.get(term.name, term.weight) for term in problem.cost_terms])
-    steps = np.power(float(state.settings.get("discount", 1.0)), np.arange(horizon + 1))
-    steps[-1] *= float(state.settings.get("terminal_weight", 1.0))
+    steps = np.power(settings.discount, np.arange(horizon + 1))
+    steps[-1] *= settings.terminal_weight
     with np.errstate(over="ignore", invalid="ignore"):
         costs = problem.stage_costs(observations, controls) * problem.cost_counts(horizon + 1)
         return np.asarray(np.einsum("rht,h,t->r", costs, steps, weights))
 
 
-def _policy_alone(sequences: Integers, followed: Array, span: int, maximum_age: int) -> Array:
+def _policy_alone(sequences: Integers, followed: Mask, span: int, maximum_age: int) -> Array:
     """Whether no plan is followed from a plan's start to its horizon's end; 1 or 0. Shape=(len(sequences),)."""
-    followed_at = np.sort(sequences[followed.astype(bool)])
+    followed_at = np.sort(sequences[followed])
     before = np.searchsorted(followed_at, sequences - maximum_age, side="left")
     after = np.searchsorted(followed_at, sequences + span, side="right")
     return np.asarray(before == after, float)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,11 +68,11 @@ def evaluate_bag(request: Request) -> dict[str, object]:
     finder = BundleFinder(task, log, request.bundle)
     changes = _changes(request, settings, finder, log)
     answered = [(run, answer_again(run, log, task, finder, changes)) for run in log.runs]
+    comparison = compared(answered)
     wall_s, processor_s = time.perf_counter() - began_s, time.process_time() - began_processor_s
     recorded_s = sum(_seconds(run) for run in log.runs)
     changed = _changed(log, settings, changes)
-    comparison = compared(answered)
-    judgement = _judged(task, log, answered, finder, changes)
+    judgement, judgement_warnings = _judged(task, log, answered, finder, changes)
     warnings = [*bag.damage(), *_missing(bag), *log.warnings, *(w for _, answers in answered for w in answers.warnings)]
     if not all(run.from_start for run in log.runs):
         warnings.append("the recording begins after the layer's activation: what it had planned before is not known")
@@ -96,7 +97,7 @@ def evaluate_bag(request: Request) -> dict[str, object]:
         "real_time_factor": recorded_s / wall_s,
         "judging_s": time.perf_counter() - began_s - wall_s,
         **judgement,
-        "warnings": warnings,
+        "warnings": warnings + judgement_warnings,
     }
 
 
@@ -188,8 +189,11 @@ def _seconds(run: LayerRun) -> float:
 
 def _judged(
     task: Task, log: LayerLog, answered: list[tuple[LayerRun, Answers]], finder: BundleFinder, changes: Changes
-) -> dict[str, object]:
-    """What the recording says of robot, model and corrections; of the bundle that was asked for, where one was."""
+) -> tuple[dict[str, object], list[str]]:
+    """What the recording says of robot, model and corrections, and what it cannot say.
+
+    The model is that of the bundle that was asked for, or the recorded one.
+    """
     last = log.runs[-1].states[-1]
     stamps = log.observations.stamps_ns.numbers() if len(log.observations) else log.runs[0].commands.stamps_ns
     blocks = Blocks(int(stamps.min()), int(stamps.max()))
@@ -204,12 +208,18 @@ def _judged(
     settings = LayerSettings.from_mapping(last.settings, source="the recording's layer_state")
     delay = settings.command_delay_ticks
     stretches = RecordedStretches(task, log, answered)
-    bundle = changes.bundle or finder(last.bundle_sha256)
+    bundle = changes.bundle or _newest(log, finder)
+    if len({state.bundle_sha256 for state in _states(log)}) > 1 and changes.bundle is None:
+        warnings.append(f"several bundles were in use: the model's error is that of {bundle.sha256[:12]}… throughout")
     error = model_error(task, bundle, stretches, settings.horizon, delay_ticks=delay)
+    if len(log.applied) and log.carried_out(task.action_dim) is None:
+        warnings.append("/applied_action: not of as many values as the robot's action; the commands count instead")
     if not error.count:
         warnings.append("no stretch of observations and commands is whole: the model's error is not known")
     dimensions = max(len(error.dimensions), 1)
-    blocks.add("model_error_horizon", error.starts_ns, error.squared_errors / dimensions, error.squared_changes / dimensions)
+    blocks.add(
+        "model_error_horizon", error.starts_ns, error.squared_errors / dimensions, error.squared_changes / dimensions
+    )
     costs = task_costs(task, stretches, last.cost_weights, settings.horizon, delay, blocks)
     return {
         "model_error": error.to_json(),
@@ -218,8 +228,20 @@ def _judged(
         "closeness": closeness(task, log, blocks),
         "timing": timing(task, log, blocks),
         "blocks": blocks.to_json(),
-        "judgement_warnings": warnings,
-    }
+    }, warnings
+
+
+def _newest(log: LayerLog, finder: _BundleFinder) -> Bundle:
+    """The last bundle in use of those that are here.
+
+    Raises:
+        BagError: None is.
+    """
+    digests = dict.fromkeys(state.bundle_sha256 for state in reversed(_states(log)))
+    for digest in list(digests)[:-1]:
+        with suppress(BagError):
+            return finder(digest)
+    return finder(list(digests)[-1])
 
 
 def _value(

@@ -86,7 +86,9 @@ def _robots(bag: Bag, states: list[Heard], warnings: list[str]) -> tuple[list[st
     """Tasks and bundles that the layer told of, or that the recorder noted."""
     robots: dict[str, None] = {}
     bundles: dict[str, None] = {}
-    definition = next((c.definition for c in bag.channels if c.topic.endswith(STATE_TOPIC) and c.type == STATE_TYPE), "")
+    definition = next(
+        (c.definition for c in bag.channels if c.topic.endswith(STATE_TOPIC) and c.type == STATE_TYPE), ""
+    )
     try:
         decoder = Decoder([(STATE_TYPE, definition)]) if states else None
         for state in states:

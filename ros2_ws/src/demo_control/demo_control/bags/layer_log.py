@@ -12,19 +12,8 @@ import numpy as np
 from demo_control.bags.definitions import Decoder
 from demo_control.bags.errors import BagError
 from demo_control.bags.info import STATE_TOPIC, STATE_TYPE, gap
-from demo_control.bags.layer_tables import (
-    FIGURES,
-    Command,
-    CommandTable,
-    Key,
-    Keyed,
-    LayerLog,
-    LayerRun,
-    PlanMade,
-    PlanTable,
-    State,
-    runs_of,
-)
+from demo_control.bags.layer_runs import LayerLog, LayerRun, State, runs_of
+from demo_control.bags.layer_tables import FIGURES, Command, CommandTable, Key, Keyed, PlanMade, PlanTable
 from demo_control.bags.reader import Bag, Heard
 from demo_control.tasks import Array
 
@@ -87,7 +76,13 @@ def read_layer_log(bag: Bag, namespace: str | None = None) -> LayerLog:
     namespace = _namespace(bag, namespace)
     reader = _Reader(bag, namespace)
     for heard in bag.messages({namespace + name for name in _TYPES}):
-        reader.take(heard)
+        try:
+            reader.take(heard)
+        except BagError:
+            raise
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
+            # The bag defines its types itself, and may be damaged, or another's.
+            raise BagError(f"topic {heard.topic}: a message has other fields than ours ({error})") from None
     return reader.log()
 
 
@@ -175,9 +170,7 @@ class _Reader:
             if count
         ]
         runs = runs_of(self._commands, self._plans, self._states, self._first_sequence)
-        return LayerLog(
-            runs, self._observations, self._nominal, self._applied, self._result, warnings, self._namespace
-        )
+        return LayerLog(runs, self._observations, self._nominal, self._applied, self._result, warnings, self._namespace)
 
     def _take_command(self, message: Any, stamp_ns: int, heard: Heard) -> None:  # noqa: ANN401 - a decoded message
         if not len(self._commands):

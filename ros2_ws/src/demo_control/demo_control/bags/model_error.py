@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from demo_control.bags.predicted import Column, Predicted, predict_all
 from demo_control.bags.prediction import Model
 from demo_control.bags.stretches import Integers, Stretch, Windows, windows
 from demo_control.bundle import Bundle
@@ -22,17 +22,11 @@ from demo_control.tasks import Array, Task
 MOST_STARTS = 2000
 """Starts that are asked at most, spread over the recording: more say the same."""
 
-_ROLLOUTS = 32
-"""Rollouts with noise per start, over all members: what the predicted deviation at the horizon is taken from."""
-_CHUNK = 256
 _QUANTILES = 5
 _WORST_CELLS = 5
 _LEAST_IN_CELL = 20
 _LEAST_FOR_RANKS = 10
 _COVERED_DEVIATIONS = 2.0
-_LARGEST_ERROR = 1e3
-"""In units of half an entry's range: what a prediction counts that is farther off, or no number."""
-_LARGE_VARIANCE = 1e12
 _TINY = 1e-12
 
 
@@ -169,15 +163,15 @@ def model_error(
     scale = np.array([(problem.observation[i].maximum - problem.observation[i].minimum) / 2.0 for i in entries])
     turns = np.array([problem.observation[i].unit == "rad" for i in entries])
     short, long = (windows(task, stretches, steps, delay_ticks, most_starts) for steps in (1, horizon))
-    first = _outcome(model, short, entries, turns, scale, None)
-    last = _outcome(model, long, entries, turns, scale, np.random.default_rng(seed))
+    first = predict_all(model, short, entries, turns, scale, None)
+    last = predict_all(model, long, entries, turns, scale, np.random.default_rng(seed))
     spreads = model.members > 1
     dimensions = tuple(
         DimensionError(
             problem.observation[entry].name,
             problem.observation[entry].unit,
-            _prediction_error(first.at(-1, place), spreads),
-            _prediction_error(last.at(-1, place), spreads),
+            _prediction_error(first.last(place), spreads),
+            _prediction_error(last.last(place), spreads),
         )
         for place, entry in enumerate(entries)
     )
@@ -199,119 +193,14 @@ def model_error(
     )
 
 
-@dataclass(frozen=True)
-class _Column:
-    """One dimension after some steps; Shape=(count,) each."""
-
-    errors: Array
-    changes: Array
-    spreads: Array
-    deviations: Array
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """Predictions beside what was recorded, NaN where that is missing.
-
-    Attributes:
-        errors: Of the members' mean. Shape=(count, steps, dimensions).
-        changes: What was recorded less the start. Shape=(count, steps, dimensions).
-        spreads: The members' standard deviation after the last step. Shape=(count, dimensions).
-        deviations: The predicted standard deviation after the last step. Shape=(count, dimensions).
-        diverged: Predictions that were bounded.
-    """
-
-    errors: Array
-    changes: Array
-    spreads: Array
-    deviations: Array
-    diverged: int
-
-    def at(self, step: int, place: int) -> _Column:
-        return _Column(
-            self.errors[:, step, place], self.changes[:, step, place],
-            self.spreads[:, place], self.deviations[:, place],
-        )  # fmt: skip
-
-
-def _outcome(
-    model: Model, asked: Windows, entries: list[int], turns: npt.NDArray[np.bool_], scale: Array,
-    generator: np.random.Generator | None,
-) -> _Outcome:  # fmt: skip
-    """Ask a model; with a generator the predicted deviations come from rollouts with noise, else from one step."""
-    count, steps = asked.controls.shape[:2]
-    predicted = np.zeros((count, steps, len(entries)))
-    spreads, deviations = np.zeros((count, len(entries))), np.zeros((count, len(entries)))
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, count, _CHUNK):
-            rows = slice(start, start + _CHUNK)
-            observations, controls = asked.observations[rows, 0], asked.controls[rows]
-            mean, members, variance = _roll_out(model, observations, controls)
-            predicted[rows] = mean[..., entries]
-            spreads[rows] = members[..., entries].std(axis=0)
-            if generator is None:
-                deviations[rows] = np.sqrt(members.var(axis=0) + variance)[:, entries]
-            else:
-                deviations[rows] = _noisy_deviation(model, observations, controls, generator)[:, entries]
-        start_values = asked.observations[:, :1, entries]
-        recorded = asked.observations[:, 1:, entries]
-        errors = _wrapped(predicted - recorded, turns)
-        changes = _wrapped(recorded - start_values, turns)
-    bound = _LARGEST_ERROR * scale
-    missing = np.isnan(recorded)
-    wild = ~missing & ~(np.abs(errors) <= bound)
-    errors = np.where(missing, np.nan, np.where(wild, bound, errors))
-    return _Outcome(errors, changes, spreads, deviations, int(wild[:, -1].any(axis=-1).sum()) if steps else 0)
-
-
-def _roll_out(model: Model, observations: Array, controls: Array) -> tuple[Array, Array, Array]:
-    """Each member goes its own way along the controls.
-
-    Returns:
-        The members' mean after each step, Shape=(rows, steps, n), where the members ended, Shape=(members, rows, n),
-        and the mean of the variances that they learned, of the last step, Shape=(rows, n).
-    """
-    states = np.broadcast_to(observations, (model.members, *observations.shape))
-    means, variance = [], np.zeros(observations.shape)
-    for step in range(controls.shape[1]):
-        control = np.broadcast_to(controls[:, step], (model.members, *controls[:, step].shape))
-        following, variances = model.predict(states, control)
-        if step == controls.shape[1] - 1:
-            variance = model.variance(states, variances, control).mean(axis=0)
-        states = following
-        means.append(states.mean(axis=0))
-    return np.stack(means, axis=1), states, variance
-
-
-def _noisy_deviation(model: Model, observations: Array, controls: Array, generator: np.random.Generator) -> Array:
-    """Standard deviation of where rollouts end that draw from the noise that the members learned. Shape=(rows, n)."""
-    each = -(-_ROLLOUTS // model.members)
-    rows = len(observations)
-    states = np.broadcast_to(np.repeat(observations, each, axis=0), (model.members, each * rows, observations.shape[1]))
-    for step in range(controls.shape[1]):
-        repeated = np.repeat(controls[:, step], each, axis=0)
-        control = np.broadcast_to(repeated, (model.members, *repeated.shape))
-        following, variances = model.predict(states, control)
-        noise = np.sqrt(np.minimum(variances, _LARGE_VARIANCE)) * generator.standard_normal(variances.shape)
-        states = model.effect(states, following, noise, control)
-    ends = states.reshape(model.members, rows, each, -1)
-    return np.asarray(ends.std(axis=(0, 2)))
-
-
-def _wrapped(differences: Array, turns: npt.NDArray[np.bool_]) -> Array:
-    """Differences of angles to the nearest turn."""
-    whole = np.round(differences / (2.0 * np.pi))
-    return np.asarray(np.where(turns & np.isfinite(whole), differences - 2.0 * np.pi * whole, differences))
-
-
-def _prediction_error(column: _Column, spreads: bool) -> PredictionError:
+def _prediction_error(column: Column, spreads: bool) -> PredictionError:
     """Figures of one dimension."""
     if not len(column.errors):
         return PredictionError()
     size = np.abs(column.errors)
-    deviations = column.deviations
-    certain = not (np.isfinite(deviations) & (deviations > 0.0)).all()
-    ratios = size / np.where(deviations > 0.0, deviations, np.inf)
+    known = np.isfinite(column.deviations)
+    certain = not (known & (column.deviations > 0.0)).any()
+    ratios = size[known] / np.maximum(column.deviations[known], _TINY)
     return PredictionError(
         rms=_root_mean_square(size),
         relative=_ratio(column.errors, column.changes),
@@ -338,11 +227,11 @@ def _ranks(values: Array) -> Array:
     return np.asarray((last - (counts + 1) / 2.0)[places.ravel()])
 
 
-def _by_step(outcome: _Outcome, scale: Array) -> tuple[float | None, ...]:
-    if not len(outcome.errors):
+def _by_step(predicted: Predicted, scale: Array) -> tuple[float | None, ...]:
+    if not len(predicted.errors):
         return ()
-    steps = outcome.errors.shape[1]
-    return tuple(_ratio(outcome.errors[:, h] / scale, outcome.changes[:, h] / scale) for h in range(steps))
+    steps = predicted.errors.shape[1]
+    return tuple(_ratio(predicted.errors[:, h] / scale, predicted.changes[:, h] / scale) for h in range(steps))
 
 
 def _worst(problem: Task, asked: Windows, errors: Array) -> tuple[Cell, ...]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from demo_control.bags.layer_tables import CommandTable, LayerLog, LayerRun
+from demo_control.bags.layer_runs import LayerLog, LayerRun
+from demo_control.bags.layer_tables import CommandTable
 from demo_control.bags.replay import Answers
 from demo_control.bags.stretches import Integers, Mask, Stretch, cut
 from demo_control.tasks import Array, Task
@@ -44,17 +45,18 @@ class RecordedStretches:
         sequences, stamps = observations.sequences.numbers(), observations.stamps_ns.numbers()
         if observations.rows.width != self._task.observation_dim:
             return
-        for start in range(0, len(sequences), _PIECE):
-            piece = slice(start, min(start + _PIECE, len(sequences)))
+        first, end = self._log.commanded()
+        for start in range(first, end, _PIECE):
+            piece = slice(start, min(start + _PIECE, end))
             values = observations.rows.read(piece.start, piece.stop)
             controls = self._controls(sequences[piece], stamps[piece])
             yield from cut(self._task, sequences[piece], stamps[piece], values, controls)
 
     def _controls(self, sequences: Integers, stamps_ns: Integers) -> Array:
         """What was in force after each observation. Shape=(count, control_dim)."""
-        if len(self._log.applied):
-            middles = stamps_ns + round(self._task.control_period_s * 0.5e9)
-            return self._applied(self._log.applied, middles)
+        applied = self._log.carried_out(self._task.action_dim)
+        if applied is not None:
+            return self._applied(applied, stamps_ns + round(self._task.control_period_s * 0.5e9))
         places = _held(self._table.values.indices(sequences, stamps_ns), sequences)
         return self._of_commands(places)
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from demo_control.bags.columns import Integer, Names, Rows
 from demo_control.bags.errors import BagError
-from demo_control.bags.layer_tables import FIGURES, Key, LayerLog, LayerRun, Plans, PlanTable, State
+from demo_control.bags.layer_runs import LayerLog, LayerRun, State
+from demo_control.bags.layer_tables import FIGURES, Key, Plans, PlanTable
 from demo_control.bundle import Bundle
 from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.layer import Correction, DemoLayer, LayerSettings, PlanBegun

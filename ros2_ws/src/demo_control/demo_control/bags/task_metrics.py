@@ -7,13 +7,20 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from demo_control.bags.blocks import Blocks
-from demo_control.bags.layer_tables import LayerLog
+from demo_control.bags.layer_runs import LayerLog
 from demo_control.bags.stretches import Integers, Stretch, effect_ticks, planning_observations, starts_of
 from demo_control.tasks import Array, Task
 
+_PIECE = 4096
+
 
 def task_costs(
-    task: Task, stretches: Iterable[Stretch], weights: Mapping[str, float], horizon: int, delay_ticks: int, blocks: Blocks
+    task: Task,
+    stretches: Iterable[Stretch],
+    weights: Mapping[str, float],
+    horizon: int,
+    delay_ticks: int,
+    blocks: Blocks,
 ) -> dict[str, object]:
     """Mean stage cost of what was observed and carried out, in all and by term.
 
@@ -80,10 +87,12 @@ def verdict(task: Task, log: LayerLog) -> dict[str, object]:
     told = {name: value for name, value in log.result.items() if isinstance(value, (bool, int, float, str))}
     observations = log.observations
     score, last_s, start_ns = task.make_score(), 0.0, None
-    stamps = observations.stamps_ns.numbers()
     if observations.rows.width == task.observation_dim:
-        for start, values in observations.rows.blocks():
-            for stamp_ns, row in zip(stamps[start : start + len(values)].tolist(), values, strict=True):
+        first, end = log.commanded()
+        for start in range(first, end, _PIECE):
+            piece = slice(start, min(start + _PIECE, end))
+            stamps, values = observations.stamps_ns.numbers()[piece], observations.rows.read(piece.start, piece.stop)
+            for stamp_ns, row in zip(stamps.tolist(), values, strict=True):
                 start_ns = stamp_ns if start_ns is None else start_ns
                 time_s = (stamp_ns - start_ns) / 1e9
                 # A score's times rise; after a restart the rest of the recording is another episode.

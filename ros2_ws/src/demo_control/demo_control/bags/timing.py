@@ -5,12 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from demo_control.bags.blocks import Blocks
-from demo_control.bags.layer_tables import FIGURES, LayerLog, Plans
+from demo_control.bags.layer_runs import LayerLog
+from demo_control.bags.layer_tables import FIGURES, Plans
 from demo_control.bags.stretches import Integers
 from demo_control.tasks import Array, Task
 
 _MILLISECOND_NS = 1e6
 _P99 = 99.0
+_WITHOUT_PLAN = (":no_plan", ":stale_plan")
+"""How the sources of commands end that had to do without a plan, though nobody had switched the layer off."""
 
 
 def timing(task: Task, log: LayerLog, blocks: Blocks) -> dict[str, object]:
@@ -32,17 +35,16 @@ def timing(task: Task, log: LayerLog, blocks: Blocks) -> dict[str, object]:
     periods = np.concatenate([np.diff(c.stamps_ns) for c in commands]) / _MILLISECOND_NS
     plans = np.concatenate([run.plans.figures() for run in log.runs])
     plan_age_ms, plan_ms = plans[:, FIGURES.index("plan_age_s")] * 1e3, plans[:, FIGURES.index("plan_time_s")] * 1e3
-    lost, unanswered = _lost(log), sum(_missing(c.sequences) for c in commands)
+    lost = np.maximum(np.diff(log.observations.sequences.numbers()[slice(*log.commanded())]) - 1.0, 0.0)
+    unanswered = sum(_missing(c.sequences) for c in commands)
     blocks.add_percentile("command_age_p99_ms", stamps, ages, _P99)
     plan_stamps = np.concatenate([_plan_stamps(run.plans) for run in log.runs])
     blocks.add_percentile("plan_age_p99_ms", plan_stamps, plan_age_ms, _P99)
     overruns = np.concatenate([_overruns(run.plans) for run in log.runs])
     blocks.add("overruns", plan_stamps, overruns)
-    fallback = np.array([":" in text and not text.endswith(":plan_rejected") for text in table.sources.texts], float)
+    fallback = np.array([text.endswith(_WITHOUT_PLAN) for text in table.sources.texts], float)
     blocks.add("fallbacks", table.stamps_ns.numbers(), fallback[table.sources.codes()])
-    skipped = np.maximum(np.diff(log.observations.sequences.numbers(), prepend=0) - 1, 0).astype(float)
-    skipped[:1] = 0.0
-    blocks.add("observations_lost", log.observations.stamps_ns.numbers(), skipped, 1.0 + skipped)
+    blocks.add("observations_lost", log.observations.stamps_ns.numbers()[slice(*log.commanded())][1:], lost, 1.0 + lost)
     return {
         "control_period_ms": period_ms,
         "observation_period_ms": _spread(_periods(log)),
@@ -54,7 +56,7 @@ def timing(task: Task, log: LayerLog, blocks: Blocks) -> dict[str, object]:
         "plan_ms": _spread(plan_ms),
         "plan_age_ms": _spread(plan_age_ms),
         "plans_older_than_their_effect": _late_plans(task, plan_age_ms),
-        "observations_lost": lost,
+        "observations_lost": int(lost.sum()),
         "observations_not_answered": unanswered,
         "overruns": int(overruns.sum()),
     }
@@ -73,14 +75,10 @@ def _missing(sequences: Integers) -> int:
     return int(np.maximum(np.diff(sequences) - 1, 0).sum())
 
 
-def _lost(log: LayerLog) -> int:
-    """Observations that the driver counted and the recorder did not hear."""
-    return _missing(log.observations.sequences.numbers())
-
-
 def _periods(log: LayerLog) -> Array:
     """Between observations that follow one another, ms."""
-    sequences, stamps = log.observations.sequences.numbers(), log.observations.stamps_ns.numbers()
+    piece, observations = slice(*log.commanded()), log.observations
+    sequences, stamps = observations.sequences.numbers()[piece], observations.stamps_ns.numbers()[piece]
     return np.asarray(np.diff(stamps)[np.diff(sequences) == 1] / _MILLISECOND_NS)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -11,26 +9,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from demo_control.bags.errors import BagError
-from demo_control.bags.evaluation import Request, evaluate_bag
 from demo_control.bags.info import bag_info
 from demo_control.bags.repair import repair as repair_bag
-from demo_control.cli.output import error_console, fail, one_line_errors, write_json
-from demo_control.configuration import parse_assignments
+from demo_control.cli.bag_judgement import compare, evaluate, told
+from demo_control.cli.output import error_console, write_json
 
 app = typer.Typer(help="Look at recordings, mend them, answer them again.", no_args_is_help=True)
 
 _JSON = typer.Option("--json", help="Write the result to FILE, '-' for standard output.", metavar="FILE")
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn what is wrong with a recording into one line."""
-    with one_line_errors():
-        try:
-            yield
-        except BagError as error:
-            fail(str(error))
 
 
 @app.command()
@@ -39,7 +25,7 @@ def info(
     json_file: Annotated[str, _JSON] = "",
 ) -> None:
     """Topics, counts, duration, robot, bundle, drops and damage."""
-    with _told():
+    with told():
         reports = [bag_info(path) for path in bags]
         robots = sorted({name for report in reports for name in cast("list[str]", report["robots"])})
         if json_file:
@@ -57,7 +43,7 @@ def repair(
     json_file: Annotated[str, _JSON] = "",
 ) -> None:
     """Write index and metadata.yaml anew, with every message that is whole; say what was lost."""
-    with _told():
+    with told():
         done = repair_bag(bag)
         if json_file:
             write_json({"bag": str(bag), "messages": done.messages, "lost": done.lost}, json_file)
@@ -73,29 +59,8 @@ def repair(
             console.print(f"  {line}", style="yellow", markup=False, soft_wrap=True)
 
 
-@app.command()
-def evaluate(
-    bag: Annotated[Path, typer.Argument(help="Folder or file of the recording.")],
-    bundle: Annotated[
-        Path | None, typer.Option(help="Bundle directory; by default the recorded one, where it is found.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="name=value of the layer; may be given again.", metavar="NAME=VALUE"),
-    ] = None,
-    json_file: Annotated[str, _JSON] = "",
-) -> None:
-    """Answer the recorded nominal actions again, by the layer's own code, and compare with what was commanded.
-
-    With the recorded bundle and settings the same commands come out, bit for bit. With others it is said what would
-    have been commanded, where the recorded commands took the robot.
-    """
-    with _told():
-        report = evaluate_bag(Request(bag, bundle, parse_assignments(settings or [])))
-        if json_file:
-            write_json(report, json_file)
-    if json_file != "-":
-        _print_evaluation(report)
+app.command()(evaluate)
+app.command()(compare)
 
 
 @app.command()
@@ -144,36 +109,3 @@ def _print_info(report: dict[str, Any]) -> None:
     for line in (*report["damage"], *report["warnings"]):
         table.add_row("[yellow]note[/yellow]", escape(line))
     error_console().print(table)
-
-
-def _print_evaluation(report: dict[str, Any]) -> None:
-    verdict = "bit for bit the same" if report["bit_exact"] else f"{report['identical_actions']} the same"
-    table = Table(title=escape(str(report["bag"])), show_header=False)
-    table.add_row("robot", report["task"])
-    changed = report["changed"]
-    what = [f"{name} = {value}" for name, value in changed["settings"].items()] + ["bundle"] * changed["bundle"]
-    table.add_row("changed", escape(", ".join(what)) or "nothing")
-    table.add_row("commands", f"{report['actions']}, {verdict}")
-    table.add_row("plans", f"{report['plans']}, {report['identical_plans']} the same")
-    metrics = report["metrics"]
-    for name in ("difference_rms", "difference_max"):
-        table.add_row(
-            name.replace("_", " "), ", ".join("–" if value is None else f"{value:.4g}" for value in metrics[name])
-        )
-    for name in ("sources_recorded", "sources"):
-        table.add_row(name.replace("_", " "), ", ".join(f"{count} {source}" for source, count in metrics[name].items()))
-    for name in ("command_period_ms", "command_age_ms", "plan_ms"):
-        spread = report["timing"][name]
-        if spread["p50"] is not None:
-            table.add_row(f"{name.removesuffix('_ms').replace('_', ' ')} p50 / p99 / max", _milliseconds(spread))
-    shares = (
-        f"{report['wall_s']:.2f} s, of which reading {report['read_s']:.2f} s, planning {report['planning_s']:.2f} s"
-    )
-    table.add_row("real-time factor", f"{report['real_time_factor']:.1f} ({shares})")
-    for line in report["warnings"]:
-        table.add_row("[yellow]note[/yellow]", escape(line))
-    error_console().print(table)
-
-
-def _milliseconds(spread: dict[str, float]) -> str:
-    return f"{spread['p50']:.1f} / {spread['p99']:.1f} / {spread['max']:.1f} ms"

@@ -30,6 +30,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "planner": Benchmark("planner_speed.py", "Speed of rollouts and plans against the processor's limit and others."),
     "learning": Benchmark("learning_speed.py", "Speed of SAC updates, model fits and environment steps, and others'."),
     "samples": Benchmark("sample_efficiency.py", "Closed-loop cost and success against the number of samples."),
+    "recordings": Benchmark("many_recordings.py", "Time and memory of evaluating many recordings beside each other."),
 }
 FOLDER = "benchmarks"
 _PACKAGE = Path("ros2_ws", "src", "demo_control", "demo_control")

@@ -1,0 +1,207 @@
+"""Many recordings evaluated beside each other: whatever one of them is like, the others are done, each once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from demo_control.bags.errors import BagError
+from demo_control.bags.evaluation import Request, evaluate_bag
+from demo_control.bags.metadata import METADATA_FILE
+from demo_control.bags.reader import Bag
+from demo_control.bundle import BundleError
+from demo_control.configuration import ConfigurationError
+from demo_control.files import write_text_atomically
+from demo_control.processes import end_with_parent, one_thread_each
+
+FORMAT = 1
+"""Of what is kept; raised when a figure changes its meaning, so that nothing old is taken for new."""
+
+Evaluate = Callable[[Request], Mapping[str, Any]]
+"""Evaluates one recording; a function of a module, as it is called in another process."""
+
+_SUFFIXES = (".mcap", ".db3")
+_WAITING_FOR_EACH = 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one recording.
+
+    Attributes:
+        path: The recording.
+        result: What :func:`evaluate_bag` returned, or None.
+        error: Why there is none, one line.
+        kept: Whether it had been evaluated before.
+    """
+
+    path: Path
+    result: Mapping[str, Any] | None
+    error: str = ""
+    kept: bool = False
+
+
+def find_bags(paths: Sequence[Path]) -> list[Path]:
+    """The recordings that paths name: themselves, or what is in a folder of recordings, sorted, each once.
+
+    Raises:
+        BagError: A path that is not there, or a folder with no recording in it.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        if is_bag(path):
+            found[path] = None
+            continue
+        if not path.is_dir():
+            raise BagError(f"{path}: no such bag")
+        files = [file for file in path.rglob("*") if file.suffix in _SUFFIXES or file.name == METADATA_FILE]
+        inside = sorted({file.parent if file.parent != path else file for file in files})
+        if not inside:
+            Bag.open(path)  # says what is missing
+        found.update(dict.fromkeys(inside))
+    return list(found)
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a path is one recording, its folder or a file of it, and not a folder of recordings."""
+    if not path.is_dir():
+        return path.is_file()
+    return (path / METADATA_FILE).is_file() or any(file.suffix in _SUFFIXES for file in path.iterdir())
+
+
+def evaluate_many(
+    requests: Sequence[Request], jobs: int, kept: Path | None = None, evaluate: Evaluate | None = None
+) -> Iterator[Outcome]:
+    """Evaluate recordings over processes, in whatever order they are done.
+
+    Args:
+        requests: One for each recording.
+        jobs: Processes; 0 for this one, which a recording may then end.
+        kept: Folder of results that were and will be kept, or None.
+        evaluate: Evaluates one recording in a process of its own; :func:`evaluate_bag` unless given.
+
+    Yields:
+        One outcome for each; a recording that cannot be evaluated, or that ends a process, has its reason in it.
+    """
+    waiting: deque[Request] = deque()
+    for request in requests:
+        result = None if kept is None else _kept_result(kept / _name(request))
+        if result is None:
+            waiting.append(request)
+        else:
+            yield Outcome(request.path, result, kept=True)
+    for outcome, request in _over_processes(waiting, jobs, evaluate or evaluate_bag):
+        if kept is not None and outcome.result is not None:
+            write_text_atomically(kept / _name(request), json.dumps(outcome.result, allow_nan=False) + "\n")
+        yield outcome
+
+
+def _over_processes(waiting: deque[Request], jobs: int, evaluate: Evaluate) -> Iterator[tuple[Outcome, Request]]:
+    """Results as they come."""
+    if jobs == 0:
+        yield from ((_outcome(evaluate, request), request) for request in waiting)
+        return
+    suspects: deque[Request] = deque()
+    while waiting or suspects:
+        # One of several that were under way ended its process: each is given one to itself.
+        alone = bool(suspects)
+        source, workers = (suspects, 1) if alone else (waiting, jobs)
+        most = 1 if alone else _WAITING_FOR_EACH * jobs
+        with _pool(workers) as pool:
+            running: dict[Future[Outcome], Request] = {}
+            try:
+                while source or running:
+                    while source and len(running) < most:
+                        request = source.popleft()
+                        running[pool.submit(_outcome, evaluate, request)] = request
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        outcome = future.result()
+                        yield outcome, running.pop(future)
+            except BrokenProcessPool:
+                if alone:
+                    for request in running.values():
+                        yield Outcome(request.path, None, "its evaluation ended the process (out of memory?)"), request
+                else:
+                    suspects.extend(running.values())
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    # 'spawn': a forked child would inherit the threads of numerical libraries in an unknown state.
+    with one_thread_each():
+        context = multiprocessing.get_context("spawn")
+        return ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(os.getpid(),))
+
+
+def _begin(parent: int) -> None:
+    # Ctrl-C is the parent's alone.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent(parent)
+
+
+def _outcome(evaluate: Evaluate, request: Request) -> Outcome:
+    """In a process of its own: one recording, with everything that may be wrong with it."""
+    try:
+        return Outcome(request.path, evaluate(request))
+    except (BagError, BundleError, ConfigurationError) as error:
+        return Outcome(request.path, None, str(error))
+    except MemoryError:
+        return Outcome(request.path, None, "too large for this machine's memory")
+    except OSError as error:
+        return Outcome(request.path, None, f"{error.filename or request.path}: {error.strerror or error}")
+    except Exception as error:  # the other recordings must not suffer from what nobody foresaw
+        return Outcome(request.path, None, f"{type(error).__name__}: {error}")
+
+
+def _name(request: Request) -> str:
+    """Name of the file of a result: another recording, request or version has another."""
+    files = [request.path] if request.path.is_file() else sorted(request.path.glob("*"))
+    about: dict[str, object] = {
+        "format": FORMAT,
+        "version": _version(),
+        "path": str(request.path.resolve()),
+        "files": [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.is_file()],
+        "bundle": _contract(request.bundle),
+        "settings": dict(sorted((request.settings or {}).items())),
+        "namespace": request.namespace,
+    }
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32] + ".json"
+
+
+def _contract(bundle: Path | None) -> str:
+    """What tells a bundle from others: the hash of its contract."""
+    if bundle is None:
+        return ""
+    with suppress(OSError):
+        return hashlib.sha256((bundle / "contract.json").read_bytes()).hexdigest()
+    return str(bundle)
+
+
+def _version() -> str:
+    with suppress(PackageNotFoundError):
+        return version("demo_control")
+    return ""
+
+
+def _kept_result(path: Path) -> Mapping[str, Any] | None:
+    """A result that was kept, None where it is not there or not whole."""
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return result if isinstance(result, dict) and "blocks" in result else None

@@ -1,0 +1,116 @@
+"""Many recordings: bad ones do not end the run, processes that die neither, and nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from demo_control.bags.errors import BagError
+from demo_control.bags.evaluation import Request, evaluate_bag
+from demo_control.bags.many import Outcome, evaluate_many, find_bags
+from demo_control.bundle import default_bundle
+from demo_control.cli.main import app
+
+from .recorded_bag import mcap_of
+
+pytestmark = pytest.mark.skipif(not default_bundle("cartpole").is_dir(), reason="no bundle of the cart-pole is shipped")
+
+
+def quick(request: Request) -> Mapping[str, Any]:
+    """In a process of its own: some recordings are mean to it."""
+    if "deadly" in request.path.name:
+        os._exit(1)
+    if "strange" in request.path.name:
+        raise ZeroDivisionError("nobody foresaw this")
+    return {"bag": str(request.path), "blocks": {}}
+
+
+def requests(folder: Path, *names: str) -> list[Request]:
+    for name in names:
+        (folder / name).mkdir(parents=True)
+    return [Request(folder / name) for name in names]
+
+
+def test_a_process_that_dies_costs_one_recording(tmp_path: Path) -> None:
+    asked = requests(tmp_path, "a", "deadly", "strange", "b")
+    outcomes = {outcome.path.name: outcome for outcome in evaluate_many(asked, 2, evaluate=quick)}
+
+    assert sorted(outcomes) == ["a", "b", "deadly", "strange"]
+    assert {name for name, outcome in outcomes.items() if outcome.result is not None} == {"a", "b"}
+    assert "ended the process" in outcomes["deadly"].error
+    assert outcomes["strange"].error == "ZeroDivisionError: nobody foresaw this"
+
+
+def never(request: Request) -> Mapping[str, Any]:
+    raise AssertionError(f"{request.path} was evaluated again")
+
+
+def test_what_was_kept_is_not_done_again_and_what_changed_is(tmp_path: Path) -> None:
+    asked = requests(tmp_path / "bags", "a", "b", "strange")
+    (asked[0].path / "file").write_text("one")
+    kept = tmp_path / "kept"
+
+    def run(evaluate: Any) -> dict[str, Outcome]:  # noqa: ANN401 - see Evaluate
+        return {outcome.path.name: outcome for outcome in evaluate_many(asked, 0, kept, evaluate)}
+
+    run(quick)
+    assert len(list(kept.iterdir())) == 2
+    again = run(never)
+    assert (again["a"].kept, again["b"].kept) == (True, True)
+    assert "was evaluated again" in again["strange"].error
+
+    (asked[0].path / "file").write_text("other")
+    changed = run(never)
+    assert (changed["a"].kept, changed["b"].kept) == (False, True)
+    asked[1] = replace(asked[1], settings={"step_size": 0.5})
+    assert run(never)["b"].kept is False
+    for file in kept.iterdir():
+        file.write_text(file.read_text()[:-5])
+    assert not any(outcome.kept for outcome in run(quick).values())
+
+
+def test_bags_are_found_in_folders_each_once(whole_bag: Path, tmp_path: Path) -> None:
+    for name in ("a", "deep/b"):
+        shutil.copytree(whole_bag, tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no bag")
+
+    inside = find_bags([tmp_path / "a", tmp_path / "deep", tmp_path / "a"])
+    assert inside == [tmp_path / "a", tmp_path / "deep" / "b"]
+    shutil.copy(mcap_of(whole_bag), tmp_path / "deep" / "loose.mcap")
+    # A folder with a recording's file in it is a recording.
+    assert find_bags([tmp_path / "deep"]) == [tmp_path / "deep"]
+    (tmp_path / "deep" / "loose.mcap").unlink()
+    assert find_bags([tmp_path]) == [tmp_path / "a", tmp_path / "deep" / "b"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BagError, match="no bag"):
+        find_bags([tmp_path / "empty"])
+    with pytest.raises(BagError, match="no such bag"):
+        find_bags([tmp_path / "nowhere"])
+
+
+def test_a_folder_is_summed_up_with_its_bad_bag_named(whole_bag: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bags"
+    for name in ("a", "b", "bad"):
+        shutil.copytree(whole_bag, folder / name)
+    mcap_of(folder / "bad").write_bytes(b"nothing of a recording")
+    arguments = ["bag", "evaluate", str(folder), "--jobs", "1", "--out", str(tmp_path / "kept"), "--json", "-"]
+    result = CliRunner().invoke(app, arguments)
+
+    assert result.exit_code == 2
+    report = json.loads(result.stdout)
+    assert [Path(bag["bag"]).name for bag in report["bags"]] == ["a", "b"]
+    assert [Path(bag["bag"]).name for bag in report["failed"]] == ["bad"]
+    assert "not an MCAP file" in report["failed"][0]["error"]
+    summary, one = report["summary"]["cartpole"], evaluate_bag(Request(whole_bag))
+    assert (summary["bags"], summary["bit_exact"]) == (2, 2)
+    cost = next(figure for figure in summary["figures"] if figure["figure"] == "cost_per_second")
+    assert cost["all"] == cost["p50"] == pytest.approx(one["task_metrics"]["cost_per_second"])
+    assert len(list((tmp_path / "kept").iterdir())) == 2
