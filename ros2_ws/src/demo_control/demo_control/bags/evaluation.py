@@ -231,7 +231,7 @@ def _judged(
     }, warnings
 
 
-def _newest(log: LayerLog, finder: _BundleFinder) -> Bundle:
+def _newest(log: LayerLog, finder: BundleFinder) -> Bundle:
     """The last bundle in use of those that are here.
 
     Raises:

@@ -13,6 +13,7 @@ from demo_control.bags.info import bag_info
 from demo_control.bags.repair import repair as repair_bag
 from demo_control.cli.bag_judgement import compare, evaluate, told
 from demo_control.cli.output import error_console, write_json
+from demo_control.cli.refit import refit
 
 app = typer.Typer(help="Look at recordings, mend them, answer them again.", no_args_is_help=True)
 
@@ -61,38 +62,7 @@ def repair(
 
 app.command()(evaluate)
 app.command()(compare)
-
-
-@app.command()
-def refit(
-    bags: Annotated[list[Path], typer.Argument(help="Folders or files of recordings of one robot.")],
-    bundle: Annotated[Path, typer.Option(help="Bundle whose model is adapted.")],
-    out: Annotated[Path, typer.Option(help="Folder of the new bundle.")],
-    seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the training run whose data are replayed; simulated anew where there is none."),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="name=value of the refit; may be given again.", metavar="NAME=VALUE"),
-    ] = None,
-    json_file: Annotated[str, _JSON] = "",
-) -> None:
-    """Adapt a bundle's model to the robot that was recorded.
-
-    What is held out of the recordings decides when to stop, and whether the new model is better at all: if it is not,
-    with confidence, no bundle is written and the exit code is 1.
-    """
-    # Only here: it needs PyTorch, which the other commands do without.
-    from demo_control.cli.refit import run_refit  # noqa: PLC0415
-
-    with _told():
-        report = run_refit(bags, bundle, out, seed, data, parse_assignments(settings or []))
-        if json_file:
-            write_json(report, json_file)
-    if not report["better"]:
-        raise typer.Exit(1)
+app.command()(refit)
 
 
 def _print_info(report: dict[str, Any]) -> None:

@@ -7,16 +7,50 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from demo_control.cli.output import EXIT_INTERRUPTED, error_console, fail
-from demo_control.configuration import Scalar
+from demo_control.cli.bag_judgement import told
+from demo_control.cli.output import EXIT_INTERRUPTED, error_console, fail, write_json
+from demo_control.configuration import Scalar, parse_assignments
+
+EXIT_NOT_BETTER = 1
+"""Exit code where no bundle was written, as the new model is not better with confidence."""
 
 
-def run_refit(
+def refit(
+    bags: Annotated[list[Path], typer.Argument(help="Folders or files of recordings of one robot.")],
+    bundle: Annotated[Path, typer.Option(help="Bundle whose model is adapted.")],
+    out: Annotated[Path, typer.Option(help="Folder of the new bundle.")],
+    seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the training run whose states are rehearsed; simulated anew where there is none."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="name=value of the refit; may be given again.", metavar="NAME=VALUE"),
+    ] = None,
+    json_file: Annotated[
+        str, typer.Option("--json", help="Write the result to FILE, '-' for standard output.", metavar="FILE")
+    ] = "",
+) -> None:
+    """Adapt a bundle's model to the robot that was recorded.
+
+    What is held out of the recordings decides when to stop, and whether the new model is better at all: if it is not,
+    with confidence, no bundle is written and the exit code is 1.
+    """
+    with told():
+        report = _run(bags, bundle, out, seed, data, parse_assignments(settings or []))
+        if json_file:
+            write_json(report, json_file)
+    if not report["better"]:
+        raise typer.Exit(EXIT_NOT_BETTER)
+
+
+def _run(
     bags: Sequence[Path], bundle: Path, out: Path, seed: int, data: Path | None, settings: Mapping[str, Scalar]
 ) -> dict[str, Any]:
     """Refit with progress on standard error; returns the figures.
