@@ -12,6 +12,7 @@ with either bundle from the same starts. What is done is kept in --work, so that
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -301,7 +302,7 @@ def _plot(cases: Mapping[str, Any], path: Path) -> None:
                 values = case[where][which]["by_step"]
                 seconds = case[where][which]["step_s"] * np.arange(1, len(values) + 1)
                 top.plot(seconds, values, style, color=colour, label=f"{which}, {what}")
-        top.set(title=f"{case['task']}: {case['text'][:44]}", xlabel="seconds ahead", yscale="log")
+        top.set(title=textwrap.fill(f"{case['task']}: {case['text']}", 46), xlabel="seconds ahead", yscale="log")
         top.set_ylabel("error, of that of predicting no change")
         top.grid(alpha=0.3)
         top.legend(fontsize=8)
