@@ -178,6 +178,27 @@ def test_a_driver_that_tells_of_other_vectors_is_not_believed(tmp_path: Path) ->
     assert found["model_error"]["count"] == 19
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [1e300, -1.7e308, np.inf, np.nan])
+def test_absurd_numbers_become_no_figures(tmp_path: Path, value: float) -> None:
+    """A sensor that goes mad, or bits that no checksum guards."""
+    robot = RobotRecorder(tmp_path / "bag", applied=True)
+    robot.activate()
+    robot.run(30)
+    for number in range(30, 40):
+        now, key = robot._now_ns, {"observation_sequence": number, "observation_stamp": stamp(robot._now_ns)}
+        values = {"source": "demo_layer", "plans": 3, "values": np.array([value])}
+        say = robot.scribe.say
+        say("/observation", "demo_msgs/msg/Observation", now, sequence=number, values=np.full(5, value))
+        for topic in ("/nominal_action", "/action", "/applied_action"):
+            say(topic, "demo_msgs/msg/Action", now, **key, **values)
+        robot._now_ns += 20_000_000
+    found = evaluate_bag(Request(robot.close()))
+
+    json.dumps(found, allow_nan=False)
+    assert found["bit_exact"] is False
+
+
 @pytest.mark.skipif(not default_bundle("stoch2").is_dir(), reason="no bundle of Stoch2 is shipped")
 def test_corrections_are_known_from_the_answers(tmp_path: Path) -> None:
     robot = RobotRecorder(tmp_path / "bag", name="stoch2", settings={"num_samples": 66}, latest=3)

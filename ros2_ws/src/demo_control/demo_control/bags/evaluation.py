@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from demo_control.bags.blocks import Blocks
 from demo_control.bags.closeness import closeness
@@ -68,11 +71,13 @@ def evaluate_bag(request: Request) -> dict[str, object]:
     finder = BundleFinder(task, log, request.bundle)
     changes = _changes(request, settings, finder, log)
     answered = [(run, answer_again(run, log, task, finder, changes)) for run in log.runs]
-    comparison = compared(answered)
+    with np.errstate(over="ignore", invalid="ignore"):  # numbers without a checksum may be any
+        comparison = compared(answered)
     wall_s, processor_s = time.perf_counter() - began_s, time.process_time() - began_processor_s
     recorded_s = sum(_seconds(run) for run in log.runs)
     changed = _changed(log, settings, changes)
-    judgement, judgement_warnings = _judged(task, log, answered, finder, changes)
+    with np.errstate(over="ignore", invalid="ignore"):
+        judgement, judgement_warnings = _judged(task, log, answered, finder, changes)
     warnings = [*bag.damage(), *_missing(bag), *log.warnings, *(w for _, answers in answered for w in answers.warnings)]
     if not all(run.from_start for run in log.runs):
         warnings.append("the recording begins after the layer's activation: what it had planned before is not known")
@@ -96,7 +101,7 @@ def evaluate_bag(request: Request) -> dict[str, object]:
         "processor_s": processor_s,
         "real_time_factor": recorded_s / wall_s,
         "judging_s": time.perf_counter() - began_s - wall_s,
-        **judgement,
+        **_finite_only(judgement),
         "warnings": warnings + judgement_warnings,
     }
 
@@ -229,6 +234,15 @@ def _judged(
         "timing": timing(task, log, blocks),
         "blocks": blocks.to_json(),
     }, warnings
+
+
+def _finite_only(value: Any) -> Any:  # noqa: ANN401 - whatever JSON has
+    """The same with None for numbers that are not finite: sums of what no checksum vouches for may be anything."""
+    if isinstance(value, dict):
+        return {name: _finite_only(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_finite_only(entry) for entry in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _newest(log: LayerLog, finder: BundleFinder) -> Bundle:

@@ -202,12 +202,12 @@ def _prediction_error(column: Column, spreads: bool) -> PredictionError:
     certain = not (known & (column.deviations > 0.0)).any()
     ratios = size[known] / np.maximum(column.deviations[known], _TINY)
     return PredictionError(
-        rms=_root_mean_square(size),
+        rms=_finite(_root_mean_square(size)),
         relative=_ratio(column.errors, column.changes),
         spread=_finite(_root_mean_square(column.spreads)) if spreads else None,
         rank_correlation=rank_correlation(column.spreads, size) if spreads else None,
         coverage=None if certain else float((ratios <= _COVERED_DEVIATIONS).mean()),
-        z=None if certain else _root_mean_square(ratios),
+        z=None if certain else _finite(_root_mean_square(ratios)),
     )
 
 
@@ -261,8 +261,8 @@ def _worst(problem: Task, asked: Windows, errors: Array) -> tuple[Cell, ...]:
 def _ratio(errors: Array, changes: Array) -> float | None:
     """Root of the summed squares of errors over that of changes, where both are known."""
     good = np.isfinite(errors) & np.isfinite(changes)
-    below = float(np.square(changes[good]).sum())
-    return float(np.sqrt(np.square(errors[good]).sum() / below)) if below > _TINY else None
+    above, below = float(np.square(errors[good]).sum()), float(np.square(changes[good]).sum())
+    return float(np.sqrt(above / below)) if below > _TINY and np.isfinite([above, below]).all() else None
 
 
 def _root_mean_square(values: Array) -> float | None:
