@@ -224,13 +224,26 @@ def start_robot(peer: Peer, start: StartNode, bundle: Path, **changes: object) -
     return robot, process
 
 
-def save_test_bundle(task: Task, directory: Path, velocity_gain: float) -> Path:
+def save_test_bundle(
+    task: Task, directory: Path, velocity_gain: float, dynamics: onnx.ModelProto | None = None
+) -> Path:
     weights = np.array([[0.0, velocity_gain, 0.0, 0.0, 0.0]])
     policy = linear_policy_model(
         weights, np.zeros(1), np.zeros(5), np.ones(5), task.action_minimum, task.action_maximum
     )
-    save_bundle(make_bundle(task, policy=policy, dynamics=exact_dynamics()), directory, "For tests.\n")
+    model = exact_dynamics() if dynamics is None else dynamics
+    save_bundle(make_bundle(task, policy=policy, dynamics=model), directory, "For tests.\n")
     return directory
+
+
+def still_dynamics() -> onnx.ModelProto:
+    """A cart-pole that nothing moves."""
+    graph = GraphBuilder("still")
+    observation, force = graph.input("observation", (1, "batch", 5)), graph.input("action", (1, "batch", 1))
+    nothing = graph.node("MatMul", force, graph.constant(np.zeros((1, 1, 5))))
+    graph.output("next_observation", graph.node("Add", observation, nothing), (1, "batch", 5))
+    graph.output("log_variance", graph.node("Sub", nothing, graph.constant(12.0)), (1, "batch", 5))
+    return graph.build()
 
 
 def exact_dynamics(substeps: int = 2, period_s: float = 0.02) -> onnx.ModelProto:

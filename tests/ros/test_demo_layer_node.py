@@ -8,11 +8,16 @@ import time
 from pathlib import Path
 
 import pytest
+from demo_msgs.msg import LayerState
 from demo_msgs.srv import LoadBundle
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from ros_support import NOMINAL, STATE, Peer, StartNode, start_robot
+from ros_support import NOMINAL, STATE, Peer, StartNode, save_test_bundle, start_robot, still_dynamics
+
+from demo_control.nodes.quality import LATCHED
+from demo_control.tasks import Task
 
 pytestmark = pytest.mark.ros
 
@@ -109,6 +114,40 @@ def test_a_bundle_swap_under_load_misses_no_command(
     assert not refused.success
     assert refused.bundle_sha256 == swap.result().bundle_sha256
     assert robot.ask()
+
+
+def test_a_bundle_that_predicts_worse_is_rolled_back_under_load(
+    peer: Peer, start: StartNode, task: Task, bundle_directory: Path, tmp_path: Path
+) -> None:
+    """The robot of this test stands still, as the first bundle says; the second one says that it falls."""
+    still = save_test_bundle(task, tmp_path / "still", -0.1, still_dynamics())
+    states: list[LayerState] = []
+    health: list[DiagnosticStatus] = []
+    peer.node.create_subscription(LayerState, "layer_state", states.append, LATCHED)
+    peer.node.create_subscription(DiagnosticArray, "/diagnostics", lambda m: health.extend(m.status), 50)
+    robot, process = start_robot(peer, start, still)
+    peer.wait_until(lambda: robot.ask() and robot.statuses, "a plan")
+    client = peer.node.create_client(LoadBundle, "/demo_layer_node/load_bundle")
+    peer.wait_until(client.service_is_ready, "load_bundle")
+    began = robot.sequence
+    swap = client.call_async(LoadBundle.Request(directory=str(bundle_directory)))
+    peer.wait_until(lambda: robot.tick() or len(states) > 2, "swap and rollback")
+    for _ in range(10):
+        robot.tick()
+
+    assert swap.result().success
+    first, tried, back = states
+    assert tried.bundle_sha256 == swap.result().bundle_sha256
+    assert (back.bundle_sha256, back.bundle_directory) == (first.bundle_sha256, str(still))
+    assert back.plans > tried.plans
+    missed = set(range(began + 1, robot.sequence)) - {command.observation_sequence for command in robot.commands}
+    assert len(missed) <= 2, sorted(missed)  # see above
+    peer.wait_until(lambda: robot.tick() or (health and "rolled back" in health[-1].message), "told in diagnostics")
+    values = {pair.key: pair.value for pair in health[-1].values}
+    assert health[-1].level == DiagnosticStatus.WARN
+    assert str(bundle_directory) in values["bundle_rollback"]
+    assert values["bundle_sha256"] == first.bundle_sha256
+    assert any("rolled back" in line for line in process.last_lines())
 
 
 def test_a_slow_plan_delays_no_command_and_is_counted_as_overrun(

@@ -84,6 +84,7 @@ class RobotRecorder:
         name: Of the task.
         directory: Of the bundle it begins with; the shipped one unless given.
         latest: Commands that a plan may take, at most.
+        plant: How the plant differs from the nominal one, by name.
         namespace: Before every topic.
         applied: Whether the driver says what it carries out.
     """
@@ -94,6 +95,7 @@ class RobotRecorder:
     name: str = "cartpole"
     directory: Path | None = None
     latest: int = 3
+    plant: dict[str, Any] = field(default_factory=dict)
     namespace: str = ""
     applied: bool = False
 
@@ -105,8 +107,10 @@ class RobotRecorder:
         self.layer = DemoLayer(self.task, self.bundle, LayerSettings.for_task(self.task, self.settings), self.seed)
         self._policy = OnnxPolicy(self.bundle.policy)
         self._random = np.random.default_rng(self.seed)
-        self._plants = self.task.make_plants(self.task.simulators[0], 1, {})
+        self._plants = self.task.make_plants(self.task.simulators[0], 1, self.plant)
         self._activation = 0
+        self.rolled_back = False
+        self._before = self.directory
         self._begun: tuple[PlanBegun, int] | None = None
         self._now_ns = START_NS
         self.start_driver()
@@ -133,10 +137,10 @@ class RobotRecorder:
         self._finish()
         self._tell(self.layer.update_settings(replace(self.layer.settings, **settings)))
 
-    def swap(self, directory: Path) -> None:
+    def swap(self, directory: Path, *, on_trial: bool = False) -> None:
         self._finish()
-        self.directory = directory
-        self._tell(self.layer.swap_bundle(load_bundle(directory, self.task)))
+        self._before, self.directory = self.directory, directory
+        self._tell(self.layer.swap_bundle(load_bundle(directory, self.task), on_trial=on_trial))
 
     def run(self, ticks: int, at: Callable[[int], None] = lambda _tick: None) -> None:
         """Control; ``at`` is told each tick before it begins."""
@@ -154,6 +158,7 @@ class RobotRecorder:
         seen_ns, number = self._now_ns, self._sequence
         say, values = self.scribe.say, self._observation
         say("/observation", "demo_msgs/msg/Observation", seen_ns, sequence=number, values=values)
+        self.layer.observed(number, values)
         nominal = self._policy.act(values[None])[0]
         answers = {"observation_sequence": number, "observation_stamp": stamp(seen_ns)}
         kind = "demo_msgs/msg/Action"
@@ -199,6 +204,11 @@ class RobotRecorder:
             commands=counters.commands, plans=counters.plans, overruns=0, fallback_reasons=[],
             fallback_counts=np.zeros(0, np.uint64),
         )  # fmt: skip
+
+        ended = self.layer.end_trial()
+        if ended is not None and ended.state is not None:
+            self.rolled_back, self.directory = True, self._before
+            self._tell(ended.state)
 
     def _tell(self, state: LayerState) -> None:
         texts = {name: json.dumps(dict(getattr(state, name))) for name in ("settings", "cost_weights")}

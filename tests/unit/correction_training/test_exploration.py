@@ -24,8 +24,8 @@ from demo_control.learning.exploration import ExplorationSettings, RandomCorrect
 from demo_control.learning.export import PARITY_TOLERANCE, check_parity, dynamics_model  # noqa: E402
 from demo_control.learning.fitting import FitSettings, fit  # noqa: E402
 from demo_control.learning.model_metrics import measure  # noqa: E402
-from demo_control.learning.transitions import learned_outputs, next_observations  # noqa: E402
 from demo_control.onnx_graph import make_session  # noqa: E402
+from demo_control.transitions import learned_outputs, next_observations  # noqa: E402
 
 TICKS = 40
 PlantsOfDrags = Callable[..., Plants]

@@ -64,11 +64,11 @@ def evaluate_bag(request: Request) -> dict[str, object]:
     began_s, began_processor_s = time.perf_counter(), time.process_time()
     bag = Bag.open(request.path)
     log = read_layer_log(bag, request.namespace)
-    task = _task(log)
+    task = recorded_task(log)
     settings = dict(request.settings or {})
     LayerSettings.from_mapping(settings)
     read_s = time.perf_counter() - began_s
-    finder = _BundleFinder(task, log, request.bundle)
+    finder = BundleFinder(task, log, request.bundle)
     changes = _changes(request, settings, finder, log)
     answered = [(run, answer_again(run, log, task, finder, changes)) for run in log.runs]
     with np.errstate(over="ignore", invalid="ignore"):  # numbers without a checksum may be any
@@ -115,13 +115,13 @@ def watch_plans(bag: Bag, watch: PlanWatcher) -> None:
         ConfigurationError: A setting that cannot be.
     """
     log = read_layer_log(bag)
-    task = _task(log)
-    finder = _BundleFinder(task, log, None)
+    task = recorded_task(log)
+    finder = BundleFinder(task, log, None)
     for run in log.runs:
         answer_again(run, log, task, finder, watch=watch)
 
 
-class _BundleFinder:
+class BundleFinder:
     """Finds bundles by their hash: the given one, the shipped one, or where the robot had them.
 
     Args:
@@ -149,7 +149,7 @@ class _BundleFinder:
         return self._found[sha256]
 
 
-def _changes(request: Request, settings: Mapping[str, Scalar], finder: _BundleFinder, log: LayerLog) -> Changes:
+def _changes(request: Request, settings: Mapping[str, Scalar], finder: BundleFinder, log: LayerLog) -> Changes:
     """What is to be different from the recording."""
     if request.bundle is None:
         return Changes(settings)
@@ -179,7 +179,7 @@ def _changed(log: LayerLog, settings: Mapping[str, Scalar], changes: Changes) ->
     }
 
 
-def _task(log: LayerLog) -> Task:
+def recorded_task(log: LayerLog) -> Task:
     """The robot that was recorded.
 
     Raises:
@@ -208,7 +208,7 @@ def _seconds(run: LayerRun) -> float:
 
 
 def _judged(
-    task: Task, log: LayerLog, answered: list[tuple[LayerRun, Answers]], finder: _BundleFinder, changes: Changes
+    task: Task, log: LayerLog, answered: list[tuple[LayerRun, Answers]], finder: BundleFinder, changes: Changes
 ) -> tuple[dict[str, object], list[str]]:
     """What the recording says of robot, model and corrections, and what it cannot say.
 
@@ -260,7 +260,7 @@ def _finite_only(value: Any) -> Any:  # noqa: ANN401 - whatever JSON has
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def _newest(log: LayerLog, finder: _BundleFinder) -> Bundle:
+def _newest(log: LayerLog, finder: BundleFinder) -> Bundle:
     """The last bundle in use of those that are here.
 
     Raises:

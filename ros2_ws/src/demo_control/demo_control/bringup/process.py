@@ -19,7 +19,8 @@ from demo_control.processes import end_with_parent
 
 _KEPT_LINES = 40
 _NICENESS = -10
-_REAL_TIME_PRIORITY = 1
+_REAL_TIME_PRIORITY = 2
+"""The lowest but one: what a node does beside its control path (loading a bundle) steps back to the lowest."""
 
 
 class NodeProcess:

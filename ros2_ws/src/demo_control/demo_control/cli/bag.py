@@ -13,6 +13,7 @@ from demo_control.bags.info import bag_info
 from demo_control.bags.repair import repair as repair_bag
 from demo_control.cli.bag_judgement import compare, evaluate, told
 from demo_control.cli.output import error_console, write_json
+from demo_control.cli.refit import refit
 
 app = typer.Typer(help="Look at recordings, mend them, answer them again.", no_args_is_help=True)
 
@@ -61,6 +62,7 @@ def repair(
 
 app.command()(evaluate)
 app.command()(compare)
+app.command()(refit)
 
 
 def _print_info(report: dict[str, Any]) -> None:

@@ -6,8 +6,9 @@ delay a command.
 """
 
 from demo_control.layer.corrector import Corrector
-from demo_control.layer.demo_layer import DemoLayer, PlanBegun, history_length, make_planner, situations
-from demo_control.layer.records import FALLBACK_REASONS, Correction, Counters, LayerState, Plan, PlanReport
+from demo_control.layer.demo_layer import DemoLayer, PlanBegun
+from demo_control.layer.planning import history_length, make_planner, situations
+from demo_control.layer.records import FALLBACK_REASONS, Correction, Counters, LayerState, Plan, PlanReport, TrialEnd
 from demo_control.layer.settings import LayerSettings
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Plan",
     "PlanBegun",
     "PlanReport",
+    "TrialEnd",
     "history_length",
     "make_planner",
     "situations",

@@ -42,9 +42,15 @@ class Corrector:
         self.counters = Counters()
         self.regret = Regret(len(COMPARATORS))
         self._history: deque[tuple[int, Array]] = deque(maxlen=history_length)
+        self._problem = problem
+        self.forget_adaptation()
+
+    def forget_adaptation(self) -> None:
+        """Take the model as it was trained: what has been learned of another one does not hold for it."""
+        settings = self.settings
         limits = (1.0 / settings.adaptation_limit, settings.adaptation_limit)
         self._adaptation = ModelAdaptation(
-            problem, settings.adaptation_memory_ticks, settings.adaptation_prior_ticks, limits,
+            self._problem, settings.adaptation_memory_ticks, settings.adaptation_prior_ticks, limits,
             settings.offset_gain, self._decision_ticks,
         )  # fmt: skip
 
@@ -179,8 +185,8 @@ class Corrector:
         comparators = np.array([nominal.sum(), result.proposal_cost[index]])
         realised = planner.stage_cost(observation, self.pending(sequence, 1)[0])
         self.regret.add(float(result.path_step[index]), float(planned.sum()), comparators, realised)
-        self._adaptation.expect(sequence, observation, _between(nominal_change, planned_change, share))
-        controls = _between(policy_actions, mean, share)
+        self._adaptation.expect(sequence, observation, between(nominal_change, planned_change, share))
+        controls = between(policy_actions, mean, share)
         before = _in_force(self.plan, sequence)
         number = self.counters.plans = self.counters.plans + 1
         # In one assignment: the control thread may look at any moment, and must find a plan that has begun.
@@ -239,7 +245,7 @@ def _in_force(newest: Plan | None, sequence: int) -> Plan | None:
     return newest
 
 
-def _between(start: Array, end: Array, share: float) -> Array:
+def between(start: Array, end: Array, share: float) -> Array:
     """A share of the way from one to the other; exactly the start for 0 and the end for 1."""
     if share in {0.0, 1.0}:
         return end if share else start

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,12 +12,34 @@ import numpy as np
 
 from demo_control.bundle import Bundle
 from demo_control.configuration import ConfigurationError
-from demo_control.layer.corrector import Corrector
-from demo_control.layer.records import Correction, Counters, LayerState, Plan, PlanReport
+from demo_control.layer.corrector import Corrector, between
+from demo_control.layer.model_step import ModelStep
+from demo_control.layer.planning import history_length, make_planner, situations
+from demo_control.layer.prediction_monitor import PredictionMonitor, SwapTrial
+from demo_control.layer.records import Correction, Counters, LayerState, Plan, PlanReport, TrialEnd
 from demo_control.layer.settings import LayerSettings
-from demo_control.mpc import Planner, PlannerSettings, Situations
-from demo_control.rollout import choose_engine
+from demo_control.mpc import Planner, PlanningResult, Situations
 from demo_control.tasks import Array, Task
+
+_OBSERVATIONS_REMEMBERED = 128
+"""More than pass between a plan and the observation that it predicted, while the plan after it is made."""
+
+
+@dataclass(frozen=True)
+class _OnTrial:
+    """A swap that may be taken back.
+
+    Attributes:
+        trial: Compares the two models.
+        steps: Predict with the model in use, and with the one before.
+        planner: The one before.
+        bundle: The one before.
+    """
+
+    trial: SwapTrial
+    steps: tuple[ModelStep, ModelStep]
+    planner: Planner
+    bundle: Bundle
 
 
 @dataclass(frozen=True)
@@ -48,6 +71,9 @@ class DemoLayer:
         self._planning = threading.Lock()
         self._planner = make_planner(task, bundle, settings)
         self._corrector = self._new_corrector(settings)
+        self._monitor = PredictionMonitor(task.planning_problem, task.decision_ticks)
+        self._on_trial: _OnTrial | None = None
+        self._observed: deque[tuple[int, Sequence[float]]] = deque(maxlen=_OBSERVATIONS_REMEMBERED)
         self.bundle = bundle
 
     @property
@@ -114,8 +140,24 @@ class DemoLayer:
             self._corrector.settings = settings
             return self._state()
 
-    def swap_bundle(self, bundle: Bundle) -> LayerState:
+    @property
+    def prediction_error(self) -> float | None:
+        """One-step error of the model in use of late, of that of predicting no change; None where it is not known."""
+        return self._monitor.relative_error
+
+    @property
+    def trial(self) -> str:
+        """How the bundle on trial compares so far, '' where none is."""
+        on_trial = self._on_trial
+        return "" if on_trial is None else on_trial.trial.text()
+
+    def swap_bundle(self, bundle: Bundle, *, on_trial: bool = False) -> LayerState:
         """Put another policy and model in place, between two plans; prepared beside the running one.
+
+        Args:
+            bundle: The new one.
+            on_trial: Whether its predictions are to be compared with those of the one before, which
+                :meth:`end_trial` may then bring back. No bundle is compared with one that is itself on trial.
 
         Returns:
             What is in force now.
@@ -124,19 +166,52 @@ class DemoLayer:
             ConfigurationError: Settings that do not fit the bundle.
             BundleError: A bundle that does not fit the task.
         """
-        planner = make_planner(self._task, bundle, self.settings)
+        settings = self.settings
+        planner = make_planner(self._task, bundle, settings)
+        proven = self._on_trial.bundle if self._on_trial is not None else self.bundle
+        steps = None
+        if on_trial and settings.swap_trial_plans and bundle.sha256 != proven.sha256:
+            problem = self._task.planning_problem
+            steps = ModelStep(problem, bundle, settings), ModelStep(problem, proven, settings)
         with self._planning:
-            planner.cost_weights = self._planner.cost_weights
-            planner.settings = self.settings
-            self._planner = planner
-            self.bundle = bundle
+            before = self._on_trial.planner if self._on_trial is not None else self._planner
+            trial = None
+            if steps is not None:
+                trial = SwapTrial(
+                    self._monitor.unit, settings.swap_margin, settings.swap_false_alarm, settings.swap_trial_plans
+                )
+            self._put_in_place(planner, bundle)
+            self._on_trial = None if trial is None or steps is None else _OnTrial(trial, steps, before, proven)
             return self._state()
+
+    def end_trial(self) -> TrialEnd | None:
+        """End a trial that is decided: the new bundle stays, or the one before comes back; None where none is."""
+        on_trial = self._on_trial
+        if on_trial is None or not on_trial.trial.over:
+            return None
+        with self._planning:
+            if self._on_trial is not on_trial:
+                return None
+            self._on_trial, tried = None, self.bundle.sha256
+            if not on_trial.trial.worse:
+                return TrialEnd(tried, on_trial.trial.text(), None)
+            self._put_in_place(on_trial.planner, on_trial.bundle)
+            return TrialEnd(tried, on_trial.trial.text(), self._state())
+
+    def _put_in_place(self, planner: Planner, bundle: Bundle) -> None:
+        """Use another planner and bundle; no plan may be under way."""
+        planner.cost_weights = self._planner.cost_weights
+        planner.settings = self.settings
+        self._planner, self.bundle = planner, bundle
+        self._corrector.forget_adaptation()
+        self._monitor.start_anew()
 
     def reset(self) -> LayerState:
         """Forget plan, command history and counters, and start the noise anew; returns what is in force."""
         with self._planning:
             self._generator = np.random.default_rng(self._seed)
             self._corrector = self._new_corrector(self.settings)
+            self._monitor.forget_expected()
             return self._state()
 
     def _state(self) -> LayerState:
@@ -158,6 +233,15 @@ class DemoLayer:
     def correct(self, sequence: int, nominal: Array) -> Correction:
         """Answer a nominal action; see :meth:`Corrector.correct`."""
         return self._corrector.correct(sequence, nominal)
+
+    def observed(self, sequence: int, values: Sequence[float]) -> None:
+        """Note an observation, whether a plan is made from it or not: predictions are compared with it.
+
+        Args:
+            sequence: Its number.
+            values: As they came, right or not. Not copied.
+        """
+        self._observed.append((sequence, values))
 
     def plan(self, sequence: int, observation: Array) -> PlanReport:
         """Make a plan from an observation and put it in use; for the planning thread.
@@ -188,56 +272,33 @@ class DemoLayer:
             begun: What :meth:`begin_plan` returned.
         """
         result = self._planner.plan(begun.situations, [self._generator])
-        return self._corrector.take(begun.sequence, begun.situations, result, 0, self._planner)
+        report = self._corrector.take(begun.sequence, begun.situations, result, 0, self._planner)
+        self._watch(begun, result, report)
+        return report
 
+    def _watch(self, begun: PlanBegun, result: PlanningResult, report: PlanReport) -> None:
+        """Compare the observation with what was predicted for it, and note what is predicted from it."""
+        sequence, observation, on_trial = begun.sequence, begun.situations.observations[0], self._on_trial
+        while (due := self._monitor.due(sequence)) is not None:
+            errors = self._monitor.observe(self._observation(due))
+            if errors is not None and on_trial is not None:
+                on_trial.trial.add(errors)
+        if on_trial is None:
+            change = between(result.nominal_changes[0], result.expected_changes[0], report.followed_share)
+            self._monitor.expect(sequence, observation, change[None])
+            return
+        pending, plan = begun.situations.pending[0], self._corrector.plan
+        assert plan is not None
+        # What the robot does until then: the command that is on its way longest, or the plan's first decision.
+        control = pending[0] if len(pending) else plan.controls[0]
+        self._monitor.expect(
+            sequence, observation, np.array([step.change(observation, control) for step in on_trial.steps])
+        )
 
-def situations(sequence: int, observations: Array, correctors: Sequence[Corrector], planner: Planner) -> Situations:
-    """What the robots of some correctors plan from.
-
-    Args:
-        sequence: Number of the observations; their nominal actions have been answered.
-        observations: As the robots report them. Shape=(num_robots, observation_dim).
-        correctors: One per robot.
-        planner: Says how many commands are on their way.
-
-    Returns:
-        In the planning problem's terms.
-    """
-    pairs = zip(correctors, observations, strict=True)
-    seen = np.array([corrector.planning_observation(sequence, observation) for corrector, observation in pairs])
-    adapted = [
-        corrector.adapted(sequence, observation) for corrector, observation in zip(correctors, seen, strict=True)
-    ]
-    pending = [corrector.pending(sequence, planner.pending_ticks) for corrector in correctors]
-    return Situations(
-        observations=seen,
-        pending=np.array(pending),
-        previous=[corrector.previous(sequence) for corrector in correctors],
-        change_scale=np.array([factor for factor, _ in adapted]),
-        change_offset=np.array([offset for _, offset in adapted]),
-    )
-
-
-def history_length(task: Task, settings: LayerSettings, planner: Planner) -> int:
-    """How many control periods a :class:`Corrector` must remember."""
-    return planner.pending_ticks + settings.horizon * task.decision_ticks
-
-
-def make_planner(task: Task, bundle: Bundle, settings: PlannerSettings) -> Planner:
-    """A planner on a bundle's models, warmed up.
-
-    Raises:
-        ConfigurationError: Settings that do not fit the bundle.
-        BundleError: A bundle that does not fit the task.
-    """
-    bundle.contract.check_task(task)
-    problem = task.planning_problem
-    choice = choose_engine(problem, bundle, settings.engine, settings.engine_threads)
-    planner = Planner(problem, settings, choice.make, str(choice))
-    middle = np.array([(q.minimum + q.maximum) / 2.0 for q in problem.observation])
-    pending = np.tile((problem.action_minimum + problem.action_maximum) / 2.0, (planner.pending_ticks, 1))
-    # The first call allocates; it must not happen while a robot waits.
-    ones = np.ones((1, problem.observation_dim))
-    resting = Situations(middle[None], pending[None], [None], ones, 0.0 * ones)
-    planner.plan(resting, [np.random.default_rng(0)])
-    return planner
+    def _observation(self, sequence: int) -> Array | None:
+        """An observation of late in the planning problem's terms, or None. Shape=(planning_dim,)."""
+        # The control thread may append meanwhile; one call copies the queue under the interpreter's lock.
+        values = next((values for number, values in reversed(tuple(self._observed)) if number == sequence), None)
+        if values is None or len(values) != self._task.observation_dim:
+            return None
+        return self._corrector.planning_observation(sequence, np.array(values, np.float64))

@@ -113,6 +113,21 @@ class LayerState:
     cost_weights: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class TrialEnd:
+    """How the trial of a swapped bundle ended.
+
+    Attributes:
+        sha256: Of the bundle that was on trial.
+        text: What its predictions were like, for people.
+        state: What is in force since the bundle before is back; None where the new one stays.
+    """
+
+    sha256: str
+    text: str
+    state: LayerState | None
+
+
 @dataclass
 class Counters:
     """What happened since the start.

@@ -53,6 +53,20 @@ class LayerSettings(PlannerSettings):
         10.0, "Predictions of typical change that outweigh the model as it was trained.", minimum=1e-3, maximum=1e6
     )
     adaptation_limit: float = setting(2.0, "The scale stays between 1 / this and this.", minimum=1.0, maximum=100.0)
+    swap_trial_plans: int = setting(
+        300,
+        "Plans after a swap of the bundle during which its predictions are compared with those of the one before, "
+        "which comes back where it is better; 0 for no trial.",
+        minimum=0, maximum=1_000_000, in_flight=True,
+    )  # fmt: skip
+    swap_margin: float = setting(
+        1.1, "A swapped model's one-step error may be larger than that of the one before by this factor.",
+        minimum=1.0, maximum=100.0, in_flight=True,
+    )  # fmt: skip
+    swap_false_alarm: float = setting(
+        0.001, "Largest probability that a swapped model that is no worse is rolled back.",
+        minimum=1e-12, maximum=0.5, in_flight=True,
+    )  # fmt: skip
 
     @classmethod
     def for_task(cls, task: Task, overrides: Mapping[str, object] | None = None) -> LayerSettings:

@@ -94,7 +94,7 @@ def collect(run: Run, policy: onnx.ModelProto, kind: str, count: int) -> list[li
         made = workers.map(explore, arguments)
         groups: list[list[Episode]] = []
         for first in firsts:
-            batch: list[list[Episode]] = run.folder.checkpoint(files[first], partial(next, made), _save, _load)
+            batch: list[list[Episode]] = run.folder.checkpoint(files[first], partial(next, made), _save, load_groups)
             groups += batch
             run.reporter.advance(len(groups), f"{_transitions(groups)} transitions")
     run.reporter.finish(f"{_transitions(groups)} transitions")
@@ -114,7 +114,12 @@ def _save(groups: list[list[Episode]], path: Path) -> None:
     )
 
 
-def _load(path: Path) -> list[list[Episode]]:
+def load_groups(path: Path) -> list[list[Episode]]:
+    """Read what a batch of the stage 'data' has saved: for each episode its stretches.
+
+    Raises:
+        OSError, ValueError, KeyError: The file is missing or is not such a file.
+    """
     arrays = load_arrays(path)
     lengths, sizes = cast(Indices, arrays["lengths"]), cast(Indices, arrays["group_sizes"])
     observations = np.split(cast(Array, arrays["observations"]), np.cumsum(lengths + 1)[:-1])

@@ -20,14 +20,9 @@ from torch import Tensor
 from demo_control.configuration import ConfigurationError, Settings, setting
 from demo_control.files import write_atomically
 from demo_control.learning.dataset import Windows
-from demo_control.learning.transitions import (
-    learned_entries,
-    learned_outputs,
-    next_tensors,
-    num_outputs,
-    sensitivities,
-)
+from demo_control.learning.transitions import next_tensors
 from demo_control.tasks import Array, Quantity, Task
+from demo_control.transitions import learned_entries, learned_outputs, num_outputs, sensitivities
 
 _INITIAL_LOG_VARIANCE_BOUNDS = (-12.0, 1.0)
 """In units of the change's variance: from a noise-free simulator to a useless model."""

@@ -14,10 +14,10 @@ from demo_control.learning.ensemble import (
     circle_projection,
     visible_entries,
 )
-from demo_control.learning.transitions import next_columns, num_outputs
 from demo_control.onnx_graph import GraphBuilder, make_session
 from demo_control.rollout.cost_graph import GraphNamespace, GraphValue
 from demo_control.tasks import Array, Task
+from demo_control.transitions import next_columns, num_outputs
 
 PARITY_TOLERANCE = 3e-5
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,8 +13,9 @@ from torch import Tensor
 from demo_control.configuration import Settings, setting
 from demo_control.learning.dataset import Dataset, Indices, Windows
 from demo_control.learning.ensemble import Ensemble, NetworkSettings, Scaling
-from demo_control.learning.transitions import learned_outputs
+from demo_control.learning.episodes import Episode
 from demo_control.tasks import Array, Task
+from demo_control.transitions import learned_outputs
 
 _BOUND_PENALTY = 0.01
 _MAXIMUM_GRADIENT_NORM = 10.0
@@ -105,11 +106,73 @@ def fit(
     ensemble = Ensemble.initial(task, network, Scaling.of(windows, task), torch_generator)
     samples = bootstraps(windows.starts, network.num_members, generator)
     judge = _Judge(ensemble, held_out, settings, generator)
+
+    def draw() -> _Batch:
+        return _batch(task, windows, samples, settings.batch_size, generator)
+
+    best, report = _descend(ensemble, draw, judge, settings, after_look)
+    elites = np.argsort(report.held_out_errors, kind="stable")[: network.num_elites]
+    return best.members([int(i) for i in elites]), report
+
+
+def refine(
+    ensemble: Ensemble,
+    dataset: Dataset,
+    replayed: Sequence[Episode],
+    replay_share: float,
+    *,
+    settings: FitSettings,
+    generator: np.random.Generator,
+    after_look: Callable[[FitReport], None] = lambda _: None,
+) -> tuple[Ensemble, FitReport]:
+    """Go on fitting an ensemble to new data, with old data in every batch so that what it knew is not forgotten.
+
+    Args:
+        ensemble: Changed in place.
+        dataset: The new data; needs held-out episodes.
+        replayed: The old data; none for none.
+        replay_share: Of each batch that comes from these.
+        settings: See :class:`FitSettings`.
+        generator: Decides bootstraps and batches.
+        after_look: Called at every look at the hold-out.
+
+    Returns:
+        All members in their order, each with the weights of its best look (which may be the first, before any step),
+        and the report.
+
+    Raises:
+        ValueError: No episode, or none held out or replayed, is long enough.
+    """
+    task, members = ensemble.task, ensemble.num_members
+    old_rows = round(replay_share * settings.batch_size) if replayed else 0
+    parts = [(Windows.of(dataset.training, settings.unroll_steps), settings.batch_size - old_rows)]
+    if old_rows:
+        parts.append((Windows.of(replayed, settings.unroll_steps), old_rows))
+    sources = [(windows, bootstraps(windows.starts, members, generator), rows) for windows, rows in parts]
+    judge = _Judge(ensemble, Windows.of(dataset.held_out, settings.unroll_steps), settings, generator)
+    judge.look()
+
+    def draw() -> _Batch:
+        batches = [_batch(task, windows, samples, rows, generator) for windows, samples, rows in sources]
+        x, u = torch.cat([batch[0] for batch in batches], dim=2), torch.cat([batch[1] for batch in batches], dim=2)
+        outputs = [batch[2] for batch in batches if batch[2] is not None]
+        return x, u, torch.cat(outputs, dim=1) if outputs else None
+
+    return _descend(ensemble, draw, judge, settings, after_look)
+
+
+def _descend(
+    ensemble: Ensemble,
+    draw: Callable[[], _Batch],
+    judge: _Judge,
+    settings: FitSettings,
+    after_look: Callable[[FitReport], None],
+) -> tuple[Ensemble, FitReport]:
+    """Take the gradient steps; returns the members with their best weights."""
     report = FitReport(unroll_steps=settings.unroll_steps)
     optimiser, schedule = _optimiser(ensemble, settings)
     for step in range(1, settings.steps + 1):
-        batch = _batch(task, windows, samples, settings.batch_size, generator)
-        loss = _loss(ensemble, batch, settings)
+        loss = _loss(ensemble, draw(), settings)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(list(ensemble.parameters.values()), _MAXIMUM_GRADIENT_NORM)
@@ -123,9 +186,7 @@ def fit(
             after_look(report)
             if judge.looks_in_vain >= settings.patience:
                 break
-    best = Ensemble(task, network, ensemble.scaling, judge.best_parameters)
-    elites = np.argsort(report.held_out_errors, kind="stable")[: network.num_elites]
-    return best.members([int(i) for i in elites]), report
+    return Ensemble(ensemble.task, ensemble.settings, ensemble.scaling, judge.best_parameters), report
 
 
 class _Judge:

@@ -11,9 +11,9 @@ import onnxruntime
 
 from demo_control.learning.dataset import Windows
 from demo_control.learning.episodes import Episode
-from demo_control.learning.transitions import learned_entries, learned_outputs
 from demo_control.onnx_graph import make_session
 from demo_control.tasks import Array, Task
+from demo_control.transitions import learned_entries, learned_outputs
 
 _MAXIMUM_STRETCHES = 1000
 

@@ -39,6 +39,8 @@ class Purpose(IntEnum):
     TRUST_STARTS = 28
     EVALUATION_STARTS = 29
     FIGURES = 30
+    REFIT_SHARES = 31
+    REFIT_REHEARSAL = 32
 
 
 def stream(seed: int, purpose: Purpose, *indices: int) -> np.random.Generator:

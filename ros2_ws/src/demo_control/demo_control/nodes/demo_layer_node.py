@@ -19,7 +19,7 @@ from demo_msgs.msg import Action, LayerState, Observation, PlannerStatus
 
 from demo_control.bundle import load_bundle
 from demo_control.configuration import ConfigurationError, Settings, setting
-from demo_control.layer import DemoLayer, LayerSettings, PlanReport
+from demo_control.layer import DemoLayer, LayerSettings, PlanReport, TrialEnd
 from demo_control.layer import LayerState as State
 from demo_control.nodes.bundle_service import BundleService
 from demo_control.nodes.diagnostics import Health
@@ -80,7 +80,8 @@ class DemoLayerNode(ManagedNode):
         self.get_logger().info(f"rollouts by {self._layer.engine}")
         if self._cost_weights is not None:
             self._on_cost_weights(self._cost_weights.value)
-        self._bundle_in_use, self._bundle_directory = bundle.sha256, self._settings.value.directory()
+        self._bundle_in_use, self._directories = bundle.sha256, {bundle.sha256: self._settings.value.directory()}
+        self._rollback = ""
         self._action = self.create_publisher(Action, "action", CONTROL_PUBLISHER, event_callbacks=WITHOUT_EVENTS)
         self._status = self.create_publisher(PlannerStatus, "planner_status", RECORDING, event_callbacks=WITHOUT_EVENTS)
         self._state = self.create_publisher(LayerState, "layer_state", LATCHED, event_callbacks=WITHOUT_EVENTS)
@@ -127,8 +128,13 @@ class DemoLayerNode(ManagedNode):
             "commands": counters.commands,
             "plans": counters.plans,
             "overruns": counters.overruns,
+            "prediction_error": _figure(self._layer.prediction_error),
+            "bundle_trial": self._layer.trial,
+            "bundle_rollback": self._rollback,
             **fallbacks,
         }
+        if self._rollback:
+            return Health("warn", f"active, {self._rollback}", values)
         return Health("ok", "active", values)
 
     def _task_defaults(self) -> LayerSettings:
@@ -169,8 +175,9 @@ class DemoLayerNode(ManagedNode):
         """Load and take over another bundle; runs in the service's thread."""
         bundle = load_bundle(directory, self._task)
         if self._layer is not None:
-            state = self._layer.swap_bundle(bundle)
-            self._bundle_in_use, self._bundle_directory = bundle.sha256, directory
+            self._directories[bundle.sha256] = directory
+            state = self._layer.swap_bundle(bundle, on_trial=True)
+            self._bundle_in_use, self._rollback = bundle.sha256, ""
             self._changed(state)
 
     def _changed(self, state: State) -> None:
@@ -184,7 +191,7 @@ class DemoLayerNode(ManagedNode):
         message = LayerState(
             activation=self._activations,
             task=self._task.name,
-            bundle_directory=self._bundle_directory,
+            bundle_directory=self._directories.get(state.bundle_sha256, ""),
             **{**vars(state), **texts},
         )
         message.header.stamp = self.get_clock().now().to_msg()
@@ -192,7 +199,8 @@ class DemoLayerNode(ManagedNode):
 
     def _on_observation(self, message: Observation) -> None:
         """Keep the observation for the planner."""
-        if self.active:
+        if self.active and self._layer is not None:
+            self._layer.observed(message.sequence, message.values)
             self._observation = message
             self._plan_if_due()
 
@@ -238,6 +246,20 @@ class DemoLayerNode(ManagedNode):
         report = layer.plan(observation.sequence, values_of(observation))
         ready = self.get_clock().now().to_msg()
         self._status.publish(_status(report, layer, observation, started, ready))
+        ended = layer.end_trial()
+        if ended is not None:
+            self._end_trial(ended)
+
+    def _end_trial(self, ended: TrialEnd) -> None:
+        """Tell how a swapped bundle did; runs in the planner's thread."""
+        tried = f"bundle {ended.sha256[:12]} of '{self._directories.get(ended.sha256, '')}'"
+        if ended.state is None:
+            self.get_logger().info(f"{tried} stays: {ended.text}")
+            return
+        self._bundle_in_use = ended.state.bundle_sha256
+        self._rollback = f"rolled back from {tried}: {ended.text}"
+        self._changed(ended.state)
+        self.get_logger().error(self._rollback)
 
 
 def _status(
@@ -271,6 +293,10 @@ def _status(
     status.fallback_reasons = list(fallbacks)
     status.fallback_counts = list(fallbacks.values())
     return status
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
 def main() -> int:

@@ -19,8 +19,8 @@ from torch import Tensor
 from demo_control.learning.ensemble import Ensemble, NetworkSettings, Scaling, visible_entries
 from demo_control.learning.model_based.settings import ModelSettings
 from demo_control.learning.networks import Adam, Pass, StackedNetworks
-from demo_control.learning.transitions import learned_outputs, num_outputs
 from demo_control.tasks import Array, Task
+from demo_control.transitions import learned_outputs, num_outputs
 
 LOG_VARIANCE_BOUNDS = (-10.0, 1.0)
 """In units of the outputs' variance: from a simulator without noise to a useless model."""
