@@ -22,11 +22,12 @@ from demo_control.configuration import ConfigurationError, Settings, setting
 from demo_control.layer import DemoLayer, LayerSettings, PlanReport
 from demo_control.layer import LayerState as State
 from demo_control.nodes.bundle_service import BundleService
+from demo_control.nodes.control_topics import ControlPath, ControlTopicSettings
 from demo_control.nodes.diagnostics import Health
 from demo_control.nodes.managed_node import ManagedNode
 from demo_control.nodes.messages import answer, seconds_between, unusable, values_of
 from demo_control.nodes.parameters import Declared
-from demo_control.nodes.quality import CONTROL_PUBLISHER, CONTROL_SUBSCRIBER, LATCHED, RECORDING, WITHOUT_EVENTS
+from demo_control.nodes.quality import LATCHED, RECORDING, WITHOUT_EVENTS
 from demo_control.nodes.running import run
 from demo_control.nodes.task_settings import TaskSettings
 from demo_control.tasks import Task, load_task
@@ -66,6 +67,7 @@ class DemoLayerNode(ManagedNode):
         self._settings = self.parameters.declare(LayerNodeSettings())
         self._layer_settings = self.parameters.declare(self._task_defaults(), self._on_settings)
         self._cost_weights = self._declare_cost_weights()
+        self._topic_settings = self.parameters.declare(ControlTopicSettings())
         self._layer: DemoLayer | None = None
         self._service: BundleService | None = None
         self._planner: ThreadPoolExecutor | None = None
@@ -81,13 +83,16 @@ class DemoLayerNode(ManagedNode):
         if self._cost_weights is not None:
             self._on_cost_weights(self._cost_weights.value)
         self._bundle_in_use, self._bundle_directory = bundle.sha256, self._settings.value.directory()
-        self._action = self.create_publisher(Action, "action", CONTROL_PUBLISHER, event_callbacks=WITHOUT_EVENTS)
+        path = ControlPath(
+            self, self._task.control_period_s, self._topic_settings.value, not self.in_simulated_time
+        )
+        self._action = path.publisher(Action, "action")
         self._status = self.create_publisher(PlannerStatus, "planner_status", RECORDING, event_callbacks=WITHOUT_EVENTS)
         self._state = self.create_publisher(LayerState, "layer_state", LATCHED, event_callbacks=WITHOUT_EVENTS)
         # Ready callbacks run in the order of creation: the observation is in when its nominal action is answered.
-        self._subscriptions_of_control = [
-            self.create_subscription(Observation, "observation", self._on_observation, CONTROL_SUBSCRIBER),
-            self.create_subscription(Action, "nominal_action", self._on_nominal_action, CONTROL_SUBSCRIBER),
+        self._inputs = [
+            path.input(Observation, "observation", self._on_observation),
+            path.input(Action, "nominal_action", self._on_nominal_action),
         ]
         self._service = BundleService(self, self._swap, lambda: self._bundle_in_use)
 
@@ -97,7 +102,9 @@ class DemoLayerNode(ManagedNode):
         self._activations += 1
         if self._layer is not None:
             self._publish_state(self._layer.reset())
-        self._planner = ThreadPoolExecutor(1, thread_name_prefix="planner")
+        self._planner = ThreadPoolExecutor(
+            1, thread_name_prefix="planner", initializer=self.real_time.enter_background
+        )
 
     def deactivate(self) -> None:
         """Wait for the plan that is being made, and end the planner's thread."""
@@ -110,8 +117,8 @@ class DemoLayerNode(ManagedNode):
         if self._service is not None:
             self._service.close()
             self._service = None
-            for subscription in self._subscriptions_of_control:
-                self.destroy_subscription(subscription)
+            for control_input in self._inputs:
+                control_input.close()
             self.destroy_publisher(self._action)
             self.destroy_publisher(self._status)
             self.destroy_publisher(self._state)
@@ -129,6 +136,8 @@ class DemoLayerNode(ManagedNode):
             "overruns": counters.overruns,
             **fallbacks,
         }
+        for control_input in self._inputs:
+            values |= control_input.values()
         return Health("ok", "active", values)
 
     def _task_defaults(self) -> LayerSettings:

@@ -9,9 +9,9 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from demo_control.bundle import BundleError
 from demo_control.configuration import ConfigurationError
-from demo_control.machine import settle_memory
 from demo_control.nodes.diagnostics import Diagnostics, Health
 from demo_control.nodes.parameters import Parameters
+from demo_control.nodes.real_time_process import RealTimeProcess
 from demo_control.nodes.running import RosError
 
 
@@ -33,8 +33,14 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc] # rclpy has no types
         self._configured = False
         self._problem = ""
         self.parameters = Parameters(self)
+        self.real_time = RealTimeProcess(self, self.parameters)
         self._refuse_impossible_transitions()
         self._diagnostics = Diagnostics(self, self._overall_health)
+
+    @property
+    def in_simulated_time(self) -> bool:
+        """Whether the node follows /clock."""
+        return bool(self.get_parameter("use_sim_time").value)
 
     def configure(self) -> None:
         """Load everything and create the topics."""
@@ -68,13 +74,15 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc] # rclpy has no types
     def on_activate(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Activate."""
         result = self._attempt("activate", self.activate)
-        settle_memory()
+        if not self.in_simulated_time:
+            self.real_time.enter()
         self.active = result == TransitionCallbackReturn.SUCCESS
         return self._told(result)
 
     def on_deactivate(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Deactivate."""
         self.active = False
+        self.real_time.leave()
         return self._told(self._attempt("deactivate", self.deactivate))
 
     def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
@@ -102,6 +110,7 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc] # rclpy has no types
         """Deactivate and clean up what there is."""
         if self.active:
             self.active = False
+            self.real_time.leave()
             self.deactivate()
         if self._configured:
             self._configured = False
@@ -134,7 +143,8 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc] # rclpy has no types
             return Health("error", self._problem)
         if not self.active:
             return Health("ok", "inactive" if self._configured else "unconfigured")
-        return self.health()
+        health = self.health()
+        return Health(health.level, health.message, {**health.values, **self.real_time.values()})
 
     def _refuse_impossible_transitions(self) -> None:
         """Answer a request for a transition that the state does not have; rclpy 7.1 raises out of spin instead."""

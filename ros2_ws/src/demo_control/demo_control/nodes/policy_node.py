@@ -14,10 +14,10 @@ from demo_msgs.msg import Action, Observation
 
 from demo_control.bundle import Bundle, load_bundle
 from demo_control.nodes.bundle_service import BundleService
+from demo_control.nodes.control_topics import ControlPath, ControlTopicSettings
 from demo_control.nodes.diagnostics import Health
 from demo_control.nodes.managed_node import ManagedNode
 from demo_control.nodes.messages import answer, unusable, values_of
-from demo_control.nodes.quality import CONTROL_PUBLISHER, CONTROL_SUBSCRIBER, WITHOUT_EVENTS
 from demo_control.nodes.running import run
 from demo_control.nodes.task_settings import TaskSettings
 from demo_control.policies import OnnxPolicy
@@ -34,6 +34,7 @@ class PolicyNode(ManagedNode):
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - handed through to rclpy
         super().__init__("policy_node", **options)
         self._settings = self.parameters.declare(TaskSettings())
+        self._topic_settings = self.parameters.declare(ControlTopicSettings())
         self._counts: Counter[str] = Counter()
         self._service: BundleService | None = None
 
@@ -41,12 +42,11 @@ class PolicyNode(ManagedNode):
         """Load the task and the policy, and create the topics."""
         self._task, bundle = self._settings.value.load()
         self._use(bundle)
-        self._publisher = self.create_publisher(
-            Action, "nominal_action", CONTROL_PUBLISHER, event_callbacks=WITHOUT_EVENTS
+        path = ControlPath(
+            self, self._task.control_period_s, self._topic_settings.value, not self.in_simulated_time
         )
-        self._subscription = self.create_subscription(
-            Observation, "observation", self._on_observation, CONTROL_SUBSCRIBER
-        )
+        self._publisher = path.publisher(Action, "nominal_action")
+        self._observations = path.input(Observation, "observation", self._on_observation)
         self._service = BundleService(self, self._swap, lambda: self._bundle.sha256)
 
     def activate(self) -> None:
@@ -58,14 +58,14 @@ class PolicyNode(ManagedNode):
         if self._service is not None:
             self._service.close()
             self._service = None
-            self.destroy_subscription(self._subscription)
+            self._observations.close()
             self.destroy_publisher(self._publisher)
 
     def health(self) -> Health:
         """Warns once an observation could not be answered."""
         bad = {name: count for name, count in self._counts.items() if name != "answered"}
         text = ", ".join(f"{count} observations {name}" for name, count in sorted(bad.items()))
-        values = {"bundle_sha256": self._bundle.sha256, **self._counts}
+        values = {"bundle_sha256": self._bundle.sha256, **self._counts, **self._observations.values()}
         return Health("warn", f"not answered: {text}", values) if bad else Health("ok", "active", values)
 
     def _use(self, bundle: Bundle) -> None:

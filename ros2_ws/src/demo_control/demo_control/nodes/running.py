@@ -7,24 +7,24 @@ import sys
 from collections.abc import Callable, Sequence
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 from demo_control.configuration import ConfigurationError
+from demo_control.nodes.control_loop import ControlLoop
 
 RosError = rclpy_implementation.RCLError
 """What rclpy raises when the layer below refuses something; rclpy itself has no public name for it."""
 
 _SWITCH_INTERVAL_S = 0.0005
 _USAGE_ERROR = 2
+_LONGEST_WAIT_S = 0.1
+"""The end of the context is noticed after at most this long."""
 
 
 def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
     """Run one node until SIGINT or SIGTERM.
-
-    The executor is the single-threaded one: EventsExecutor of rclpy 7.1 hangs on shutdown, and the control path wants
-    no second thread.
 
     Args:
         make_node: Builds the node; it is destroyed here.
@@ -57,12 +57,11 @@ def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -
 
 def _spin(node: Node) -> None:
     """Execute callbacks until the context ends, then destroy the node."""
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
+    loop = ControlLoop(node)
     try:
         while rclpy.ok():
             try:
-                executor.spin_once()
+                loop.spin_once(_LONGEST_WAIT_S)
             except RosError as error:
                 # For instance a client that is gone before its answer; or the context ended inside a callback.
                 if rclpy.ok():
@@ -70,7 +69,7 @@ def _spin(node: Node) -> None:
     except ExternalShutdownException:
         pass
     finally:
-        executor.shutdown()
+        loop.close()
         node.destroy_node()
 
 
