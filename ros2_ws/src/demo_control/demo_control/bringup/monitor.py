@@ -35,6 +35,8 @@ _TOPICS = {
 }
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LAYER_TOPICS = ("nominal_action", "planner_status")
+_CALLED = {"none": (), "policy,layer": ("nominal_action",), "all": ("observation", "nominal_action", "action")}
+"""Topics that nobody subscribes to, because who acts on them is in the publisher's process."""
 _RECORDED_FROM_THE_START = ("observation", "action")
 _RECORDED_OF_THE_LAYER = (*_LAYER_TOPICS, "layer_state")
 
@@ -57,9 +59,11 @@ class Monitor:
         self._recorder_name = next((node.name for node in bringup.nodes if node.name == RECORDER), "")
         without = () if bringup.arguments.use_layer else _LAYER_TOPICS
         self._needed = [topic for topic in _TOPICS if topic not in without]
+        self._called = _CALLED[bringup.arguments.composed]
         self._recorder = Recorder(self._context, {topic: _TOPICS[topic] for topic in self._needed})
         self._node.create_subscription(String, "run_result", self._on_result, _LATCHED)
         self.health: dict[str, str] = {}
+        self.real_time: dict[str, str] = {}
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
         self._clients = {
             node.name: self._node.create_client(ChangeState, f"{node.name}/change_state")
@@ -84,7 +88,7 @@ class Monitor:
         """Topics of the bring-up that no publisher of is heard yet, or that nobody but us listens to."""
         missing = [topic for topic in self._needed if not self._recorder.publishers(topic)]
         listened = ("observation", "action", *(["nominal_action"] if "nominal_action" in self._needed else []))
-        missing += [topic for topic in listened if not self._listeners(topic)]
+        missing += [topic for topic in listened if topic not in self._called and not self._listeners(topic)]
         return sorted({*missing, *self._unrecorded()})
 
     def _unrecorded(self) -> list[str]:
@@ -144,4 +148,9 @@ class Monitor:
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            self.health[status.name.lstrip("/")] = status.message
+            name = status.name.lstrip("/")
+            self.health[name] = status.message
+            values = {pair.key: pair.value for pair in status.values}
+            if "real_time" in values:
+                refused = values["real_time_refused"]
+                self.real_time[name] = values["real_time"] + (f"; refused: {refused}" if refused else "")

@@ -121,8 +121,6 @@ class Run:
 
     def activate(self) -> None:
         """Activate the lifecycle nodes one after the other."""
-        if self._bringup.arguments.real_time_factor == 1.0:
-            self.supervisor.prefer_real_time()
         # From the first of them on the robot may move: what it does not need does not stop it any more.
         self._under_way = True
         for name in self._lifecycle_names():
@@ -233,7 +231,7 @@ def _run(
                 run.finish(progress)
                 wall_time_s = time.monotonic() - began_s
                 recording, figures = monitor.recording(), monitor.figures()
-                recorder = monitor.health.get(RECORDER, "")
+                recorder, real_time = monitor.health.get(RECORDER, ""), dict(monitor.real_time)
             finally:
                 supervisor.note_segments()
                 segments = supervisor.segments()
@@ -243,7 +241,7 @@ def _run(
         remove_leftovers(segments)
     exit_codes = _finished(supervisor)
     cores = run.processor_use.cores()
-    return RunResult(bringup, task, recording, exit_codes, wall_time_s, figures, cores, recorder)
+    return RunResult(bringup, task, recording, exit_codes, wall_time_s, figures, cores, recorder, real_time)
 
 
 @contextlib.contextmanager

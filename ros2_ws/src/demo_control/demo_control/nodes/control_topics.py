@@ -18,6 +18,7 @@ from rclpy.qos import LivelinessPolicy, QoSProfile, qos_policy_name_from_kind
 
 from demo_control.configuration import Settings, setting
 from demo_control.nodes.control_loop import ControlGroup
+from demo_control.nodes.direct import TOPICS
 from demo_control.nodes.quality import CONTROL_PUBLISHER, CONTROL_SUBSCRIBER
 
 LIVELINESS_LEASE_S = 0.2
@@ -64,7 +65,12 @@ class ControlPath:
             _set_liveliness(quality)
         # None watches for events: see WITHOUT_EVENTS.
         events = PublisherEventCallbacks(use_default_callbacks=False)
-        return self.node.create_publisher(kind, topic, quality, event_callbacks=events)
+        publisher = self.node.create_publisher(kind, topic, quality, event_callbacks=events)
+        return TOPICS.publisher(self.node, topic, publisher)
+
+    def remove(self, publisher: Publisher) -> None:
+        """Destroy a publisher that :meth:`publisher` made."""
+        self.node.destroy_publisher(getattr(publisher, "original", publisher))
 
     def input(self, kind: type, topic: str, callback: Callable[[Any], None], depth: int = 1) -> ControlInput:
         """A subscription that a :class:`~demo_control.nodes.control_loop.ControlLoop` waits for.
@@ -106,11 +112,16 @@ class ControlInput:
         if path.real_time:
             self._ask(path)
         self._group = ControlGroup(waited_for=path.real_time)
-        self._create()
+        self._is_direct = TOPICS.listen(path.node, topic, callback)
+        if not self._is_direct:
+            self._create()
 
     def close(self) -> None:
         """Stop listening."""
-        self._path.node.destroy_subscription(self._subscription)
+        if self._is_direct:
+            TOPICS.forget(self._path.node, self._callback)
+        else:
+            self._path.node.destroy_subscription(self._subscription)
 
     def values(self) -> dict[str, object]:
         """Counters for the diagnostics."""

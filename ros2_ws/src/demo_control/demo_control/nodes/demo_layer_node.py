@@ -62,6 +62,8 @@ class DemoLayerNode(ManagedNode):
         **options: As of rclpy's Node.
     """
 
+    control_outputs = ("action",)
+
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - handed through to rclpy
         super().__init__("demo_layer_node", **options)
         self._settings = self.parameters.declare(LayerNodeSettings())
@@ -83,7 +85,7 @@ class DemoLayerNode(ManagedNode):
         if self._cost_weights is not None:
             self._on_cost_weights(self._cost_weights.value)
         self._bundle_in_use, self._bundle_directory = bundle.sha256, self._settings.value.directory()
-        path = ControlPath(
+        self._path = path = ControlPath(
             self, self._task.control_period_s, self._topic_settings.value, not self.in_simulated_time
         )
         self._action = path.publisher(Action, "action")
@@ -119,7 +121,7 @@ class DemoLayerNode(ManagedNode):
             self._service = None
             for control_input in self._inputs:
                 control_input.close()
-            self.destroy_publisher(self._action)
+            self._path.remove(self._action)
             self.destroy_publisher(self._status)
             self.destroy_publisher(self._state)
         self._layer = None
@@ -280,6 +282,9 @@ def _status(
     status.fallback_reasons = list(fallbacks)
     status.fallback_counts = list(fallbacks.values())
     return status
+
+
+COMPONENT = DemoLayerNode
 
 
 def main() -> int:

@@ -31,6 +31,8 @@ class PolicyNode(ManagedNode):
         **options: As of rclpy's Node.
     """
 
+    control_outputs = ("nominal_action",)
+
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - handed through to rclpy
         super().__init__("policy_node", **options)
         self._settings = self.parameters.declare(TaskSettings())
@@ -42,7 +44,7 @@ class PolicyNode(ManagedNode):
         """Load the task and the policy, and create the topics."""
         self._task, bundle = self._settings.value.load()
         self._use(bundle)
-        path = ControlPath(
+        self._path = path = ControlPath(
             self, self._task.control_period_s, self._topic_settings.value, not self.in_simulated_time
         )
         self._publisher = path.publisher(Action, "nominal_action")
@@ -59,7 +61,7 @@ class PolicyNode(ManagedNode):
             self._service.close()
             self._service = None
             self._observations.close()
-            self.destroy_publisher(self._publisher)
+            self._path.remove(self._publisher)
 
     def health(self) -> Health:
         """Warns once an observation could not be answered."""
@@ -101,6 +103,9 @@ class PolicyNode(ManagedNode):
         """The policy's action for one observation. Shape=(action_dim,)."""
         action: Array = self._policy.act(observation[np.newaxis])[0]
         return action
+
+
+COMPONENT = PolicyNode
 
 
 def main() -> int:

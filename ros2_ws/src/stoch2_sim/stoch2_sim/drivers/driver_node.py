@@ -26,13 +26,14 @@ from std_msgs.msg import String
 
 from demo_control.configuration import ConfigurationError
 from demo_control.histogram import Histogram
-from demo_control.nodes.control_loop import ControlLoop
+from demo_control.nodes.composed import Composition
 from demo_control.nodes.control_topics import ControlPath, ControlTopicSettings
 from demo_control.nodes.diagnostics import Diagnostics, Health
 from demo_control.nodes.messages import nanoseconds, values_of
 from demo_control.nodes.parameters import Parameters
 from demo_control.nodes.quality import RECORDING, WITHOUT_EVENTS
 from demo_control.nodes.real_time_process import RealTimeProcess
+from demo_control.nodes.running import SWITCH_INTERVAL_S
 from demo_control.tasks import Array
 from stoch2_sim.drivers.core import Command, DriverState, Output
 from stoch2_sim.drivers.running import StopRequest, run_in_lockstep, run_paced
@@ -77,6 +78,12 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
 
     settings: DriverSettings
     robot: RobotT
+    control_outputs = ("observation",)
+
+    @classmethod
+    def run_composed(cls, composition: Composition) -> int:
+        """Run with other nodes in the same process; returns the exit code."""
+        return run_driver(cls, composition)
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -353,24 +360,28 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
             publisher.wait_for_all_acked(Duration(seconds=max(0.0, deadline_s - time.monotonic())))
 
 
-def run_driver(make_node: Callable[[], DriverNode[RobotT]]) -> int:
+def run_driver(make_node: Callable[[], DriverNode[RobotT]], composition: Composition | None = None) -> int:
     """Run a driver until its run is over, or SIGINT or SIGTERM.
 
     Args:
         make_node: Builds the node; it is destroyed here.
+        composition: Nodes that share the driver's process.
 
     Returns:
-        The exit code: 0 in both cases; 2 for parameters that cannot work.
+        The exit code: 0 in both cases; 1 where another node of the process failed; 2 for parameters that cannot work.
     """
-    stop = StopRequest()
+    others = composition or Composition(())
+    stop = StopRequest(others.is_over)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
+        others.make(DriverNode.control_outputs)
         node = make_node()
     except ConfigurationError as error:
         print(f"error: {error}", file=sys.stderr)
         rclpy.try_shutdown()
         return _USAGE_ERROR
-    loop = ControlLoop(node)
+    loop = others.loop(node)
     factor = node.settings.real_time_factor
     if factor == 1.0:
         node.real_time.enter()
@@ -380,6 +391,7 @@ def run_driver(make_node: Callable[[], DriverNode[RobotT]]) -> int:
         run_paced(node, loop.spin_once, stop, node.period_ns, factor)
     node.deliver(_DELIVERY_LIMIT_AFTER_SIGNAL_S if stop else _DELIVERY_LIMIT_S)
     loop.close()
+    others.close()
     node.close()
     rclpy.try_shutdown()
-    return 0
+    return others.exit_code

@@ -59,10 +59,15 @@ Spin = Callable[[float], None]
 
 
 class StopRequest:
-    """Becomes true on SIGINT or SIGTERM, so that a node ends between two ticks and not within one."""
+    """Becomes true on SIGINT or SIGTERM, so that a node ends between two ticks and not within one.
 
-    def __init__(self) -> None:
+    Args:
+        also: Ends the loop, too, when it becomes true.
+    """
+
+    def __init__(self, also: Callable[[], bool] = lambda: False) -> None:
         self._requested = False
+        self._also = also
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
 
@@ -71,7 +76,7 @@ class StopRequest:
         self._requested = True
 
     def __bool__(self) -> bool:
-        return self._requested
+        return self._requested or self._also()
 
 
 def run_paced(driver: Driver, spin: Spin, stop: StopRequest, period_ns: int, factor: float) -> None:

@@ -1,0 +1,72 @@
+"""Topics whose publisher and subscribers share a process: a message is handed on by a call, then published.
+
+What the others hear is the same, only later than those who must act on it. Nothing here is used unless a process is
+composed of several nodes (:mod:`demo_control.nodes.composed`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+
+Guard = Callable[[Node, Callable[[], object]], None]
+"""Calls a callback of a node, and deals with what it raises."""
+
+
+class DirectTopics:
+    """The control topics that are published inside this process, and who listens to them here."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[str, list[tuple[Node, Callable[[Any], None]]]] = {}
+        self._guard: Guard = lambda _node, call: (call(), None)[1]
+
+    def offer(self, topics: set[str], guard: Guard) -> None:
+        """Say which topics are published in this process, by their full names, before any of them is created."""
+        self._listeners = {topic: [] for topic in topics}
+        self._guard = guard
+
+    def listen(self, node: Node, topic: str, callback: Callable[[Any], None]) -> bool:
+        """Hear a topic by calls, if it is published here; those that listened first are called first."""
+        listeners = self._listeners.get(node.resolve_topic_name(topic))
+        if listeners is not None:
+            listeners.append((node, callback))
+        return listeners is not None
+
+    def forget(self, node: Node, callback: Callable[[Any], None] | None = None) -> None:
+        """End what a node, or one callback of it, listens to."""
+        for topic, listeners in self._listeners.items():
+            kept = [entry for entry in listeners if entry[0] is not node or callback not in (None, entry[1])]
+            self._listeners[topic] = kept
+
+    def publisher(self, node: Node, topic: str, publisher: Publisher) -> Publisher:
+        """The publisher itself, or one that calls the listeners of this process first."""
+        full = node.resolve_topic_name(topic)
+        return _DirectPublisher(self, full, publisher) if full in self._listeners else publisher
+
+    def hand_on(self, topic: str, message: Any) -> None:  # noqa: ANN401 - a message of any type
+        """Call the listeners of a topic."""
+        for node, callback in self._listeners[topic]:
+            self._guard(node, lambda callback=callback: callback(message))  # type: ignore[misc]
+
+
+class _DirectPublisher:
+    """Looks like the publisher that it stands before."""
+
+    def __init__(self, topics: DirectTopics, topic: str, publisher: Publisher) -> None:
+        self.original = publisher
+        self._topics = topics
+        self._topic = topic
+
+    def publish(self, message: Any) -> None:  # noqa: ANN401 - a message of the topic's type
+        self._topics.hand_on(self._topic, message)
+        self.original.publish(message)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever rclpy's publisher has
+        return getattr(self.original, name)
+
+
+TOPICS = DirectTopics()
+"""Those of this process."""
