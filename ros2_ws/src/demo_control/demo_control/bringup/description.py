@@ -112,6 +112,10 @@ class BringUp:
             raise ConfigurationError(f"bring-up '{self.name}': a node name twice: {names}")
         if not any(node.ends_run for node in self.nodes):
             raise ConfigurationError(f"bring-up '{self.name}': no node ends the run")
+        factor = self.arguments.real_time_factor
+        if self.arguments.composed == "all" and factor != 1.0:
+            # A node would hear the time of an observation after the observation itself.
+            raise ConfigurationError(f"composed = 'all': needs real_time_factor = 1, not {factor:g}")
 
     @property
     def processes(self) -> tuple[NodeDescription, ...]:

@@ -46,9 +46,10 @@ class Monitor:
 
     Args:
         bringup: What is run.
+        keeps_all: Whether all messages of the run are kept; see :class:`Recorder`.
     """
 
-    def __init__(self, bringup: BringUp) -> None:
+    def __init__(self, bringup: BringUp, *, keeps_all: bool = True) -> None:
         self._context = Context()
         rclpy.init(context=self._context, args=[])
         self._node = rclpy.create_node("democtl_monitor", context=self._context)
@@ -60,7 +61,7 @@ class Monitor:
         without = () if bringup.arguments.use_layer else _LAYER_TOPICS
         self._needed = [topic for topic in _TOPICS if topic not in without]
         self._called = _CALLED[bringup.arguments.composed]
-        self._recorder = Recorder(self._context, {topic: _TOPICS[topic] for topic in self._needed})
+        self._recorder = Recorder(self._context, {topic: _TOPICS[topic] for topic in self._needed}, keeps_all=keeps_all)
         self._node.create_subscription(String, "run_result", self._on_result, _LATCHED)
         self.health: dict[str, str] = {}
         self.real_time: dict[str, str] = {}

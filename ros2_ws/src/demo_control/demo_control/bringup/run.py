@@ -188,6 +188,7 @@ def run_bringup(
     echo: bool = False,
     progress: Callable[[float], None] = lambda _elapsed_s: None,
     on_active: Callable[[Run], None] = lambda _run: None,
+    keeps_all: bool = True,
 ) -> RunResult:
     """Run a bring-up to its end.
 
@@ -201,6 +202,7 @@ def run_bringup(
         echo: Whether the nodes' output goes to standard error.
         progress: Told the simulated seconds so far, several times a second.
         on_active: Called once the run is under way.
+        keeps_all: False for runs of hours: the result's recording has the first and last messages only.
 
     Raises:
         RunInterruptedError: SIGINT or SIGTERM came; all nodes have been ended.
@@ -208,11 +210,15 @@ def run_bringup(
     """
     prepare_environment()
     with _claimed_domain():
-        return _run(bringup, echo, progress, on_active)
+        return _run(bringup, echo, progress, on_active, keeps_all)
 
 
 def _run(
-    bringup: BringUp, echo: bool, progress: Callable[[float], None], on_active: Callable[[Run], None]
+    bringup: BringUp,
+    echo: bool,
+    progress: Callable[[float], None],
+    on_active: Callable[[Run], None],
+    keeps_all: bool,
 ) -> RunResult:
     """Start, configure, meet, activate, finish, and always clean up."""
     task = load_task(bringup.task)
@@ -220,7 +226,7 @@ def _run(
     try:
         with Signals() as signals, Supervisor(bringup, echo=echo) as supervisor:
             # After the processes were started: a child must not inherit this process's DDS threads' locks.
-            monitor = Monitor(bringup)
+            monitor = Monitor(bringup, keeps_all=keeps_all)
             try:
                 run = Run(bringup, supervisor, monitor, signals)
                 run.configure()

@@ -58,6 +58,8 @@ class Composition:
             ConfigurationError: Of a node.
         """
         self.nodes = [make() for make in self._classes]
+        if not self.nodes:
+            return []
         local = {node.resolve_topic_name(name) for node in self.nodes for name in node.control_outputs}
         TOPICS.offer({*local, *(f"/{topic}" for topic in topics)}, self.guard)
         return self.nodes

@@ -21,6 +21,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 
+from demo_control.nodes.direct import TOPICS
 from demo_control.real_time import Tidier
 
 HOUSEKEEPING_PERIOD_S = 0.02
@@ -84,14 +85,18 @@ class ControlLoop:
             ExternalShutdownException: The context has ended.
             Exception: Whatever a callback raises and the guard lets through.
         """
+        age_s = time.monotonic() - self._last_housekeeping_s
         if self._inputs:
             handled = self._handle_inputs(timeout_s)
-            age_s = time.monotonic() - self._last_housekeeping_s
-            if age_s < (HOUSEKEEPING_PERIOD_S if handled else _IDLE_PERIOD_S):
-                return
+            if age_s >= (HOUSEKEEPING_PERIOD_S if handled else _IDLE_PERIOD_S):
+                self._housekeeping(0.0)
+        elif not TOPICS.is_used:
+            self._housekeeping(timeout_s)
+        elif age_s >= HOUSEKEEPING_PERIOD_S and timeout_s >= _HOUSEKEEPING_LIMIT_S:
+            # All control messages of this process are calls: who calls us says how long there is nothing to do.
             self._housekeeping(0.0)
         else:
-            self._housekeeping(timeout_s)
+            time.sleep(min(timeout_s, HOUSEKEEPING_PERIOD_S))
 
     def remove(self, node: Node) -> None:
         """No longer run a node's callbacks; the node is not destroyed."""

@@ -17,7 +17,7 @@ from demo_control.nodes.control_loop import ControlLoop
 RosError = rclpy_implementation.RCLError
 """What rclpy raises when the layer below refuses something; rclpy itself has no public name for it."""
 
-SWITCH_INTERVAL_S = 0.0005
+SWITCH_INTERVAL_S = 0.0001
 _USAGE_ERROR = 2
 _LONGEST_WAIT_S = 0.1
 """The end of the context is noticed after at most this long."""

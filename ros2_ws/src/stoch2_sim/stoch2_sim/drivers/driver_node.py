@@ -313,7 +313,9 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
             "missed_ticks": self.missed_ticks,
             "worst_lateness_ms": 1e3 * self.worst_lateness_s,
             "tick_lateness_ms": self.tick_lateness.milliseconds(),
+            "ticks": self.tick_lateness.count,
             "command_age_at_driver_ms": self.command_ages.milliseconds(),
+            "late_commands": self.command_ages.above(self.robot.period_s),
             "deadlines_missed": self._commands.deadlines_missed,
         }
         self._result.publish(String(data=json.dumps(result)))
