@@ -32,7 +32,7 @@ class Composition:
     """Nodes of one process.
 
     Args:
-        classes: Of the nodes that answer, in the order in which they shall hear of a message.
+        classes: Of the nodes that answer, each before those that it listens to.
         is_started: Whether to configure and activate them here; otherwise someone asks them to.
     """
 
@@ -66,7 +66,8 @@ class Composition:
 
     def loop(self, *more: Node) -> ControlLoop:
         """The loop of these nodes and more of them."""
-        self._loop = ControlLoop(*self.nodes, *more, guard=self.guard)
+        # Bring-ups name who listens before who speaks; here the one who is listened to shall hear a message first.
+        self._loop = ControlLoop(*reversed(self.nodes), *more, guard=self.guard)
         if self._is_started:
             self.start()
         return self._loop
