@@ -138,7 +138,7 @@ def may_lock_memory() -> str:
 
 
 def _has_capability(number: int) -> bool:
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         if line.startswith("CapEff:"):
             return bool(int(line.split()[1], 16) >> number & 1)
     return False
@@ -181,7 +181,7 @@ def _pin(cores: str, threads: list[int]) -> Outcome:
 
 
 def _core_list() -> str:
-    return Path("/sys/devices/system/cpu/online").read_text(encoding="ascii").strip()
+    return Path("/sys/devices/system/cpu/online").read_text(encoding="utf-8").strip()
 
 
 def _lock_memory() -> Outcome:

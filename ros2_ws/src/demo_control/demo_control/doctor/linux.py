@@ -99,7 +99,7 @@ class Linux:
         """Whether the processor slows down between two ticks."""
         governors = sorted(
             {
-                path.read_text(encoding="ascii").strip()
+                path.read_text(encoding="utf-8").strip()
                 for path in self._root.glob("sys/devices/system/cpu/cpu*/cpufreq/scaling_governor")
             }
         )

@@ -103,7 +103,7 @@ class Middleware:
     def sockets(self) -> Iterator[Finding]:
         """Buffers of the sockets, for who listens from another computer."""
         path = self._root / "proc/sys/net/core/rmem_max"
-        size = int(path.read_text(encoding="ascii")) >> 10
+        size = int(path.read_text(encoding="utf-8")) >> 10
         level = "ok" if size >= _ENOUGH_BUFFER_KB else "warning"
         advice = "" if level == "ok" else "sysctl -w net.core.rmem_max=2097152"
         yield Finding("sockets", level, f"receive buffers of up to {size} KiB", advice)
