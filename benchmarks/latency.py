@@ -125,7 +125,7 @@ def _report(json_file: str, seconds: float) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         fail(f"{json_file}: is no report ({error})")
     if report.get("seconds") != seconds:
-        fail(f"{json_file}: has runs of {report.get('seconds')} s, not {seconds:g} s; move it away, or give its --minutes")
+        fail(f"{json_file}: has runs of {report.get('seconds')} s, not {seconds:g} s; move it, or give its --minutes")
     return dict(report)
 
 

@@ -32,6 +32,7 @@ BRINGUP = "stoch2_walk"
 PERIOD_S = 0.005
 SAMPLE_EVERY_S = 10.0
 _LONGEST_WALK_S = 3600.0
+_KEPT = ("walked_s", "falls", "ticks", "missed_ticks", "late_commands", "tick_lateness_ms", "command_age_at_driver_ms")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -135,8 +136,7 @@ def walk(seconds: float, composed: str, watch: Watch, report: dict[str, Any], js
         result = run_bringup(bringup, progress=told, on_active=watch.begin, keeps_all=False)
     except RunInterruptedError:
         return False
-    kept = ("walked_s", "falls", "ticks", "missed_ticks", "late_commands", "tick_lateness_ms", "command_age_at_driver_ms")
-    report["walks"].append({name: result.figures.get(name) for name in kept})
+    report["walks"].append({name: result.figures.get(name) for name in _KEPT})
     return True
 
 
@@ -150,7 +150,7 @@ def main(
     report = _report(json_file, composed)
     whole_s = 60.0 * minutes
     with error_console().status("walking"):
-        while (elapsed_s := report["samples"][-1]["elapsed_s"] if report["samples"] else 0.0) < whole_s - SAMPLE_EVERY_S:
+        while (elapsed_s := _elapsed_s(report)) < whole_s - SAMPLE_EVERY_S:
             # Each walk is a segment of its own: its processes are new.
             report["segments"].append(elapsed_s)
             watch = Watch(elapsed_s)
@@ -168,6 +168,11 @@ def main(
     if json_file and figures and report["samples"]:
         write_figures(Path(json_file), table, plot)
     raise typer.Exit(0 if all(bar["holds"] for bar in report["verdict"].values()) else 1)
+
+
+def _elapsed_s(report: dict[str, Any]) -> float:
+    """Walked so far."""
+    return float(report["samples"][-1]["elapsed_s"]) if report["samples"] else 0.0
 
 
 def _report(json_file: str, composed: str) -> dict[str, Any]:

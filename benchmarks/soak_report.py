@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def plot(report: Report, path: Path) -> None:
     axes[2].set_ylabel("phase, ms from\nthe walk's median")
     phases = np.array([np.nan if s["phase_ms"] is None else s["phase_ms"] for s in samples])
     starts = [*report["segments"], np.inf]
-    for start, end in zip(starts[:-1], starts[1:], strict=True):
+    for start, end in itertools.pairwise(starts):
         walk = (60.0 * minutes >= start) & (60.0 * minutes < end)
         if walk.any():
             axes[2].plot(minutes[walk], phases[walk] - np.nanmedian(phases[walk]), color="tab:blue")

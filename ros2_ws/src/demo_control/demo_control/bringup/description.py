@@ -121,10 +121,9 @@ class BringUp:
     def processes(self) -> tuple[NodeDescription, ...]:
         """One description per process: the nodes themselves, and the composition of those that share one."""
         composed = self.arguments.composed
-        shared = [
-            node for node in self.nodes if node.controls and (composed == "all" or (composed != "none" and node.lifecycle))
-        ]
-        if len(shared) < 2:
+        candidates = [node for node in self.nodes if node.controls and composed != "none"]
+        shared = [node for node in candidates if node.lifecycle or composed == "all"]
+        if len(shared) <= 1:
             return self.nodes
         return (_composition(tuple(shared)), *(node for node in self.nodes if node not in shared))
 

@@ -57,9 +57,7 @@ class Supervisor:
         self._processes: dict[str, NodeProcess] = {}
         self._replaced: list[NodeProcess] = []
         self._process_of = {
-            node.name: process.name
-            for process in bringup.processes
-            for node in (process.components or (process,))
+            node.name: process.name for process in bringup.processes for node in (process.components or (process,))
         }
 
     def __enter__(self) -> Supervisor:

@@ -14,10 +14,13 @@ from demo_control.machine import processor_name, usable_cores
 from demo_control.real_time import may_lock_memory, parse_cores
 
 _CAP_SYS_NICE = 23
-_LIMITS = "add '@realtime - rtprio 98' and '@realtime - memlock unlimited' to /etc/security/limits.conf, and log in anew"
+_LIMITS = (
+    "add '@realtime - rtprio 98' and '@realtime - memlock unlimited' to /etc/security/limits.conf, and log in anew"
+)
 _ENOUGH_MEMORY_MB, _LITTLE_MEMORY_MB = 1500, 700
 _ENOUGH_DISK_MB, _LITTLE_DISK_MB = 5000, 500
 _PRIORITY = 45
+_FEWEST_CORES, _ENOUGH_CORES = 2, 4
 
 
 class Linux:
@@ -77,11 +80,15 @@ class Linux:
         """How many there are, isolated ones, and whether they share their units with a sibling."""
         count = usable_cores()
         text = f"{count} usable, {processor_name()}"
-        if count < 2:
+        if count < _FEWEST_CORES:
             yield Finding("cores", "problem", text, "planner and control path need two cores")
         else:
-            advice = "" if count >= 4 else "with 4 cores, nothing on the robot's computer has to wait for another"
-            yield Finding("cores", "ok" if count >= 4 else "warning", text, advice)
+            advice = (
+                ""
+                if count >= _ENOUGH_CORES
+                else "with 4 cores, nothing on the robot's computer has to wait for another"
+            )
+            yield Finding("cores", "ok" if count >= _ENOUGH_CORES else "warning", text, advice)
         isolated = self._read("sys/devices/system/cpu/isolated")
         if isolated:
             text = f"cores {isolated} are isolated"

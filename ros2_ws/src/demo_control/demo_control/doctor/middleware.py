@@ -56,7 +56,9 @@ class Middleware:
             "FASTDDS_DEFAULT_PROFILES_FILE"
         )
         if profile:
-            yield Finding("DDS profile", "warning", f"{profile} changes Fast DDS", "unset it if something behaves oddly")
+            yield Finding(
+                "DDS profile", "warning", f"{profile} changes Fast DDS", "unset it if something behaves oddly"
+            )
 
     def domain(self) -> Iterator[Finding]:
         """The ROS domain, and whether a bring-up of ours runs in it."""
@@ -97,7 +99,9 @@ class Middleware:
             return
         free = shutil.disk_usage(_SHARED_MEMORY).free >> 20
         level = "ok" if free >= _ENOUGH_SHARED_MB else "problem"
-        advice = "" if level == "ok" else "docker run --shm-size=1g; or remove /dev/shm/fastrtps_* of programs that died"
+        advice = (
+            "" if level == "ok" else "docker run --shm-size=1g; or remove /dev/shm/fastrtps_* of programs that died"
+        )
         yield Finding("shared memory", level, f"{free} MB free in {_SHARED_MEMORY}", advice)
 
     def sockets(self) -> Iterator[Finding]:

@@ -81,4 +81,6 @@ class Timing:
                 yield Finding("plans", "ok", text)
             else:
                 level = "warning" if late <= period else "problem"
-                yield Finding("plans", level, text, f"democtl tune {name} --out FILE, and launch with --parameters FILE")
+                yield Finding(
+                    "plans", level, text, f"democtl tune {name} --out FILE, and launch with --parameters FILE"
+                )

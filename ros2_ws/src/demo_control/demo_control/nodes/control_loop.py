@@ -139,7 +139,8 @@ class ControlLoop:
             if wait_set.is_ready("subscription", index):
                 handled = True
                 self._handle(node, subscription)
-        if any([event.is_ready(wait_set) for _, event in self._events]):
+        # All are asked: an event remembers that it was ready.
+        if sum(event.is_ready(wait_set) for _, event in self._events):
             self._handle_events()
         return handled
 

@@ -96,9 +96,7 @@ class ControlInput:
         refused: Publishers that offer too little, and were not heard for it.
     """
 
-    def __init__(
-        self, path: ControlPath, kind: type, topic: str, callback: Callable[[Any], None], depth: int
-    ) -> None:
+    def __init__(self, path: ControlPath, kind: type, topic: str, callback: Callable[[Any], None], depth: int) -> None:
         self.topic = topic
         self.deadlines_missed = 0
         self.lost = 0

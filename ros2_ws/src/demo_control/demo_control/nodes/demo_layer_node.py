@@ -104,9 +104,7 @@ class DemoLayerNode(ManagedNode):
         self._activations += 1
         if self._layer is not None:
             self._publish_state(self._layer.reset())
-        self._planner = ThreadPoolExecutor(
-            1, thread_name_prefix="planner", initializer=self.real_time.enter_background
-        )
+        self._planner = ThreadPoolExecutor(1, thread_name_prefix="planner", initializer=self.real_time.enter_background)
 
     def deactivate(self) -> None:
         """Wait for the plan that is being made, and end the planner's thread."""

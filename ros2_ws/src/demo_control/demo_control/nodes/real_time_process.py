@@ -19,7 +19,9 @@ class RealTimeProcess:
         priority: Default of ``scheduling_priority``.
     """
 
-    def __init__(self, node: Node, parameters: Parameters, priority: int = RealTimeSettings.scheduling_priority) -> None:
+    def __init__(
+        self, node: Node, parameters: Parameters, priority: int = RealTimeSettings.scheduling_priority
+    ) -> None:
         self._node = node
         self._settings = parameters.declare(RealTimeSettings(scheduling_priority=priority))
         self._outcomes: tuple[Outcome, ...] = ()
