@@ -15,7 +15,8 @@ from demo_control.bringup.description import NodeDescription
 from demo_control.bringup.process import NodeProcess, end_all
 from demo_control.bringup.shared_memory import remove_leftovers
 from demo_control.bringup.supervisor import write_parameters
-from demo_control.nodes.control_topics import ControlPath, ControlTopicSettings
+from demo_control.nodes.control_topic_settings import ControlTopicSettings
+from demo_control.nodes.control_topics import ControlPath
 from demo_control.nodes.quality import RECORDING
 
 pytestmark = pytest.mark.ros

@@ -20,9 +20,10 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
 from demo_control.nodes.control_loop import ControlGroup, ControlLoop
-from demo_control.nodes.control_topics import ControlInput, ControlPath, ControlTopicSettings
+from demo_control.nodes.control_topic_settings import ControlTopicSettings
+from demo_control.nodes.control_topics import ControlInput, ControlPath
 from demo_control.nodes.demo_layer_node import DemoLayerNode
-from demo_control.nodes.direct import TOPICS
+from demo_control.nodes.direct import TOPICS, unguarded
 from demo_control.nodes.policy_node import PolicyNode
 
 pytestmark = pytest.mark.ros
@@ -175,7 +176,7 @@ class Chain:
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         self.layer = DemoLayerNode(context=context, parameter_overrides=overrides)
         self.policy = PolicyNode(context=context, parameter_overrides=overrides[:2])
-        TOPICS.offer({"/observation", "/nominal_action"}, lambda _node, call: (call(), None)[1])
+        TOPICS.offer({"/observation", "/nominal_action"}, unguarded)
         for node in (self.layer, self.policy):
             node.trigger_configure()
             node.trigger_activate()

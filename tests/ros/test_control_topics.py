@@ -16,7 +16,8 @@ from rclpy.qos import QoSProfile
 from ros_support import Peer
 
 from demo_control.nodes.control_loop import ControlLoop
-from demo_control.nodes.control_topics import ControlInput, ControlPath, ControlTopicSettings
+from demo_control.nodes.control_topic_settings import ControlTopicSettings
+from demo_control.nodes.control_topics import ControlInput, ControlPath
 from demo_control.nodes.quality import CONTROL_PUBLISHER, RECORDING
 
 pytestmark = pytest.mark.ros

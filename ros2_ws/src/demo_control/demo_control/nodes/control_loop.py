@@ -9,7 +9,6 @@ handled, when the next one is most of a period away, or after a while without on
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import rclpy
@@ -21,7 +20,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 
-from demo_control.nodes.direct import TOPICS
+from demo_control.nodes.direct import TOPICS, Guard, unguarded
 from demo_control.real_time import Tidier
 
 HOUSEKEEPING_PERIOD_S = 0.02
@@ -63,7 +62,7 @@ class ControlLoop:
         self,
         *nodes: Node,
         context: Context | None = None,
-        guard: Callable[[Node, Callable[[], object]], None] = lambda _node, call: (call(), None)[1],
+        guard: Guard = unguarded,
     ) -> None:
         self._context = context or rclpy.get_default_context()
         self._executor = SingleThreadedExecutor(context=self._context)
@@ -91,7 +90,7 @@ class ControlLoop:
             if age_s >= (HOUSEKEEPING_PERIOD_S if handled else _IDLE_PERIOD_S):
                 self._housekeeping(0.0)
         elif not TOPICS.is_used:
-            self._housekeeping(timeout_s)
+            self._housekeeping(timeout_s, limit_s=0.0)
         elif age_s >= HOUSEKEEPING_PERIOD_S and timeout_s >= _HOUSEKEEPING_LIMIT_S:
             # All control messages of this process are calls: who calls us says how long there is nothing to do.
             self._housekeeping(0.0)
@@ -161,9 +160,14 @@ class ControlLoop:
                 self._guard(node, lambda callback=callback, data=data: callback(data))  # type: ignore[misc]
         self._gather()
 
-    def _housekeeping(self, timeout_s: float) -> None:
-        """Run what is ready besides the control messages, for a limited time."""
-        deadline_s = time.monotonic() + timeout_s + _HOUSEKEEPING_LIMIT_S
+    def _housekeeping(self, timeout_s: float, limit_s: float = _HOUSEKEEPING_LIMIT_S) -> None:
+        """Run what is ready besides the control messages: one callback at least, more for a limited time.
+
+        Args:
+            timeout_s: To wait for the first.
+            limit_s: After so long, no other is begun.
+        """
+        deadline_s = time.monotonic() + limit_s
         try:
             while True:
                 handler, _, node = self._executor.wait_for_ready_callbacks(timeout_sec=timeout_s)

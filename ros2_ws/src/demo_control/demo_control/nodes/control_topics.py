@@ -16,28 +16,13 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import LivelinessPolicy, QoSProfile, qos_policy_name_from_kind
 
-from demo_control.configuration import Settings, setting
 from demo_control.nodes.control_loop import ControlGroup
+from demo_control.nodes.control_topic_settings import ControlTopicSettings
 from demo_control.nodes.direct import TOPICS
 from demo_control.nodes.quality import CONTROL_PUBLISHER, CONTROL_SUBSCRIBER
 
 LIVELINESS_LEASE_S = 0.2
 """A process that does not move for so long counts as gone."""
-
-
-@dataclass(frozen=True)
-class ControlTopicSettings(Settings):
-    """What a node asks of its control topics."""
-
-    deadline_periods: float = setting(
-        2.0,
-        "Control periods within which the next message must come; a miss is counted and told. 0 for no deadline.",
-        minimum=0.0,
-        maximum=1000.0,
-    )
-    lifespan_s: float = setting(
-        0.1, "A message that is older is never delivered. 0 for no limit.", minimum=0.0, maximum=60.0
-    )
 
 
 @dataclass(frozen=True)

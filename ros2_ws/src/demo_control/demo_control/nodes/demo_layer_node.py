@@ -22,7 +22,8 @@ from demo_control.configuration import ConfigurationError, Settings, setting
 from demo_control.layer import DemoLayer, LayerSettings, PlanReport
 from demo_control.layer import LayerState as State
 from demo_control.nodes.bundle_service import BundleService
-from demo_control.nodes.control_topics import ControlPath, ControlTopicSettings
+from demo_control.nodes.control_topic_settings import ControlTopicSettings
+from demo_control.nodes.control_topics import ControlPath
 from demo_control.nodes.diagnostics import Health
 from demo_control.nodes.managed_node import ManagedNode
 from demo_control.nodes.messages import answer, seconds_between, unusable, values_of

@@ -16,12 +16,17 @@ Guard = Callable[[Node, Callable[[], object]], None]
 """Calls a callback of a node, and deals with what it raises."""
 
 
+def unguarded(_node: Node, call: Callable[[], object]) -> None:
+    """Let through whatever a callback raises."""
+    call()
+
+
 class DirectTopics:
     """The control topics that are published inside this process, and who listens to them here."""
 
     def __init__(self) -> None:
         self._listeners: dict[str, list[tuple[Node, Callable[[Any], None]]]] = {}
-        self._guard: Guard = lambda _node, call: (call(), None)[1]
+        self._guard: Guard = unguarded
 
     @property
     def is_used(self) -> bool:

@@ -14,7 +14,8 @@ from demo_msgs.msg import Action, Observation
 
 from demo_control.bundle import Bundle, load_bundle
 from demo_control.nodes.bundle_service import BundleService
-from demo_control.nodes.control_topics import ControlPath, ControlTopicSettings
+from demo_control.nodes.control_topic_settings import ControlTopicSettings
+from demo_control.nodes.control_topics import ControlPath
 from demo_control.nodes.diagnostics import Health
 from demo_control.nodes.managed_node import ManagedNode
 from demo_control.nodes.messages import answer, unusable, values_of

@@ -25,10 +25,11 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 
 from demo_control.configuration import ConfigurationError
-from demo_control.histogram import Histogram
 from demo_control.nodes.composed import Composition
-from demo_control.nodes.control_topics import ControlPath, ControlTopicSettings
+from demo_control.nodes.control_topic_settings import ControlTopicSettings
+from demo_control.nodes.control_topics import ControlPath
 from demo_control.nodes.diagnostics import Diagnostics, Health
+from demo_control.nodes.loop_figures import LoopFigures
 from demo_control.nodes.messages import nanoseconds, values_of
 from demo_control.nodes.parameters import Parameters
 from demo_control.nodes.quality import RECORDING, WITHOUT_EVENTS
@@ -61,10 +62,8 @@ _LEVELS = {
     DriverState.FAULT: "error",
 }
 
-# Every command is looked at, also those that come in a bunch; lost ones are not sent again.
-_COMMAND_DEPTH = 20
-# Above the nodes that answer: its next tick must not wait for their last answer.
-_PRIORITY = 45
+_COMMAND_DEPTH = 20  # each is looked at, also those that come in a bunch; lost ones are not sent again
+_PRIORITY = 45  # above the nodes that answer: the next tick must not wait for their last answer
 
 
 class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no types
@@ -90,8 +89,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         self.parameters = Parameters(self)
         self.real_time = RealTimeProcess(self, self.parameters, _PRIORITY)
         self._topic_settings = self.parameters.declare(ControlTopicSettings())
-        self.command_ages = Histogram()
-        self.tick_lateness = Histogram()
+        self.timing = LoopFigures()
         self.tick = 0
         self.answered = -1
         self.observations = 0
@@ -184,7 +182,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         """Put a command on the simulated wire; it is judged when it arrives at its end."""
         sequence = int(message.observation_sequence)
         if self.answered < sequence <= self.tick and not self.robot.held:
-            self.command_ages.add((self._now_ns() - sequence * self.period_ns) / 1e9)
+            self.timing.command_ages.add((self._now_ns() - sequence * self.period_ns) / 1e9)
         self.answered = max(self.answered, sequence)
         command = Command(
             int(message.observation_sequence),
@@ -219,7 +217,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         if not self.robot.held:
             self.missed_ticks += ticks - 1
             self.worst_lateness_s = max(self.worst_lateness_s, lateness_s)
-            self.tick_lateness.add(lateness_s)
+            self.timing.tick_lateness.add(lateness_s)
         for _ in range(ticks):
             if not self._is_prepared:
                 self._run_period()
@@ -312,10 +310,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
             **figures,
             "missed_ticks": self.missed_ticks,
             "worst_lateness_ms": 1e3 * self.worst_lateness_s,
-            "tick_lateness_ms": self.tick_lateness.milliseconds(),
-            "ticks": self.tick_lateness.count,
-            "command_age_at_driver_ms": self.command_ages.milliseconds(),
-            "late_commands": self.command_ages.above(self.robot.period_s),
+            **self.timing.result(self.robot.period_s),
             "deadlines_missed": self._commands.deadlines_missed,
         }
         self._result.publish(String(data=json.dumps(result)))
@@ -373,7 +368,7 @@ def run_driver(make_node: Callable[[], DriverNode[RobotT]], composition: Composi
         The exit code: 0 in both cases; 1 where another node of the process failed; 2 for parameters that cannot work.
     """
     others = composition or Composition(())
-    stop = StopRequest(others.is_over)
+    stop = StopRequest()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
@@ -385,12 +380,18 @@ def run_driver(make_node: Callable[[], DriverNode[RobotT]], composition: Composi
         return _USAGE_ERROR
     loop = others.loop(node)
     factor = node.settings.real_time_factor
+
+    def spin(timeout_s: float) -> None:
+        loop.spin_once(timeout_s)
+        if others.is_over():
+            stop.request()
+
     if factor == 1.0:
         node.real_time.enter()
     if factor == 0.0:
-        run_in_lockstep(node, loop.spin_once, stop, node.period_ns)
+        run_in_lockstep(node, spin, stop, node.period_ns)
     else:
-        run_paced(node, loop.spin_once, stop, node.period_ns, factor)
+        run_paced(node, spin, stop, node.period_ns, factor)
     node.deliver(_DELIVERY_LIMIT_AFTER_SIGNAL_S if stop else _DELIVERY_LIMIT_S)
     loop.close()
     others.close()

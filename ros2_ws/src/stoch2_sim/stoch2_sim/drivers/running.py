@@ -59,24 +59,23 @@ Spin = Callable[[float], None]
 
 
 class StopRequest:
-    """Becomes true on SIGINT or SIGTERM, so that a node ends between two ticks and not within one.
+    """Becomes true on SIGINT or SIGTERM, so that a node ends between two ticks and not within one."""
 
-    Args:
-        also: Ends the loop, too, when it becomes true.
-    """
-
-    def __init__(self, also: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self) -> None:
         self._requested = False
-        self._also = also
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
+
+    def request(self) -> None:
+        """Become true for another reason."""
+        self._requested = True
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         """Remember."""
         self._requested = True
 
     def __bool__(self) -> bool:
-        return self._requested or self._also()
+        return self._requested
 
 
 def run_paced(driver: Driver, spin: Spin, stop: StopRequest, period_ns: int, factor: float) -> None:
