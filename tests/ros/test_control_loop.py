@@ -15,11 +15,12 @@ import pytest
 import rclpy
 from demo_msgs.msg import Action, Observation
 from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
-from demo_control.nodes.control_loop import ControlGroup, ControlLoop
+from demo_control.nodes.control_loop import ControlLoop
 from demo_control.nodes.control_topic_settings import ControlTopicSettings
 from demo_control.nodes.control_topics import ControlInput, ControlPath
 from demo_control.nodes.demo_layer_node import DemoLayerNode
@@ -163,9 +164,22 @@ def test_what_a_callback_raises_comes_out_or_goes_to_the_guard(context: Context)
     sender.destroy_node()
 
 
-def test_without_a_loop_the_executor_runs_the_group(context: Context) -> None:
-    assert ControlGroup().has_loop is False
-    assert not TOPICS.is_used
+def test_without_a_loop_an_executor_runs_the_group(context: Context) -> None:
+    node = Node("receiver", context=context)
+    heard: list[int] = []
+    path = ControlPath(node, PERIOD_S, ControlTopicSettings())
+    path.input(Action, "action", lambda m: heard.append(m.observation_sequence))
+    publisher = path.publisher(Action, "action")
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    deadline = time.monotonic() + 20.0
+    while not heard and time.monotonic() < deadline:
+        publisher.publish(Action(observation_sequence=4))
+        executor.spin_once(timeout_sec=0.02)
+    executor.shutdown()
+    node.destroy_node()
+
+    assert heard[0] == 4
 
 
 class Chain:
@@ -207,18 +221,18 @@ def chain(context: Context, bundle_directory: Path) -> Iterator[Chain]:
 
 
 def test_memory_does_not_grow_over_many_cycles(chain: Chain) -> None:
-    chain.run(1500)
+    chain.run(600)
     tracemalloc.start(1)
-    chain.run(500)
+    chain.run(200)
     before, resident = _traced(), _resident_kb()
-    chain.run(2000)
+    chain.run(1000)
     grown = _traced() - before
     tracemalloc.stop()
 
     assert np.isfinite(chain.layer._layer.correct(1, np.zeros(1)).values).all()  # type: ignore[union-attr]
-    assert chain.layer._layer.counters.commands >= 4000  # type: ignore[union-attr]
-    # One float kept per cycle would be 48 kB.
-    assert grown < 20_000
+    assert chain.layer._layer.counters.commands >= 1800  # type: ignore[union-attr]
+    # One float kept per cycle would be 24 kB.
+    assert grown < 15_000
     assert _resident_kb() - resident < 1500
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -71,7 +73,7 @@ def _actions(descriptions: tuple[NodeDescription, ...]) -> list[Any]:
     nodes = {description.name: _node(description) for description in descriptions}
     managed = [nodes[description.name] for description in descriptions if description.lifecycle]
     handlers: list[Any] = [_on_exit(nodes[description.name], description) for description in descriptions]
-    for node, following in zip(managed, [*managed[1:], None], strict=True):
+    for node, following in zip(managed, [*managed, None][1:], strict=True):
         then = [] if following is None else [_change(following, Transition.TRANSITION_CONFIGURE)]
         handlers += [
             _on_transition(node, "configuring", "inactive", [_change(node, Transition.TRANSITION_ACTIVATE)]),
@@ -103,6 +105,7 @@ def _composition(description: NodeDescription) -> Node:
     """The action that starts several nodes in one process, which takes them to active by itself."""
     # launch_ros would give the same parameters to all of them.
     folder = Path(tempfile.mkdtemp(prefix="demo_control-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return Node(
         package=description.package,
         executable=description.executable,

@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 
 from demo_control.configuration import ConfigurationError
@@ -67,17 +68,19 @@ class Composition:
     def loop(self, *more: Node) -> ControlLoop:
         """The loop of these nodes and more of them."""
         # Bring-ups name who listens before who speaks; here the one who is listened to shall hear a message first.
-        self._loop = ControlLoop(*reversed(self.nodes), *more, guard=self.guard)
+        is_paced = bool(self.nodes and more)
+        self._loop = ControlLoop(*reversed(self.nodes), *more, guard=self.guard, is_paced=is_paced)
         if self._is_started:
             self.start()
         return self._loop
 
     def start(self) -> None:
-        """Configure and activate the nodes, where nobody else does."""
-        for node in self.nodes:
-            node.trigger_configure()
-        for node in self.nodes:
-            node.trigger_activate()
+        """Configure and activate the nodes, where nobody else does; if one cannot be, the process ends."""
+        succeeded = TransitionCallbackReturn.SUCCESS
+        steps = [node.trigger_configure for node in self.nodes] + [node.trigger_activate for node in self.nodes]
+        if any(step() != succeeded for step in steps):
+            # The node has said why.
+            self._ends_s = time.monotonic()
 
     def guard(self, node: Node, call: Callable[[], object]) -> None:
         """Call a callback of a node; if it raises, the node is out of the composition."""

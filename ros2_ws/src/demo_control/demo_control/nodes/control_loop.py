@@ -20,7 +20,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 
-from demo_control.nodes.direct import TOPICS, Guard, unguarded
+from demo_control.nodes.direct import Guard, unguarded
 from demo_control.real_time import Tidier
 
 HOUSEKEEPING_PERIOD_S = 0.02
@@ -56,6 +56,8 @@ class ControlLoop:
         nodes: All of one context. Their subscriptions in a :class:`ControlGroup` may come and go.
         context: The default one if None.
         guard: Calls a callback of a node and deals with what it raises; lets it through by default.
+        is_paced: Whether the caller knows best when there is nothing to do, because it brings the control messages
+            itself: then the rest is looked at only where the caller waits for long.
     """
 
     def __init__(
@@ -63,11 +65,13 @@ class ControlLoop:
         *nodes: Node,
         context: Context | None = None,
         guard: Guard = unguarded,
+        is_paced: bool = False,
     ) -> None:
         self._context = context or rclpy.get_default_context()
         self._executor = SingleThreadedExecutor(context=self._context)
         self._nodes = list(nodes)
         self._guard = guard
+        self._is_paced = is_paced
         for node in nodes:
             self._executor.add_node(node)
         self._inputs: list[tuple[Node, Subscription]] = []
@@ -89,10 +93,9 @@ class ControlLoop:
             handled = self._handle_inputs(timeout_s)
             if age_s >= (HOUSEKEEPING_PERIOD_S if handled else _IDLE_PERIOD_S):
                 self._housekeeping(0.0)
-        elif not TOPICS.is_used:
+        elif not self._is_paced:
             self._housekeeping(timeout_s, limit_s=0.0)
         elif age_s >= HOUSEKEEPING_PERIOD_S and timeout_s >= _HOUSEKEEPING_LIMIT_S:
-            # All control messages of this process are calls: who calls us says how long there is nothing to do.
             self._housekeeping(0.0)
         else:
             time.sleep(min(timeout_s, HOUSEKEEPING_PERIOD_S))

@@ -35,12 +35,14 @@ class ControlPath:
         settings: See :class:`ControlTopicSettings`.
         real_time: Whether messages come as fast as the robot; in simulated time, periods and ages of wall time mean
             nothing.
+        tell: Called when a publisher is lost, back or refused, for the diagnostics.
     """
 
     node: Node
     period_s: float
     settings: ControlTopicSettings
     real_time: bool = True
+    tell: Callable[[], None] = lambda: None
 
     def publisher(self, kind: type, topic: str) -> Publisher:
         """A publisher that offers its period as a deadline, and its process's life."""
@@ -106,6 +108,11 @@ class ControlInput:
         else:
             self._path.node.destroy_subscription(self._subscription)
 
+    @property
+    def problem(self) -> str:
+        """What is wrong now, in words, or ''."""
+        return "" if self.is_alive else f"the publisher of '{self.topic}' is gone or stands still"
+
     def values(self) -> dict[str, object]:
         """Counters for the diagnostics."""
         return {
@@ -144,8 +151,10 @@ class ControlInput:
         if event.not_alive_count_change > 0:
             self.lost += event.not_alive_count_change
             logger.warning(f"publisher of '{self.topic}' is gone, or has stood still for {LIVELINESS_LEASE_S:g} s")
+            self._path.tell()
         elif event.alive_count_change > 0 and self.lost:
             logger.info(f"publisher of '{self.topic}' is back")
+            self._path.tell()
 
     def _on_refused(self, event: Any) -> None:  # noqa: ANN401 - rclpy has no types
         self.refused += event.total_count_change
@@ -153,16 +162,19 @@ class ControlInput:
         node = self._path.node
         if self._subscription.get_publisher_count():
             node.get_logger().error(f"another publisher of '{self.topic}' is not heard: it offers no {policy}")
+            self._path.tell()
             return
         node.get_logger().warning(
             f"the publisher of '{self.topic}' offers no {policy}: it is heard, but not watched for deadline and life"
         )
+        self.is_alive = True  # as far as is known from now on
         infinite = QoSProfile(depth=1)
         self._quality.deadline = infinite.deadline
         self._quality.liveliness = infinite.liveliness
         self._quality.liveliness_lease_duration = infinite.liveliness_lease_duration
         self.close()
         self._create()
+        self._path.tell()
 
 
 def _set_liveliness(quality: QoSProfile) -> None:

@@ -22,8 +22,6 @@ from demo_control.configuration import ConfigurationError, Settings, setting
 from demo_control.layer import DemoLayer, LayerSettings, PlanReport
 from demo_control.layer import LayerState as State
 from demo_control.nodes.bundle_service import BundleService
-from demo_control.nodes.control_topic_settings import ControlTopicSettings
-from demo_control.nodes.control_topics import ControlPath
 from demo_control.nodes.diagnostics import Health
 from demo_control.nodes.managed_node import ManagedNode
 from demo_control.nodes.messages import answer, seconds_between, unusable, values_of
@@ -70,7 +68,6 @@ class DemoLayerNode(ManagedNode):
         self._settings = self.parameters.declare(LayerNodeSettings())
         self._layer_settings = self.parameters.declare(self._task_defaults(), self._on_settings)
         self._cost_weights = self._declare_cost_weights()
-        self._topic_settings = self.parameters.declare(ControlTopicSettings())
         self._layer: DemoLayer | None = None
         self._service: BundleService | None = None
         self._planner: ThreadPoolExecutor | None = None
@@ -86,14 +83,12 @@ class DemoLayerNode(ManagedNode):
         if self._cost_weights is not None:
             self._on_cost_weights(self._cost_weights.value)
         self._bundle_in_use, self._bundle_directory = bundle.sha256, self._settings.value.directory()
-        self._path = path = ControlPath(
-            self, self._task.control_period_s, self._topic_settings.value, not self.in_simulated_time
-        )
+        self._path = path = self.control_path(self._task.control_period_s)
         self._action = path.publisher(Action, "action")
         self._status = self.create_publisher(PlannerStatus, "planner_status", RECORDING, event_callbacks=WITHOUT_EVENTS)
         self._state = self.create_publisher(LayerState, "layer_state", LATCHED, event_callbacks=WITHOUT_EVENTS)
         # Ready callbacks run in the order of creation: the observation is in when its nominal action is answered.
-        self._inputs = [
+        self.inputs = [
             path.input(Observation, "observation", self._on_observation),
             path.input(Action, "nominal_action", self._on_nominal_action),
         ]
@@ -118,8 +113,9 @@ class DemoLayerNode(ManagedNode):
         if self._service is not None:
             self._service.close()
             self._service = None
-            for control_input in self._inputs:
+            for control_input in self.inputs:
                 control_input.close()
+            self.inputs = []
             self._path.remove(self._action)
             self.destroy_publisher(self._status)
             self.destroy_publisher(self._state)
@@ -137,8 +133,6 @@ class DemoLayerNode(ManagedNode):
             "overruns": counters.overruns,
             **fallbacks,
         }
-        for control_input in self._inputs:
-            values |= control_input.values()
         return Health("ok", "active", values)
 
     def _task_defaults(self) -> LayerSettings:

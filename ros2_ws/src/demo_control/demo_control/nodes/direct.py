@@ -28,11 +28,6 @@ class DirectTopics:
         self._listeners: dict[str, list[tuple[Node, Callable[[Any], None]]]] = {}
         self._guard: Guard = unguarded
 
-    @property
-    def is_used(self) -> bool:
-        """Whether any topic is published in this process for it."""
-        return bool(self._listeners)
-
     def offer(self, topics: set[str], guard: Guard) -> None:
         """Say which topics are published in this process, by their full names, before any of them is created."""
         self._listeners = {topic: [] for topic in topics}

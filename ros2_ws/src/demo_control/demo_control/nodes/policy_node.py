@@ -14,8 +14,6 @@ from demo_msgs.msg import Action, Observation
 
 from demo_control.bundle import Bundle, load_bundle
 from demo_control.nodes.bundle_service import BundleService
-from demo_control.nodes.control_topic_settings import ControlTopicSettings
-from demo_control.nodes.control_topics import ControlPath
 from demo_control.nodes.diagnostics import Health
 from demo_control.nodes.managed_node import ManagedNode
 from demo_control.nodes.messages import answer, unusable, values_of
@@ -37,7 +35,6 @@ class PolicyNode(ManagedNode):
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - handed through to rclpy
         super().__init__("policy_node", **options)
         self._settings = self.parameters.declare(TaskSettings())
-        self._topic_settings = self.parameters.declare(ControlTopicSettings())
         self._counts: Counter[str] = Counter()
         self._service: BundleService | None = None
 
@@ -45,11 +42,9 @@ class PolicyNode(ManagedNode):
         """Load the task and the policy, and create the topics."""
         self._task, bundle = self._settings.value.load()
         self._use(bundle)
-        self._path = path = ControlPath(
-            self, self._task.control_period_s, self._topic_settings.value, not self.in_simulated_time
-        )
+        self._path = path = self.control_path(self._task.control_period_s)
         self._publisher = path.publisher(Action, "nominal_action")
-        self._observations = path.input(Observation, "observation", self._on_observation)
+        self.inputs = [path.input(Observation, "observation", self._on_observation)]
         self._service = BundleService(self, self._swap, lambda: self._bundle.sha256)
 
     def activate(self) -> None:
@@ -61,14 +56,16 @@ class PolicyNode(ManagedNode):
         if self._service is not None:
             self._service.close()
             self._service = None
-            self._observations.close()
+            for control_input in self.inputs:
+                control_input.close()
+            self.inputs = []
             self._path.remove(self._publisher)
 
     def health(self) -> Health:
         """Warns once an observation could not be answered."""
         bad = {name: count for name, count in self._counts.items() if name != "answered"}
         text = ", ".join(f"{count} observations {name}" for name, count in sorted(bad.items()))
-        values = {"bundle_sha256": self._bundle.sha256, **self._counts, **self._observations.values()}
+        values = {"bundle_sha256": self._bundle.sha256, **self._counts}
         return Health("warn", f"not answered: {text}", values) if bad else Health("ok", "active", values)
 
     def _use(self, bundle: Bundle) -> None:

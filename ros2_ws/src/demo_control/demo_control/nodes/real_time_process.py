@@ -27,8 +27,15 @@ class RealTimeProcess:
         self._outcomes: tuple[Outcome, ...] = ()
         self._is_active = False
 
-    def enter(self) -> None:
-        """Ask; call it once everything is loaded and warm."""
+    def enter(self, *, is_real: bool = True) -> None:
+        """Ask; call it once everything is loaded and warm.
+
+        Args:
+            is_real: False in simulated time, where nothing is asked.
+        """
+        if not is_real:
+            settle(collect_garbage=True)
+            return
         self._is_active = True
         settings = self._settings.value
         settle(collect_garbage=settings.collect_garbage)

@@ -112,8 +112,9 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         self.settings = settings
         self.robot = robot
         self.period_ns = round(robot.period_s * 1e9)
+        self._diagnostics = Diagnostics(self, self._health)
         real_time = self.settings.real_time_factor == 1.0
-        path = ControlPath(self, robot.period_s, self._topic_settings.value, real_time)
+        path = ControlPath(self, robot.period_s, self._topic_settings.value, real_time, self._diagnostics.publish)
         self._observation = path.publisher(Observation, "observation")
         self._truth = self.publisher(Observation, "ground_truth", RECORDING)
         self._applied = path.publisher(Action, "applied_action")
@@ -122,7 +123,6 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         self._description.publish(String(data=description))
         self._clock_topic = self.publisher(Clock, "/clock", 10) if not real_time else None
         self._commands = path.input(Action, "action", self._on_action, _COMMAND_DEPTH)
-        self._diagnostics = Diagnostics(self, self._health)
 
     @abstractmethod
     def judge(self, before: Array | None) -> None:
@@ -325,6 +325,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         if publishers > 1:
             level = "warn" if level == "ok" else level
             message = f"{message}; {publishers} nodes publish commands"
+        message = "; ".join(filter(None, (message, self._commands.problem)))
         values: dict[str, object] = {
             "state": core.state.value,
             "reason": core.reason,
@@ -386,8 +387,7 @@ def run_driver(make_node: Callable[[], DriverNode[RobotT]], composition: Composi
         if others.is_over():
             stop.request()
 
-    if factor == 1.0:
-        node.real_time.enter()
+    node.real_time.enter(is_real=factor == 1.0)
     if factor == 0.0:
         run_in_lockstep(node, spin, stop, node.period_ns)
     else:
