@@ -20,6 +20,7 @@ from std_msgs.msg import String
 from demo_control.bringup.description import RECORDER, BringUp
 from demo_control.bringup.recorder import Recorder
 from demo_control.bringup.recording import Recording, make_recording
+from demo_control.bringup.result import REFUSED
 from demo_control.nodes.messages import seconds_between
 from demo_control.nodes.quality import DIAGNOSTICS
 
@@ -154,4 +155,4 @@ class Monitor:
             values = {pair.key: pair.value for pair in status.values}
             if "real_time" in values:
                 refused = values["real_time_refused"]
-                self.real_time[name] = values["real_time"] + (f"; refused: {refused}" if refused else "")
+                self.real_time[name] = values["real_time"] + (f"{REFUSED}{refused}" if refused else "")

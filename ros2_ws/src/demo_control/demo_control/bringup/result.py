@@ -13,6 +13,8 @@ from demo_control.bringup.recording import Recording
 from demo_control.tasks import Array, Task
 
 _MILLISECONDS = 1000.0
+REFUSED = "; refused: "
+"""In what a node's process was granted, before what it was not."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from demo_control.cli.output import error_console, one_line_errors, write_json
 from demo_control.doctor import Finding, worst_level
@@ -56,7 +56,7 @@ def command(
 
 def _table(findings: list[Finding]) -> Table:
     """The findings for people, with what to change."""
-    table = Table("", "looked at", "found", "what to change")
+    table = Table("", "looked at", Column("found", overflow="fold"), Column("what to change", overflow="fold"))
     for finding in findings:
         style = _STYLES[finding.level]
         level = f"[{style}]{finding.level}[/{style}]"
