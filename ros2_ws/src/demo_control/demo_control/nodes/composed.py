@@ -16,13 +16,14 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 
 from demo_control.configuration import ConfigurationError
 from demo_control.nodes.control_loop import ControlLoop
 from demo_control.nodes.direct import TOPICS
-from demo_control.nodes.running import RosError, run_nodes
+from demo_control.nodes.running import RosError, first_line, run_nodes
 
 _GRACE_S = 1.0
 """From a node's failure to the end of the process: several command timeouts, so that the robot has stopped."""
@@ -61,8 +62,9 @@ class Composition:
         self.nodes = [make() for make in self._classes]
         if not self.nodes:
             return []
-        local = {node.resolve_topic_name(name) for node in self.nodes for name in node.control_outputs}
-        TOPICS.offer({*local, *(f"/{topic}" for topic in topics)}, self.guard)
+        names = [(node, name) for node in self.nodes for name in node.control_outputs]
+        names += [(self.nodes[0], name) for name in topics]
+        TOPICS.offer({node.resolve_topic_name(name) for node, name in names}, self.guard)
         return self.nodes
 
     def loop(self, *more: Node) -> ControlLoop:
@@ -86,12 +88,14 @@ class Composition:
         """Call a callback of a node; if it raises, the node is out of the composition."""
         try:
             call()
-        except RosError:
-            raise  # as without a composition: a client that is gone, or the context has ended
-        except Exception:
-            if node not in self.nodes:
+        except Exception as error:
+            # A driver's own errors end the process, as without a composition.
+            if node not in self.nodes or isinstance(error, ExternalShutdownException):
                 raise
-            self._fail(node)
+            if isinstance(error, RosError):
+                node.get_logger().warning(f"ignored: {first_line(error)}")  # for instance a client that is gone
+            else:
+                self._fail(node)
 
     def is_over(self) -> bool:
         """Whether the process shall end, because a node failed a while ago."""

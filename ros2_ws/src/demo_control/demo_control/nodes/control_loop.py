@@ -88,21 +88,20 @@ class ControlLoop:
             ExternalShutdownException: The context has ended.
             Exception: Whatever a callback raises and the guard lets through.
         """
-        age_s = time.monotonic() - self._last_housekeeping_s
         if self._inputs:
             handled = self._handle_inputs(timeout_s)
-            if age_s >= (HOUSEKEEPING_PERIOD_S if handled else _IDLE_PERIOD_S):
+            if self._is_due(HOUSEKEEPING_PERIOD_S if handled else _IDLE_PERIOD_S):
                 self._housekeeping(0.0)
         elif not self._is_paced:
             self._housekeeping(timeout_s, limit_s=0.0)
-        elif age_s >= HOUSEKEEPING_PERIOD_S and timeout_s >= _HOUSEKEEPING_LIMIT_S:
+        elif self._is_due(HOUSEKEEPING_PERIOD_S) and timeout_s >= _HOUSEKEEPING_LIMIT_S:
             self._housekeeping(0.0)
         else:
             time.sleep(min(timeout_s, HOUSEKEEPING_PERIOD_S))
 
     def remove(self, node: Node) -> None:
         """No longer run a node's callbacks; the node is not destroyed."""
-        self._nodes.remove(node)
+        self._nodes = [kept for kept in self._nodes if kept is not node]
         self._executor.remove_node(node)
         self._gather()
 
@@ -111,6 +110,10 @@ class ControlLoop:
         self._inputs.clear()
         self._wait_set = None
         self._executor.shutdown()
+
+    def _is_due(self, period_s: float) -> bool:
+        """Whether the last look at the rest was a period ago."""
+        return time.monotonic() - self._last_housekeeping_s >= period_s
 
     def _gather(self) -> None:
         """Find the control path's subscriptions that there are now, in the order of their creation."""

@@ -61,7 +61,7 @@ def run_nodes(
     try:
         rclpy.init(args=None if arguments is None else list(arguments))
     except RosError as error:
-        print(f"error: {_first_line(error)}", file=sys.stderr)
+        print(f"error: {first_line(error)}", file=sys.stderr)
         return _USAGE_ERROR
     try:
         nodes = make_nodes()
@@ -84,7 +84,7 @@ def _spin(nodes: Sequence[Node], loop: ControlLoop, is_over: Callable[[], bool])
             except RosError as error:
                 # For instance a client that is gone before its answer; or the context ended inside a callback.
                 if rclpy.ok():
-                    nodes[0].get_logger().warning(f"ignored: {_first_line(error)}")
+                    nodes[0].get_logger().warning(f"ignored: {first_line(error)}")
     except ExternalShutdownException:
         pass
     finally:
@@ -93,6 +93,6 @@ def _spin(nodes: Sequence[Node], loop: ControlLoop, is_over: Callable[[], bool])
             node.destroy_node()
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The part of an rcl error text that says what happened (the rest says where in C)."""
     return str(error).split(", at ", maxsplit=1)[0].strip()
