@@ -34,6 +34,7 @@ SAMPLE_EVERY_S = 10.0
 _LONGEST_WALK_S = 3600.0
 _KEPT = ("walked_s", "falls", "ticks", "missed_ticks", "late_commands", "tick_lateness_ms", "command_age_at_driver_ms")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_BLOCK = 512  # of st_blocks
 
 
 class Watch:
@@ -72,7 +73,7 @@ class Watch:
                 "elapsed_s": round(self._before_s + elapsed_s, 3),
                 "memory_mb": {name: _memory_mb(number) for name, number in processes.items()},
                 "descriptors": {name: _descriptors(number) for name, number in processes.items()},
-                "shared_memory_mb": _shared_memory_mb(),
+                "shared_memory_mb": _shared_memory_mb(self._run.supervisor.segments()),
                 "phase_ms": round(1e3 * phases[len(phases) // 2], 4) if phases else None,
             }
         )
@@ -108,12 +109,12 @@ def _descriptors(process: int) -> int | None:
         return None
 
 
-def _shared_memory_mb() -> float:
-    """Of Fast DDS, of all programs on this machine."""
+def _shared_memory_mb(segments: set[str]) -> float:
+    """Of Fast DDS, of some segments."""
     total = 0
-    for path in FOLDER.glob("*fastrtps*"):
+    for name in segments:
         try:
-            total += path.stat().st_blocks * 512
+            total += (FOLDER / name).stat().st_blocks * _BLOCK
         except OSError:
             continue
     return total / 1e6

@@ -14,27 +14,35 @@ Report = Mapping[str, Any]
 
 WARM_UP_S = 60.0
 """From each walk's start on: until then, buffers fill to the size that they keep."""
-GROWTH_LIMIT_PERCENT = 1.0
-PHASE_LIMIT_MS = 0.1
+_FEWEST_SAMPLES = 10
+_BOUNDS = {
+    "falls": 0.0,
+    "growth of memory after warm-up, percent": 1.0,
+    "descriptors more than after warm-up": 0.0,
+    "growth of shared memory, percent": 1.0,
+    "shift of the loop's phase, ms": 0.1,
+}
 
 
 def verdict(report: Report) -> dict[str, dict[str, Any]]:
-    """The bars, each with its figure, bound and whether it holds; on the last walk's processes."""
-    samples = _warm(report)
-    names = list(samples[0]["memory_mb"]) if samples else []
-    growth = {name: _growth_percent([s["memory_mb"][name] for s in samples]) for name in names}
-    worst = max(growth.values(), default=0.0)
-    opened = max((_change([s["descriptors"][name] for s in samples]) for name in names), default=0)
-    shared = _growth_percent([s["shared_memory_mb"] for s in samples]) if samples else 0.0
-    moved = abs(_moved_ms(samples))
-    falls = sum(walk["falls"] or 0 for walk in report["walks"])
-    return {
-        "falls": _bar(falls, 0),
-        "growth of memory after warm-up, percent": _bar(worst, GROWTH_LIMIT_PERCENT),
-        "descriptors more than after warm-up": _bar(opened, 0),
-        "growth of shared memory, percent": _bar(shared, GROWTH_LIMIT_PERCENT),
-        "shift of the loop's phase, ms": _bar(moved, PHASE_LIMIT_MS),
-    }
+    """The bars, each with its figure, bound and whether it holds; on the last walk's processes.
+
+    Without a walk that came to its end, or enough samples after the warm-up, a figure is None, and its bar does not
+    hold.
+    """
+    samples, walks = _warm(report), report["walks"]
+    figures: dict[str, float | None] = dict.fromkeys(_BOUNDS)
+    if walks:
+        figures["falls"] = sum(walk["falls"] or 0 for walk in walks)
+    if len(samples) >= _FEWEST_SAMPLES:
+        memory, descriptors = ([list(s[name].values()) for s in samples] for name in ("memory_mb", "descriptors"))
+        figures["growth of memory after warm-up, percent"] = max(map(_growth_percent, zip(*memory, strict=True)))
+        figures["descriptors more than after warm-up"] = max(
+            last - first for first, last in zip(descriptors[0], descriptors[-1], strict=True)
+        )
+        figures["growth of shared memory, percent"] = _growth_percent([s["shared_memory_mb"] for s in samples])
+        figures["shift of the loop's phase, ms"] = abs(_moved_ms(samples))
+    return {text: _bar(figures[text], bound) for text, bound in _BOUNDS.items()}
 
 
 def _warm(report: Report) -> list[Report]:
@@ -44,8 +52,9 @@ def _warm(report: Report) -> list[Report]:
     return [s for s in warm if None not in s["memory_mb"].values() and None not in s["descriptors"].values()]
 
 
-def _bar(value: float, bound: float) -> dict[str, Any]:
-    return {"value": round(float(value), 4), "bound": bound, "holds": bool(value <= bound)}
+def _bar(value: float | None, bound: float) -> dict[str, Any]:
+    shown = None if value is None else round(float(value), 4)
+    return {"value": shown, "bound": bound, "holds": value is not None and bool(value <= bound)}
 
 
 def _ends(values: Sequence[float]) -> tuple[float, float]:
@@ -57,10 +66,6 @@ def _ends(values: Sequence[float]) -> tuple[float, float]:
 def _growth_percent(values: Sequence[float]) -> float:
     first, last = _ends(values) if values else (0.0, 0.0)
     return 100.0 * (last - first) / first if first else 0.0
-
-
-def _change(values: Sequence[int]) -> int:
-    return values[-1] - values[0] if values else 0
 
 
 def _moved_ms(samples: Sequence[Report]) -> float:
@@ -75,12 +80,16 @@ def console_table(report: Report) -> Table:
     result = Table("", "measured", "bound", "", title=f"{minutes:.1f} minutes of walking")
     for text, bar in report["verdict"].items():
         colour = "green" if bar["holds"] else "red"
-        result.add_row(text, f"{bar['value']:g}", f"{bar['bound']:g}", f"[{colour}]{_word(bar)}[/]")
+        result.add_row(text, _value(bar), f"{bar['bound']:g}", f"[{colour}]{_word(bar)}[/]")
     return result
 
 
+def _value(bar: Report) -> str:
+    return "" if bar["value"] is None else f"{bar['value']:g}"
+
+
 def _word(bar: Report) -> str:
-    return "holds" if bar["holds"] else "does not hold"
+    return "not measured" if bar["value"] is None else "holds" if bar["holds"] else "does not hold"
 
 
 def table(report: Report) -> Iterator[str]:
@@ -92,7 +101,7 @@ def table(report: Report) -> Iterator[str]:
     yield "| bar | measured | bound | |"
     yield "|---|---|---|---|"
     for text, bar in report["verdict"].items():
-        yield f"| {text} | {bar['value']:g} | {bar['bound']:g} | {_word(bar)} |"
+        yield f"| {text} | {_value(bar)} | {bar['bound']:g} | {_word(bar)} |"
 
 
 def plot(report: Report, path: Path) -> None:

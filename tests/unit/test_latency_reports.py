@@ -125,7 +125,12 @@ def test_the_long_walk_is_drawn(tmp_path: Path) -> None:
     assert soak_report.console_table(report).row_count == 5
 
 
-def test_a_report_without_samples_has_a_verdict() -> None:
-    report: dict[str, Any] = {"segments": [], "samples": [], "walks": []}
+@pytest.mark.parametrize("seconds", [0, 100])
+def test_what_was_not_measured_does_not_hold(seconds: int) -> None:
+    report = walk(seconds)
+    report["walks"] = []
+    report["verdict"] = soak_report.verdict(report)
 
-    assert failing({**report, "verdict": soak_report.verdict(report)}) == []
+    assert len(failing(report)) == 5
+    assert {bar["value"] for bar in report["verdict"].values()} == {None}
+    assert soak_report.console_table(report).row_count == 5
