@@ -50,6 +50,7 @@ class Watch:
         self._next_s = 0.0
         self._run: Run | None = None
         self._phases_s: list[float] = []
+        self._origin_s: float | None = None
         self._context = Context()
         rclpy.init(context=self._context, args=[])
         self._node = rclpy.create_node("democtl_soak", context=self._context)
@@ -92,7 +93,9 @@ class Watch:
             while (taken := handle.take_message(Observation, False)) is not None:
                 message, about = taken
                 published_s = (about["source_timestamp"] + steady_ns) / 1e9
-                self._phases_s.append(published_s - message.sequence * PERIOD_S)
+                phase_s = published_s - message.sequence * PERIOD_S
+                self._origin_s = phase_s if self._origin_s is None else self._origin_s
+                self._phases_s.append(phase_s - self._origin_s)
 
 
 def _memory_mb(process: int) -> float | None:
