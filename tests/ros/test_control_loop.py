@@ -248,3 +248,27 @@ def _traced() -> int:
 
 def _resident_kb() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def test_a_callback_may_ask_what_is_known_of_a_message_as_with_rclpy(pair: Pair, context: Context) -> None:
+    node = Node("informed", context=context)
+    over_dds: list[int] = []
+    path = ControlPath(node, PERIOD_S, ControlTopicSettings())
+    path.input(Action, "action", lambda _message, about: over_dds.append(about["publication_sequence_number"]))
+    loop = ControlLoop(node, context=context)
+    deadline = time.monotonic() + 20.0
+    while len(over_dds) < 2 and time.monotonic() < deadline:
+        pair.send(1)
+        loop.spin_once(0.02)
+    by_call: list[int] = []
+    TOPICS.offer({"/observation"}, unguarded)
+    path.input(Observation, "observation", lambda _message, about: by_call.append(about["publication_sequence_number"]))
+    publisher = path.publisher(Observation, "observation")
+    for _ in range(3):
+        publisher.publish(Observation())
+    TOPICS.offer(set(), unguarded)
+    loop.close()
+    node.destroy_node()
+
+    assert 0 < over_dds[0] < over_dds[1]
+    assert by_call == [1, 2, 3]

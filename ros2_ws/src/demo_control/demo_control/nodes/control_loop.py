@@ -20,7 +20,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 
-from demo_control.nodes.direct import Guard, unguarded
+from demo_control.nodes.direct import Guard, takes_information, unguarded
 from demo_control.real_time import Tidier
 
 HOUSEKEEPING_PERIOD_S = 0.02
@@ -74,7 +74,7 @@ class ControlLoop:
         self._is_paced = is_paced
         for node in nodes:
             self._executor.add_node(node)
-        self._inputs: list[tuple[Node, Subscription]] = []
+        self._inputs: list[tuple[Node, Subscription, bool]] = []
         self._events: list[tuple[Node, EventHandler]] = []
         self._wait_set: Any = None
         self._last_housekeeping_s = 0.0
@@ -124,8 +124,8 @@ class ControlLoop:
                 if isinstance(group, ControlGroup) and group.waited_for:
                     group.has_loop = True
                     found.append((node, subscription))
-        if found != self._inputs:
-            self._inputs = found
+        if found != [(node, subscription) for node, subscription, _ in self._inputs]:
+            self._inputs = [(*entry, takes_information(entry[1].callback)) for entry in found]
             self._events = [(node, event) for node, subscription in found for event in subscription.event_handlers]
             make = rclpy_implementation.WaitSet
             self._wait_set = make(len(found), 0, 0, 0, 0, len(self._events), self._context.handle) if found else None
@@ -134,28 +134,29 @@ class ControlLoop:
         """Wait for control messages and handle those that have come; whether there were any."""
         wait_set, inputs = self._wait_set, self._inputs
         wait_set.clear_entities()
-        for _, subscription in inputs:
+        for _, subscription, _ in inputs:
             wait_set.add_subscription(subscription.handle)
         for _, event in self._events:
             event.add_to_wait_set(wait_set)
         wait_set.wait(max(0, int(timeout_s * 1e9)))
         handled = False
-        for index, (node, subscription) in enumerate(inputs):
+        for index, (node, subscription, informed) in enumerate(inputs):
             if wait_set.is_ready("subscription", index):
                 handled = True
-                self._handle(node, subscription)
+                self._handle(node, subscription, informed)
         # All are asked: an event remembers that it was ready.
         if sum(event.is_ready(wait_set) for _, event in self._events):
             self._handle_events()
         return handled
 
-    def _handle(self, node: Node, subscription: Subscription) -> None:
+    def _handle(self, node: Node, subscription: Subscription, informed: bool) -> None:
         handle, kind = subscription.handle, subscription.msg_type
         for _ in range(_LARGEST_BUNCH):
             taken = handle.take_message(kind, subscription.raw)
             if taken is None:
                 return
-            self._guard(node, lambda message=taken[0]: subscription.callback(message))  # type: ignore[misc]
+            arguments = taken if informed else taken[:1]
+            self._guard(node, lambda arguments=arguments: subscription.callback(*arguments))  # type: ignore[misc]
 
     def _handle_events(self) -> None:
         """Tell the subscribers of missed deadlines and lost publishers; they may replace their subscriptions."""

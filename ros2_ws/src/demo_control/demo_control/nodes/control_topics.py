@@ -59,13 +59,13 @@ class ControlPath:
         """Destroy a publisher that :meth:`publisher` made."""
         self.node.destroy_publisher(getattr(publisher, "original", publisher))
 
-    def input(self, kind: type, topic: str, callback: Callable[[Any], None], depth: int = 1) -> ControlInput:
+    def input(self, kind: type, topic: str, callback: Callable[..., None], depth: int = 1) -> ControlInput:
         """A subscription that a :class:`~demo_control.nodes.control_loop.ControlLoop` waits for.
 
         Args:
             kind: Of the messages.
             topic: Their topic.
-            callback: Called with each message.
+            callback: Called with each message; takes it alone, or with what is known of it, as with rclpy.
             depth: How many may wait; of more, the oldest are dropped.
         """
         return ControlInput(self, kind, topic, callback, depth)
@@ -83,7 +83,7 @@ class ControlInput:
         refused: Publishers that offer too little, and were not heard for it.
     """
 
-    def __init__(self, path: ControlPath, kind: type, topic: str, callback: Callable[[Any], None], depth: int) -> None:
+    def __init__(self, path: ControlPath, kind: type, topic: str, callback: Callable[..., None], depth: int) -> None:
         self.topic = topic
         self.deadlines_missed = 0
         self.lost = 0
