@@ -219,8 +219,9 @@ def assert_nothing_left(nodes: dict[str, int], segments: set[str]) -> None:
     assert not [name for name in segments - segments_in_use() if Path("/dev/shm", name).exists()]
 
 
-def test_a_recorded_run_is_answered_again_bit_for_bit(launch: Launch, tmp_path: Path) -> None:
-    arguments = ("--duration", "4", "--seed", "3", "--record", "bag", "--json", "-")
+@pytest.mark.parametrize("composed", ["none", "all"])
+def test_a_recorded_run_is_answered_again_bit_for_bit(launch: Launch, tmp_path: Path, composed: str) -> None:
+    arguments = ("--duration", "4", "--seed", "3", "--record", "bag", "--json", "-", "--composed", composed)
     out, errors = launch("cartpole_swingup", *arguments).communicate(timeout=90)
     recording = json.loads(out or errors)["recording"]
     assert (recording["complete"], recording["missing"], recording["gaps"]) == (True, {}, {})

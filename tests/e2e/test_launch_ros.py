@@ -76,6 +76,26 @@ def test_it_runs_to_its_end_and_succeeds(launch: Launch) -> None:
     assert "run over after 20.00 s: success" in said
 
 
+@pytest.mark.parametrize("composed", ["policy,layer", "all"])
+def test_composed_nodes_activate_themselves_and_run_to_the_end(launch: Launch, composed: str) -> None:
+    process = launch("duration:=4.0", f"composed:={composed}")
+    said, _ = process.communicate(timeout=100)
+
+    assert process.returncode == 0, said
+    assert said.count("activate: done") == 2
+    assert "run over after 4.00 s" in said
+
+
+def test_a_composed_node_that_cannot_be_configured_fails_the_launch(launch: Launch, tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("policy_node:\n  ros__parameters:\n    task: nothing\n")
+    process = launch("duration:=4.0", "composed:=all", f"parameters:={file}")
+    said, _ = process.communicate(timeout=100)
+
+    assert process.returncode != 0
+    assert "cannot configure" in said
+
+
 def test_stoch2_walks(launch: Launch) -> None:
     process = launch("duration:=5.0", "slope:=5.0", "command:=0.3,0.2", file="stoch2_walk.launch.py")
     said, _ = process.communicate(timeout=100)

@@ -16,10 +16,12 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from ros_support import Peer, StartNode
 
 import demo_control
-from demo_control.config import parameter_file
+from demo_control.config import FILES
 from demo_control.layer import LayerSettings
 from demo_control.mpc.presets import preset
+from demo_control.nodes.control_topic_settings import ControlTopicSettings
 from demo_control.nodes.demo_layer_node import DemoLayerNode
+from demo_control.real_time import RealTimeSettings
 
 pytestmark = pytest.mark.ros
 
@@ -96,7 +98,7 @@ def test_a_node_with_a_bad_file_stays_alive_and_unconfigured(peer: Peer, start: 
 @pytest.mark.parametrize("file", sorted(CONFIG.glob("*.yaml")), ids=lambda file: file.name)
 def test_every_shipped_file_is_valid(make_node: Callable[[object], DemoLayerNode], file: Path) -> None:
     sections = yaml.safe_load(file.read_text())
-    assert set(sections) == {"demo_layer_node"}
+    assert set(sections) - {"policy_node"} == {"demo_layer_node"}
     node = make_node({**TASK, **sections["demo_layer_node"]["ros__parameters"]})
 
     node.parameters.check()
@@ -107,10 +109,16 @@ def test_the_thesis_file_is_the_thesis_preset() -> None:
     assert shipped == dict(preset("demo_layer_thesis"))
 
 
-def test_the_default_file_names_every_setting_of_the_layer() -> None:
-    text = (CONFIG / "demo_layer.yaml").read_text()
-    assert text == parameter_file("demo_layer_node", LayerSettings()), "write it anew: python -m demo_control.config"
-    assert yaml.safe_load(text)["demo_layer_node"]["ros__parameters"] == LayerSettings().as_mapping()
+@pytest.mark.parametrize("name", list(FILES))
+def test_generated_files_are_up_to_date(name: str) -> None:
+    assert (CONFIG / name).read_text() == FILES[name](), f"write it anew: python -m demo_control.config {name}"
+
+
+def test_the_generated_files_name_every_setting() -> None:
+    layer, real_time = (yaml.safe_load(FILES[name]()) for name in ("demo_layer.yaml", "real_time.yaml"))
+    assert layer["demo_layer_node"]["ros__parameters"] == LayerSettings().as_mapping()
+    expected = {**RealTimeSettings().as_mapping(), **ControlTopicSettings().as_mapping()}
+    assert real_time["policy_node"]["ros__parameters"] == real_time["demo_layer_node"]["ros__parameters"] == expected
 
 
 @pytest.mark.parametrize("text", ["a: [1, 'x'", "policy_node:\n  ros__parameters:\n    task: [1, two]\n", "- 1\n"])

@@ -76,9 +76,12 @@ def test_changes_in_flight_are_answered_again_bit_for_bit(
     parameters = Bag.open(tmp_path / "bag").records["demo_control.parameters /demo_layer_node"]["parameters"]
     assert '"num_samples": 32' in parameters
     with Reader(tmp_path / "bag") as reader:
-        offered = {c.topic: c.ext.offered_qos_profiles[0].durability.name for c in reader.connections}
-    assert offered["/layer_state"] == "TRANSIENT_LOCAL"
-    assert offered["/action"] == "VOLATILE"
+        offered = {c.topic: c.ext.offered_qos_profiles[0] for c in reader.connections}
+    assert offered["/layer_state"].durability.name == "TRANSIENT_LOCAL"
+    assert offered["/action"].durability.name == "VOLATILE"
+    # A player that offered less would not be heard by the nodes.
+    assert (offered["/action"].deadline.sec, offered["/action"].deadline.nsec) == (0, 20_000_000)
+    assert offered["/layer_state"].deadline.sec > 10**9
 
 
 def test_a_killed_recorder_leaves_what_it_wrote_and_control_goes_on(

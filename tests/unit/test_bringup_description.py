@@ -55,6 +55,39 @@ def test_a_folder_that_holds_something_is_not_recorded_to(tmp_path: Path) -> Non
         recorder_of("walk", BringUpArguments(record=str(tmp_path)))
 
 
+@pytest.mark.parametrize(
+    ("composed", "names"),
+    [
+        ("none", ["driver", "layer", "policy", "ears"]),
+        ("policy,layer", ["layer+policy", "driver", "ears"]),
+        ("all", ["driver+layer+policy", "ears"]),
+    ],
+)
+def test_nodes_share_a_process_as_asked_but_never_with_those_that_only_listen(composed: str, names: list[str]) -> None:
+    nodes = (
+        node("driver", ends_run=True),
+        node("layer", lifecycle=True),
+        node("policy", lifecycle=True),
+        node("ears", controls=False),
+    )
+    bringup = BringUp("walk", "task", BringUpArguments(composed=composed), nodes)
+
+    assert [process.name for process in bringup.processes] == names
+    assert [process.ends_run for process in bringup.processes].count(True) == 1
+
+
+def test_a_policy_without_a_layer_has_its_process_for_itself() -> None:
+    nodes = (node("driver", ends_run=True), node("policy", lifecycle=True))
+
+    assert BringUp("walk", "task", BringUpArguments(composed="policy,layer"), nodes).processes == nodes
+
+
+def test_a_driver_shares_its_process_only_in_real_time() -> None:
+    arguments = BringUpArguments(composed="all", real_time_factor=2.0)
+    with pytest.raises(ConfigurationError, match="composed = 'all': needs real_time_factor = 1, not 2"):
+        BringUp("walk", "task", arguments, (node("driver", ends_run=True), node("policy", lifecycle=True)))
+
+
 def test_bad_nodes_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="node name 'a node'"):
         node("a node")

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
-from demo_control.bringup.description import NodeDescription
+from demo_control.bringup.description import BringUp, BringUpArguments, NodeDescription
 from demo_control.bringup.process import NodeProcess, command_line, end_all
 from demo_control.bringup.shared_memory import remove_leftovers, segments_of
+from demo_control.bringup.supervisor import write_parameters
 
 OBEDIENT = "import time; print('ready', flush=True); time.sleep(60)"
 DEAF = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
@@ -57,6 +59,23 @@ def test_the_command_line_is_what_ros_expects(tmp_path: Path) -> None:
     assert " ".join(line[3:]) == (
         f"--ros-args -r __node:=driver -r nominal_action:=action --params-file {tmp_path / 'driver.yaml'}"
     )
+
+
+def test_nodes_that_share_a_process_keep_their_own_topics_and_parameters(tmp_path: Path) -> None:
+    layer = NodeDescription("p", "e", "a.layer", "layer", {"seed": 3}, lifecycle=True)
+    policy = NodeDescription("p", "e", "a.policy", "policy", remappings={"nominal_action": "action"}, lifecycle=True)
+    driver = NodeDescription("p", "e", "a.driver", "driver", ends_run=True)
+    bringup = BringUp("walk", "task", BringUpArguments(composed="policy,layer"), (driver, layer, policy))
+    composition, alone = bringup.processes
+    path = write_parameters(composition, tmp_path)
+    line = command_line(composition, path)
+
+    assert alone == driver
+    assert (composition.name, composition.controls, composition.ends_run) == ("layer+policy", True, False)
+    assert line[2:5] == ["demo_control.nodes.composed", "a.layer", "a.policy"]
+    assert " ".join(line[5:]) == f"--ros-args -r policy:nominal_action:=action --params-file {path}"
+    sections = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert sections == {"layer": {"ros__parameters": {"seed": 3}}, "policy": {"ros__parameters": {}}}
 
 
 def test_a_dead_node_leaves_its_exit_code_and_last_lines(make: Make) -> None:
@@ -161,24 +180,3 @@ def test_segments_of_this_process_are_found_while_its_files_come_and_go(tmp_path
     path = tmp_path / ("fastrtps_" + "e" * 16 + "_el")
     with path.open("w"):
         assert "fastrtps_" + "e" * 16 in segments_of("self")
-
-
-def test_all_threads_of_a_node_come_first_where_that_is_allowed(make: Make) -> None:
-    process = make(
-        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n" + SLEEP
-    )
-    wait_until(lambda: "ready" in process.last_lines())
-    probe = make(OBEDIENT)
-    try:
-        os.sched_setscheduler(probe.process_id, os.SCHED_RR, os.sched_param(1))
-        expected = os.SCHED_RR
-    except PermissionError:
-        expected = os.SCHED_OTHER
-
-    process.prefer_real_time()
-    threads = [int(thread) for thread in os.listdir(f"/proc/{process.process_id}/task")]
-    assert len(threads) == 2
-    assert {os.sched_getscheduler(thread) for thread in threads} == {expected}
-    process.send(signal.SIGKILL)
-    assert process.wait(10.0)
-    process.prefer_real_time()

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import random
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from demo_control.bringup.description import BringUp, BringUpArguments, NodeDescription
 from demo_control.bringup.processor_time import ProcessorUse
 from demo_control.bringup.recording import make_recording
-from demo_control.bringup.result import RunResult, fallbacks
+from demo_control.bringup.result import REFUSED, RunResult, fallbacks
+from demo_control.cli.launch import summary_table
 from demo_control.tasks import load_task
 
 START_S = 1000.0
@@ -129,3 +133,21 @@ def test_processor_use_is_measured_in_cores() -> None:
 def test_fallbacks_are_counted_by_reason() -> None:
     sources = ("policy:no_plan", "demo_layer", "policy:stale_plan", "policy:no_plan", "policy")
     assert fallbacks(sources) == {"no_plan": 2, "stale_plan": 1}
+
+
+def test_the_age_at_the_driver_and_what_was_not_permitted_are_shown() -> None:
+    quiet = upright_run(101)
+    figures = {"command_age_at_driver_ms": {"p50": 1.234, "p99": 2.5, "p99.9": 4.0, "max": 9.0}}
+    real_time = {"driver": f"16 MB of heap reserved{REFUSED}fifo 45 (not allowed)", "layer": "fifo 40"}
+    summary = replace(quiet, figures=figures, real_time=real_time).summary()
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(summary_table(summary))
+    shown = console.export_text()
+
+    assert summary["real_time"] == real_time
+    assert summary["composed"] == "none"
+    assert "1.23 / 2.50 / 4.00 ms" in shown
+    assert "driver: fifo 45 (not allowed)" in shown
+    assert shown.count("not permitted") == 1
+    console.print(summary_table(quiet.summary()))
+    assert "at the driver" not in console.export_text()

@@ -32,6 +32,7 @@ setup(
             "democtl = demo_control.cli.main:main",
             "policy_node = demo_control.nodes.policy_node:main",
             "demo_layer_node = demo_control.nodes.demo_layer_node:main",
+            "composed_nodes = demo_control.nodes.composed:main",
             "recorder_node = demo_control.nodes.recorder_node:main",
             "player_node = demo_control.nodes.player_node:main",
         ],

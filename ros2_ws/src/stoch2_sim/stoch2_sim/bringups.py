@@ -12,6 +12,7 @@ from demo_control.bringup.description import (
     NodeDescription,
     Recipe,
     recorder_of,
+    scheduling,
     with_parameters_file,
 )
 from demo_control.bundle import default_bundle, load_bundle
@@ -111,6 +112,7 @@ def _with_controllers(
             "seed": arguments.seed,
             "duration_s": arguments.duration,
             "real_time_factor": arguments.real_time_factor,
+            **scheduling(arguments),
             **driver_parameters,
         },
         ends_run=True,
@@ -125,6 +127,7 @@ def _controllers(task: str, bundle: Path, arguments: BringUpArguments) -> tuple[
         "task": task,
         "bundle_directory": str(bundle),
         "use_sim_time": arguments.real_time_factor != 1.0,
+        **scheduling(arguments),
     }
     layer = NodeDescription(
         package="demo_control",

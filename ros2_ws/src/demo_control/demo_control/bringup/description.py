@@ -40,6 +40,14 @@ class BringUpArguments(Settings):
     )
     bundle: str = setting("", "Folder of the model bundle; empty for the shipped one.")
     parameters: str = setting("", "YAML file of ROS parameters, by node name, that replace the bring-up's own.")
+    composed: str = setting(
+        "none",
+        "Nodes that share one process, with calls between them instead of messages: none, policy and layer, or all.",
+        choices=("none", "policy,layer", "all"),
+    )
+    real_time: bool = setting(
+        True, "In real time, ask Linux to run the nodes before all ordinary programs (SCHED_FIFO)."
+    )
     record: str = setting("", "Folder to record the run to, which must not exist or be empty; empty for no recording.")
 
 
@@ -58,6 +66,7 @@ class NodeDescription:
         ends_run: Whether the run is over, and well, when this node ends with exit code 0.
         controls: Whether the robot needs it. Where it does not, its end does not end the run once that is under way,
             and it has no priority over other programs.
+        components: Nodes that share this process instead; made by :attr:`BringUp.processes`.
     """
 
     package: str
@@ -69,10 +78,11 @@ class NodeDescription:
     lifecycle: bool = False
     ends_run: bool = False
     controls: bool = True
+    components: tuple[NodeDescription, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the name, and that parameters are scalars."""
-        if not _NAME.fullmatch(self.name):
+        if not self.components and not _NAME.fullmatch(self.name):
             raise ConfigurationError(f"node name '{self.name}': expected a ROS name")
         for key, value in self.parameters.items():
             if not isinstance(value, (bool, int, float, str)):
@@ -102,6 +112,32 @@ class BringUp:
             raise ConfigurationError(f"bring-up '{self.name}': a node name twice: {names}")
         if not any(node.ends_run for node in self.nodes):
             raise ConfigurationError(f"bring-up '{self.name}': no node ends the run")
+        factor = self.arguments.real_time_factor
+        if self.arguments.composed == "all" and factor != 1.0:
+            # A node would hear the time of an observation after the observation itself.
+            raise ConfigurationError(f"composed = 'all': needs real_time_factor = 1, not {factor:g}")
+
+    @property
+    def processes(self) -> tuple[NodeDescription, ...]:
+        """One description per process: the nodes themselves, and the composition of those that share one."""
+        composed = self.arguments.composed
+        candidates = [node for node in self.nodes if node.controls and composed != "none"]
+        shared = [node for node in candidates if node.lifecycle or composed == "all"]
+        if len(shared) <= 1:
+            return self.nodes
+        return (_composition(tuple(shared)), *(node for node in self.nodes if node not in shared))
+
+
+def _composition(nodes: tuple[NodeDescription, ...]) -> NodeDescription:
+    """Several nodes as one process."""
+    return NodeDescription(
+        package="demo_control",
+        executable="composed_nodes",
+        module="demo_control.nodes.composed",
+        name="+".join(node.name for node in nodes),
+        ends_run=any(node.ends_run for node in nodes),
+        components=nodes,
+    )
 
 
 @dataclass(frozen=True)
@@ -167,6 +203,12 @@ def recorder_of(name: str, arguments: BringUpArguments) -> tuple[NodeDescription
             controls=False,
         ),
     )
+
+
+def scheduling(arguments: BringUpArguments) -> dict[str, Scalar]:
+    """The parameters of a node that controls, for the scheduling that a bring-up asks for."""
+    is_real_time = arguments.real_time and arguments.real_time_factor == 1.0
+    return {"scheduling": "fifo" if is_real_time else "inherit"}
 
 
 def with_parameters_file(nodes: tuple[NodeDescription, ...], path: str) -> tuple[NodeDescription, ...]:

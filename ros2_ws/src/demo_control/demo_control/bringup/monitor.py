@@ -20,6 +20,7 @@ from std_msgs.msg import String
 from demo_control.bringup.description import RECORDER, BringUp
 from demo_control.bringup.recorder import Recorder
 from demo_control.bringup.recording import Recording, make_recording
+from demo_control.bringup.result import REFUSED
 from demo_control.nodes.messages import seconds_between
 from demo_control.nodes.quality import DIAGNOSTICS
 
@@ -35,6 +36,8 @@ _TOPICS = {
 }
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LAYER_TOPICS = ("nominal_action", "planner_status")
+_CALLED = {"none": (), "policy,layer": ("nominal_action",), "all": ("observation", "nominal_action", "action")}
+"""Topics that nobody subscribes to, because who acts on them is in the publisher's process."""
 _RECORDED_FROM_THE_START = ("observation", "action")
 _RECORDED_OF_THE_LAYER = (*_LAYER_TOPICS, "layer_state")
 
@@ -44,9 +47,10 @@ class Monitor:
 
     Args:
         bringup: What is run.
+        keeps_all: Whether all messages of the run are kept; see :class:`Recorder`.
     """
 
-    def __init__(self, bringup: BringUp) -> None:
+    def __init__(self, bringup: BringUp, *, keeps_all: bool = True) -> None:
         self._context = Context()
         rclpy.init(context=self._context, args=[])
         self._node = rclpy.create_node("democtl_monitor", context=self._context)
@@ -57,10 +61,12 @@ class Monitor:
         self._recorder_name = next((node.name for node in bringup.nodes if node.name == RECORDER), "")
         without = () if bringup.arguments.use_layer else _LAYER_TOPICS
         self._needed = [topic for topic in _TOPICS if topic not in without]
-        self._recorder = Recorder(self._context, {topic: _TOPICS[topic] for topic in self._needed})
+        self._called = _CALLED[bringup.arguments.composed]
+        self._recorder = Recorder(self._context, {topic: _TOPICS[topic] for topic in self._needed}, keeps_all=keeps_all)
         self._node.create_subscription(String, "run_result", self._on_result, _LATCHED)
         self._played_s = 0.0
         self.health: dict[str, str] = {}
+        self.real_time: dict[str, str] = {}
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
         self._clients = {
             node.name: self._node.create_client(ChangeState, f"{node.name}/change_state")
@@ -85,7 +91,7 @@ class Monitor:
         """Topics of the bring-up that no publisher of is heard yet, or that nobody but us listens to."""
         missing = [topic for topic in self._needed if not self._recorder.publishers(topic)]
         listened = ("observation", "action", *(["nominal_action"] if "nominal_action" in self._needed else []))
-        missing += [topic for topic in listened if not self._listeners(topic)]
+        missing += [topic for topic in listened if topic not in self._called and not self._listeners(topic)]
         return sorted({*missing, *self._unrecorded()})
 
     def _unrecorded(self) -> list[str]:
@@ -145,6 +151,10 @@ class Monitor:
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            told = {pair.key: pair.value for pair in status.values}
-            self._played_s = float(told.get("played_s", self._played_s))
-            self.health[status.name.lstrip("/")] = status.message
+            name = status.name.lstrip("/")
+            self.health[name] = status.message
+            values = {pair.key: pair.value for pair in status.values}
+            self._played_s = float(values.get("played_s", self._played_s))
+            if "real_time" in values:
+                refused = values["real_time_refused"]
+                self.real_time[name] = values["real_time"] + (f"{REFUSED}{refused}" if refused else "")

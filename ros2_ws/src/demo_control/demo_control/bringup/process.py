@@ -19,8 +19,6 @@ from demo_control.processes import end_with_parent
 
 _KEPT_LINES = 40
 _NICENESS = -10
-_REAL_TIME_PRIORITY = 2
-"""The lowest but one: what a node does beside its control path (loading a bundle) steps back to the lowest."""
 
 
 class NodeProcess:
@@ -86,16 +84,6 @@ class NodeProcess:
             self._reader.join(timeout=1.0)
         return list(self._lines)[-count:]
 
-    def prefer_real_time(self) -> None:
-        """Ask that all its threads, and those to come, run as soon as they can, before all ordinary programs.
-
-        Needs the right to, as does coming before others at all. Best once the node has started: loading libraries
-        with this priority would hold up everything else.
-        """
-        with contextlib.suppress(OSError):
-            for thread in os.listdir(f"/proc/{self.process_id}/task"):
-                os.sched_setscheduler(int(thread), os.SCHED_RR, os.sched_param(_REAL_TIME_PRIORITY))
-
     def note_segments(self) -> None:
         """Remember its shared-memory segments, for the case that it cannot remove them itself."""
         self.segments |= segments_of(self.process_id)
@@ -150,12 +138,20 @@ def end_all(processes: Sequence[NodeProcess], grace_s: float) -> None:
 
 
 def command_line(description: NodeDescription, parameter_file: Path) -> list[str]:
-    """The command that starts a node, the same as launch_ros's but for the first words."""
-    arguments = ["-r", f"__node:={description.name}"]
+    """The command that starts a node, the same as launch_ros's but for the first words; or several in one process."""
+    nodes = description.components
+    arguments = [] if nodes else ["-r", f"__node:={description.name}"]
     for source, target in description.remappings.items():
         arguments += ["-r", f"{source}:={target}"]
-    arguments += ["--params-file", str(parameter_file)]
-    return [sys.executable, "-m", description.module, "--ros-args", *arguments]
+    arguments += [*component_remappings(nodes), "--params-file", str(parameter_file)]
+    modules = [node.module for node in nodes]
+    return [sys.executable, "-m", description.module, *modules, "--ros-args", *arguments]
+
+
+def component_remappings(nodes: Sequence[NodeDescription]) -> list[str]:
+    """ROS arguments that remap the topics of each node of a process for itself."""
+    rules = [f"{node.name}:{source}:={target}" for node in nodes for source, target in node.remappings.items()]
+    return [word for rule in rules for word in ("-r", rule)]
 
 
 def _prefer(process_id: int) -> None:

@@ -22,11 +22,13 @@ class Recorder:
     Args:
         context: Of the ROS node, which no executor may have.
         topics: Message types by topic.
+        keeps_all: False for runs of hours: only the first and the newest message of each topic.
     """
 
-    def __init__(self, context: Context, topics: Mapping[str, type]) -> None:
+    def __init__(self, context: Context, topics: Mapping[str, type], *, keeps_all: bool = True) -> None:
         self._node = Node("democtl_recorder", context=context, start_parameter_services=False, enable_rosout=False)
         self._topics = dict(topics)
+        self._keeps_all = keeps_all
         self._heard: dict[str, list[bytes]] = {topic: [] for topic in topics}
         self._subscriptions = {
             topic: self._node.create_subscription(kind, topic, _never, RECORDING, raw=True)
@@ -39,6 +41,8 @@ class Recorder:
             heard = self._heard[topic]
             with subscription.handle:
                 while (taken := subscription.handle.take_message(self._topics[topic], True)) is not None:
+                    if not self._keeps_all:
+                        del heard[1:]
                     heard.append(taken[0])
 
     def publishers(self, topic: str) -> int:
@@ -46,7 +50,7 @@ class Recorder:
         return int(self._subscriptions[topic].get_publisher_count())
 
     def count(self, topic: str) -> int:
-        """Messages heard so far; none of a topic that is not recorded."""
+        """Messages kept so far; none of a topic that is not recorded."""
         return len(self._heard.get(topic, ()))
 
     def message(self, topic: str, index: int) -> Any:  # noqa: ANN401 - of the topic's type

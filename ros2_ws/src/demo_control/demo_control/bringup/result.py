@@ -13,6 +13,8 @@ from demo_control.bringup.recording import Recording
 from demo_control.tasks import Array, Task
 
 _MILLISECONDS = 1000.0
+REFUSED = "; refused: "
+"""In what a node's process was granted, before what it was not."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class RunResult:
         figures: The driver's own, which count where the task has the same ones.
         cores: Mean use of the processor by process, this one included.
         recorder: What the recorder said last of its health; '' where nothing is recorded.
+        real_time: What each node's process was granted by Linux, and what it was refused.
     """
 
     bringup: BringUp
@@ -38,6 +41,7 @@ class RunResult:
     figures: Mapping[str, object] = field(default_factory=dict)
     cores: Mapping[str, float] = field(default_factory=dict)
     recorder: str = ""
+    real_time: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, object]:
         """All figures, ready for JSON; a figure that the run gave no data for is None."""
@@ -64,6 +68,8 @@ class RunResult:
             "fallbacks": fallbacks(recording.sources),
             "wall_time_s": self.wall_time_s,
             "processor_cores": {**self.cores, "total": round(sum(self.cores.values()), 4)} if self.cores else {},
+            "composed": arguments.composed,
+            "real_time": dict(self.real_time),
             "exit_codes": dict(self.exit_codes),
         }
 

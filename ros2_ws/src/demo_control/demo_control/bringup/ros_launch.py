@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction, RegisterEventHandler
@@ -14,6 +18,8 @@ from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
 from demo_control.bringup.description import NodeDescription, load_recipe
+from demo_control.bringup.process import component_remappings
+from demo_control.bringup.supervisor import write_parameters
 from demo_control.configuration import Entry, parse_assignments
 from launch import LaunchDescription
 
@@ -37,7 +43,7 @@ def launch_description(name: str) -> LaunchDescription:
         texts = {entry.name: LaunchConfiguration(entry.name).perform(context) for entry in entries}
         values = {entry.name: _value(entry, texts[entry.name]) for entry in entries}
         bringup = recipe.make(recipe.arguments.from_mapping(values, source=name))
-        return _actions(bringup.nodes)
+        return _actions(bringup.processes)
 
     declarations = [_declaration(entry) for entry in entries]
     return LaunchDescription([*declarations, OpaqueFunction(function=start)])
@@ -67,7 +73,7 @@ def _actions(descriptions: tuple[NodeDescription, ...]) -> list[Any]:
     nodes = {description.name: _node(description) for description in descriptions}
     managed = [nodes[description.name] for description in descriptions if description.lifecycle]
     handlers: list[Any] = [_on_exit(nodes[description.name], description) for description in descriptions]
-    for node, following in zip(managed, [*managed[1:], None], strict=True):
+    for node, following in zip(managed, [*managed, None][1:], strict=True):
         then = [] if following is None else [_change(following, Transition.TRANSITION_CONFIGURE)]
         handlers += [
             _on_transition(node, "configuring", "inactive", [_change(node, Transition.TRANSITION_ACTIVATE)]),
@@ -80,7 +86,9 @@ def _actions(descriptions: tuple[NodeDescription, ...]) -> list[Any]:
 
 
 def _node(description: NodeDescription) -> Node:
-    """The action that starts one node."""
+    """The action that starts one process."""
+    if description.components:
+        return _composition(description)
     options = {
         "package": description.package,
         "executable": description.executable,
@@ -91,6 +99,21 @@ def _node(description: NodeDescription) -> Node:
         "output": "screen",
     }
     return LifecycleNode(**options) if description.lifecycle else Node(**options)
+
+
+def _composition(description: NodeDescription) -> Node:
+    """The action that starts several nodes in one process, which takes them to active by itself."""
+    # launch_ros would give the same parameters to all of them.
+    folder = Path(tempfile.mkdtemp(prefix="demo_control-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Node(
+        package=description.package,
+        executable=description.executable,
+        parameters=[str(write_parameters(description, folder))],
+        arguments=["--autostart", *(node.module for node in description.components)],
+        ros_arguments=component_remappings(description.components),
+        output="screen",
+    )
 
 
 def _change(node: LifecycleNode, transition: int) -> EmitEvent:

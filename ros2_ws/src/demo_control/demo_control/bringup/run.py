@@ -121,8 +121,6 @@ class Run:
 
     def activate(self) -> None:
         """Activate the lifecycle nodes one after the other."""
-        if self._bringup.arguments.real_time_factor == 1.0:
-            self.supervisor.prefer_real_time()
         # From the first of them on the robot may move: what it does not need does not stop it any more.
         self._under_way = True
         for name in self._lifecycle_names():
@@ -192,6 +190,7 @@ def run_bringup(
     echo: bool = False,
     progress: Callable[[float], None] = lambda _elapsed_s: None,
     on_active: Callable[[Run], None] = lambda _run: None,
+    keeps_all: bool = True,
 ) -> RunResult:
     """Run a bring-up to its end.
 
@@ -205,6 +204,7 @@ def run_bringup(
         echo: Whether the nodes' output goes to standard error.
         progress: Told the simulated seconds so far, several times a second.
         on_active: Called once the run is under way.
+        keeps_all: False for runs of hours: the result's recording has the first and last messages only.
 
     Raises:
         RunInterruptedError: SIGINT or SIGTERM came; all nodes have been ended.
@@ -212,11 +212,15 @@ def run_bringup(
     """
     prepare_environment()
     with _claimed_domain():
-        return _run(bringup, echo, progress, on_active)
+        return _run(bringup, echo, progress, on_active, keeps_all)
 
 
 def _run(
-    bringup: BringUp, echo: bool, progress: Callable[[float], None], on_active: Callable[[Run], None]
+    bringup: BringUp,
+    echo: bool,
+    progress: Callable[[float], None],
+    on_active: Callable[[Run], None],
+    keeps_all: bool,
 ) -> RunResult:
     """Start, configure, meet, activate, finish, and always clean up."""
     task = load_task(bringup.task)
@@ -224,7 +228,7 @@ def _run(
     try:
         with Signals() as signals, Supervisor(bringup, echo=echo) as supervisor:
             # After the processes were started: a child must not inherit this process's DDS threads' locks.
-            monitor = Monitor(bringup)
+            monitor = Monitor(bringup, keeps_all=keeps_all)
             try:
                 run = Run(bringup, supervisor, monitor, signals)
                 run.configure()
@@ -235,7 +239,7 @@ def _run(
                 run.finish(progress)
                 wall_time_s = time.monotonic() - began_s
                 recording, figures = monitor.recording(), monitor.figures()
-                recorder = monitor.health.get(RECORDER, "")
+                recorder, real_time = monitor.health.get(RECORDER, ""), dict(monitor.real_time)
             finally:
                 supervisor.note_segments()
                 segments = supervisor.segments()
@@ -245,7 +249,7 @@ def _run(
         remove_leftovers(segments)
     exit_codes = _finished(supervisor)
     cores = run.processor_use.cores()
-    return RunResult(bringup, task, recording, exit_codes, wall_time_s, figures, cores, recorder)
+    return RunResult(bringup, task, recording, exit_codes, wall_time_s, figures, cores, recorder, real_time)
 
 
 @contextlib.contextmanager

@@ -30,8 +30,9 @@ def prepare_environment() -> None:
 
 
 def write_parameters(description: NodeDescription, folder: Path) -> Path:
-    """Write a node's parameters as a ROS parameter file; returns its path."""
-    content: dict[str, Any] = {description.name: {"ros__parameters": dict(description.parameters)}}
+    """Write the parameters of a process's nodes as a ROS parameter file; returns its path."""
+    nodes = description.components or (description,)
+    content: dict[str, Any] = {node.name: {"ros__parameters": dict(node.parameters)} for node in nodes}
     path = folder / f"{description.name}.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return path
@@ -55,12 +56,15 @@ class Supervisor:
         self._folder: Path | None = None
         self._processes: dict[str, NodeProcess] = {}
         self._replaced: list[NodeProcess] = []
+        self._process_of = {
+            node.name: process.name for process in bringup.processes for node in (process.components or (process,))
+        }
 
     def __enter__(self) -> Supervisor:
         """Start all nodes."""
         self._folder = Path(tempfile.mkdtemp(prefix="demo_control-"))
         try:
-            for description in self.bringup.nodes:
+            for description in self.bringup.processes:
                 self._start(description)
         except BaseException:
             self.stop()
@@ -78,25 +82,19 @@ class Supervisor:
 
     def process(self, name: str) -> NodeProcess:
         """The running or last process of a node."""
-        return self._processes[name]
+        return self._processes[self._process_of[name]]
 
     def restart(self, name: str) -> NodeProcess:
-        """End a node's process if it still runs, and start a new one (unconfigured, if it has a lifecycle)."""
-        old = self._processes[name]
+        """End a node's process if it still runs, and start a new one (its nodes unconfigured, with a lifecycle)."""
+        old = self.process(name)
         end_all([old], self._grace_s)
         self._replaced.append(old)
         self._start(old.description)
-        return self._processes[name]
+        return self.process(name)
 
     def process_ids(self) -> dict[str, int]:
-        """Process numbers by node."""
+        """Process numbers by process; one of several nodes has all their names."""
         return {name: process.process_id for name, process in self._processes.items()}
-
-    def prefer_real_time(self) -> None:
-        """Ask that all nodes run as soon as they can; see :meth:`NodeProcess.prefer_real_time`."""
-        for process in self._processes.values():
-            if process.description.controls:
-                process.prefer_real_time()
 
     def ended(self, *, of_control: bool = False) -> NodeProcess | None:
         """A node that has ended, if there is one; ``of_control``: that the robot needs."""
@@ -105,7 +103,7 @@ class Supervisor:
 
     def exit_codes(self) -> dict[str, int | None]:
         """Exit code by node; None for those that run."""
-        return {name: process.exit_code for name, process in self._processes.items()}
+        return {name: self.process(name).exit_code for name in self._process_of}
 
     def note_segments(self) -> None:
         """Remember the nodes' shared-memory segments; call now and then, at least once all nodes have met."""

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from demo_control.bags.errors import BagError
 from demo_control.bags.info import bag_info
 from demo_control.bringup.description import BringUp, Recipe, bringup_names, load_recipe
+from demo_control.bringup.result import REFUSED
 from demo_control.cli.output import EXIT_INTERRUPTED, error_console, fail, one_line_errors, write_json
 from demo_control.configuration import ConfigurationError, Entry, Settings, parse_assignments
 
@@ -182,6 +183,10 @@ def summary_table(summary: dict[str, object]) -> Table:
             table.add_row(name.replace("_", " "), _figure(value))
     table.add_row("plan time p50 / p99", milliseconds("plan_ms"))
     table.add_row("command age p50 / p99", milliseconds("command_age_ms"))
+    ages = cast("dict[str, float | None]", summary.get("command_age_at_driver_ms", {}))
+    if ages.get("p50") is not None:
+        shown = " / ".join(f"{ages[name]:.2f}" for name in ("p50", "p99", "p99.9"))
+        table.add_row("at the driver p50 / p99 / p99.9", f"{shown} ms")
     table.add_row("commands, plans, overruns", f"{summary['commands']}, {summary['plans']}, {summary['overruns']}")
     table.add_row("passed through", ", ".join(f"{count} {reason}" for reason, count in fallbacks.items()) or "none")
     recording = cast("dict[str, Any] | None", summary.get("recording"))
@@ -195,6 +200,9 @@ def summary_table(summary: dict[str, object]) -> Table:
         table.add_row("command difference rms", ", ".join(f"{value:.4g}" for value in differences))
     for line in cast("list[str]", summary.get("notes", [])):
         table.add_row("[yellow]note[/yellow]", escape(line))
+    for name, text in cast("dict[str, str]", summary.get("real_time", {})).items():
+        if REFUSED in text:
+            table.add_row("[yellow]not permitted[/yellow]", escape(f"{name}: {text.partition(REFUSED)[2]}"))
     cores = cast("dict[str, float]", summary["processor_cores"])
     if cores:
         table.add_row("processor, cores", ", ".join(f"{name} {value:.2f}" for name, value in cores.items()))

@@ -27,6 +27,7 @@ _COMMANDS = {
     "presets": "Print the methods that the planner contains, as settings.",
     "bundle": "Look at model bundles and validate them.",
     "tune": "Propose samples, horizon, threads and engine that hold a deadline on this machine.",
+    "doctor": "Say what this machine will hold, and what to change on it.",
     "bench": "Run a benchmark of the source tree.",
     "demo": "Show the policy alone beside the policy with the DeMo Layer.",
 }

@@ -1,7 +1,9 @@
-"""Writes the parameter file of the layer to standard output."""
+"""Writes a parameter file to standard output."""
 
-from demo_control.config import parameter_file
-from demo_control.layer import LayerSettings
+import sys
+
+from demo_control.config import FILES
 
 if __name__ == "__main__":
-    print(parameter_file("demo_layer_node", LayerSettings()), end="")
+    [name] = sys.argv[1:]
+    print(FILES[name](), end="")

@@ -85,6 +85,7 @@ def _step_back() -> None:
 
     Not behind ordinary programs: it holds the interpreter now and then, and whoever waits for that waits for them.
     """
-    if os.sched_getscheduler(0) == os.SCHED_RR:
+    policy = os.sched_getscheduler(0)
+    if policy in {os.SCHED_FIFO, os.SCHED_RR}:
         with contextlib.suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(os.sched_get_priority_min(os.SCHED_RR)))
+            os.sched_setscheduler(0, policy, os.sched_param(os.sched_get_priority_min(policy)))

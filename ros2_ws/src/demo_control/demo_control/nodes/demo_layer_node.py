@@ -26,7 +26,7 @@ from demo_control.nodes.diagnostics import Health
 from demo_control.nodes.managed_node import ManagedNode
 from demo_control.nodes.messages import answer, seconds_between, unusable, values_of
 from demo_control.nodes.parameters import Declared
-from demo_control.nodes.quality import CONTROL_PUBLISHER, CONTROL_SUBSCRIBER, LATCHED, RECORDING, WITHOUT_EVENTS
+from demo_control.nodes.quality import LATCHED, RECORDING, WITHOUT_EVENTS
 from demo_control.nodes.running import run
 from demo_control.nodes.task_settings import TaskSettings
 from demo_control.tasks import Task, load_task
@@ -61,6 +61,8 @@ class DemoLayerNode(ManagedNode):
         **options: As of rclpy's Node.
     """
 
+    control_outputs = ("action",)
+
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - handed through to rclpy
         super().__init__("demo_layer_node", **options)
         self._settings = self.parameters.declare(LayerNodeSettings())
@@ -82,13 +84,14 @@ class DemoLayerNode(ManagedNode):
             self._on_cost_weights(self._cost_weights.value)
         self._bundle_in_use, self._directories = bundle.sha256, {bundle.sha256: self._settings.value.directory()}
         self._rollback = ""
-        self._action = self.create_publisher(Action, "action", CONTROL_PUBLISHER, event_callbacks=WITHOUT_EVENTS)
+        self._path = path = self.control_path(self._task.control_period_s)
+        self._action = path.publisher(Action, "action")
         self._status = self.create_publisher(PlannerStatus, "planner_status", RECORDING, event_callbacks=WITHOUT_EVENTS)
         self._state = self.create_publisher(LayerState, "layer_state", LATCHED, event_callbacks=WITHOUT_EVENTS)
         # Ready callbacks run in the order of creation: the observation is in when its nominal action is answered.
-        self._subscriptions_of_control = [
-            self.create_subscription(Observation, "observation", self._on_observation, CONTROL_SUBSCRIBER),
-            self.create_subscription(Action, "nominal_action", self._on_nominal_action, CONTROL_SUBSCRIBER),
+        self.inputs = [
+            path.input(Observation, "observation", self._on_observation),
+            path.input(Action, "nominal_action", self._on_nominal_action),
         ]
         self._service = BundleService(self, self._swap, lambda: self._bundle_in_use)
 
@@ -98,7 +101,7 @@ class DemoLayerNode(ManagedNode):
         self._activations += 1
         if self._layer is not None:
             self._publish_state(self._layer.reset())
-        self._planner = ThreadPoolExecutor(1, thread_name_prefix="planner")
+        self._planner = ThreadPoolExecutor(1, thread_name_prefix="planner", initializer=self.real_time.enter_background)
 
     def deactivate(self) -> None:
         """Wait for the plan that is being made, and end the planner's thread."""
@@ -111,9 +114,10 @@ class DemoLayerNode(ManagedNode):
         if self._service is not None:
             self._service.close()
             self._service = None
-            for subscription in self._subscriptions_of_control:
-                self.destroy_subscription(subscription)
-            self.destroy_publisher(self._action)
+            for control_input in self.inputs:
+                control_input.close()
+            self.inputs = []
+            self._path.remove(self._action)
             self.destroy_publisher(self._status)
             self.destroy_publisher(self._state)
         self._layer = None
@@ -297,6 +301,9 @@ def _status(
 
 def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
+
+
+COMPONENT = DemoLayerNode
 
 
 def main() -> int:

@@ -9,9 +9,11 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from demo_control.bundle import BundleError
 from demo_control.configuration import ConfigurationError
-from demo_control.machine import settle_memory
+from demo_control.nodes.control_topic_settings import ControlTopicSettings
+from demo_control.nodes.control_topics import ControlInput, ControlPath
 from demo_control.nodes.diagnostics import Diagnostics, Health
 from demo_control.nodes.parameters import Parameters
+from demo_control.nodes.real_time_process import RealTimeProcess
 from demo_control.nodes.running import RosError
 
 
@@ -33,8 +35,25 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc] # rclpy has no types
         self._configured = False
         self._problem = ""
         self.parameters = Parameters(self)
+        self.real_time = RealTimeProcess(self, self.parameters)
+        self.inputs: list[ControlInput] = []
+        self._topic_settings = self.parameters.declare(ControlTopicSettings())
         self._refuse_impossible_transitions()
         self._diagnostics = Diagnostics(self, self._overall_health)
+
+    @property
+    def in_simulated_time(self) -> bool:
+        """Whether the node follows /clock."""
+        return bool(self.get_parameter("use_sim_time").value)
+
+    def control_path(self, period_s: float) -> ControlPath:
+        """How the node's control topics are made; what listens to them belongs into :attr:`inputs`.
+
+        Args:
+            period_s: Control period.
+        """
+        settings, real_time = self._topic_settings.value, not self.in_simulated_time
+        return ControlPath(self, period_s, settings, real_time, self._diagnostics.publish)
 
     def configure(self) -> None:
         """Load everything and create the topics."""
@@ -68,13 +87,14 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc] # rclpy has no types
     def on_activate(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Activate."""
         result = self._attempt("activate", self.activate)
-        settle_memory()
+        self.real_time.enter(is_real=not self.in_simulated_time)
         self.active = result == TransitionCallbackReturn.SUCCESS
         return self._told(result)
 
     def on_deactivate(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Deactivate."""
         self.active = False
+        self.real_time.leave()
         return self._told(self._attempt("deactivate", self.deactivate))
 
     def on_cleanup(self, _state: LifecycleState) -> TransitionCallbackReturn:
@@ -102,6 +122,7 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc] # rclpy has no types
         """Deactivate and clean up what there is."""
         if self.active:
             self.active = False
+            self.real_time.leave()
             self.deactivate()
         if self._configured:
             self._configured = False
@@ -134,7 +155,12 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc] # rclpy has no types
             return Health("error", self._problem)
         if not self.active:
             return Health("ok", "inactive" if self._configured else "unconfigured")
-        return self.health()
+        health = self.health()
+        values = {**health.values, **self.real_time.values()}
+        for control_input in self.inputs:
+            values |= control_input.values()
+        problem = "; ".join(filter(None, (control_input.problem for control_input in self.inputs)))
+        return Health("warn", problem, values) if problem else Health(health.level, health.message, values)
 
     def _refuse_impossible_transitions(self) -> None:
         """Answer a request for a transition that the state does not have; rclpy 7.1 raises out of spin instead."""

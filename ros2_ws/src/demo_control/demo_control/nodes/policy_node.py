@@ -17,7 +17,6 @@ from demo_control.nodes.bundle_service import BundleService
 from demo_control.nodes.diagnostics import Health
 from demo_control.nodes.managed_node import ManagedNode
 from demo_control.nodes.messages import answer, unusable, values_of
-from demo_control.nodes.quality import CONTROL_PUBLISHER, CONTROL_SUBSCRIBER, WITHOUT_EVENTS
 from demo_control.nodes.running import run
 from demo_control.nodes.task_settings import TaskSettings
 from demo_control.policies import OnnxPolicy
@@ -31,6 +30,8 @@ class PolicyNode(ManagedNode):
         **options: As of rclpy's Node.
     """
 
+    control_outputs = ("nominal_action",)
+
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - handed through to rclpy
         super().__init__("policy_node", **options)
         self._settings = self.parameters.declare(TaskSettings())
@@ -41,12 +42,9 @@ class PolicyNode(ManagedNode):
         """Load the task and the policy, and create the topics."""
         self._task, bundle = self._settings.value.load()
         self._use(bundle)
-        self._publisher = self.create_publisher(
-            Action, "nominal_action", CONTROL_PUBLISHER, event_callbacks=WITHOUT_EVENTS
-        )
-        self._subscription = self.create_subscription(
-            Observation, "observation", self._on_observation, CONTROL_SUBSCRIBER
-        )
+        self._path = path = self.control_path(self._task.control_period_s)
+        self._publisher = path.publisher(Action, "nominal_action")
+        self.inputs = [path.input(Observation, "observation", self._on_observation)]
         self._service = BundleService(self, self._swap, lambda: self._bundle.sha256)
 
     def activate(self) -> None:
@@ -58,8 +56,10 @@ class PolicyNode(ManagedNode):
         if self._service is not None:
             self._service.close()
             self._service = None
-            self.destroy_subscription(self._subscription)
-            self.destroy_publisher(self._publisher)
+            for control_input in self.inputs:
+                control_input.close()
+            self.inputs = []
+            self._path.remove(self._publisher)
 
     def health(self) -> Health:
         """Warns once an observation could not be answered."""
@@ -101,6 +101,9 @@ class PolicyNode(ManagedNode):
         """The policy's action for one observation. Shape=(action_dim,)."""
         action: Array = self._policy.act(observation[np.newaxis])[0]
         return action
+
+
+COMPONENT = PolicyNode
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
@@ -37,6 +38,7 @@ EARS = "_ears"
 _TAKE_PERIOD_S = 0.02
 _LOOK_PERIOD_S = 0.25
 _DEPTH = 5000
+_ENDLESS_NS = 2**63 - 1
 _SHARED = ("/diagnostics", "/parameter_events", "/rosout", "/tf", "/tf_static")
 """Topics of many publishers, whose counts of messages cannot be told apart."""
 
@@ -207,7 +209,6 @@ class RecorderNode(Node):  # type: ignore[misc] # rclpy has no types
 
 def _qos_text(offers: list[QoSProfile]) -> str:
     """The publishers' quality of service as rosbag2 writes it."""
-    endless = {"sec": 9223372036, "nsec": 854775807}
     profiles = []
     for offer in offers:
         # DDS does not tell others the history of a publisher.
@@ -218,14 +219,21 @@ def _qos_text(offers: list[QoSProfile]) -> str:
                 "depth": offer.depth or 10,
                 "reliability": offer.reliability.name.lower(),
                 "durability": offer.durability.name.lower(),
-                "deadline": endless,
-                "lifespan": endless,
+                # A player that offers less would not be heard by our nodes.
+                "deadline": _qos_time(offer.deadline),
+                "lifespan": _qos_time(offer.lifespan),
                 "liveliness": "automatic",
-                "liveliness_lease_duration": endless,
+                "liveliness_lease_duration": _qos_time(offer.liveliness_lease_duration),
                 "avoid_ros_namespace_conventions": False,
             }
         )
     return yaml_text(profiles)
+
+
+def _qos_time(duration: Duration) -> dict[str, int]:
+    """A duration as rosbag2 writes it; none is the longest that there is."""
+    seconds, nanoseconds = divmod(min(duration.nanoseconds or _ENDLESS_NS, _ENDLESS_NS), 1_000_000_000)
+    return {"sec": seconds, "nsec": nanoseconds}
 
 
 def _never(_message: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The main function of every node: start, spin, end without a traceback."""
+"""The main function of every node's process: start, spin, end without a traceback."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import sys
 from collections.abc import Callable, Sequence
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 from demo_control.configuration import ConfigurationError
+from demo_control.nodes.control_loop import ControlLoop
 
 RosError = rclpy_implementation.RCLError
 """What rclpy raises when the layer below refuses something; rclpy itself has no public name for it."""
 
-_SWITCH_INTERVAL_S = 0.0005
+SWITCH_INTERVAL_S = 0.0001
 _USAGE_ERROR = 2
+_LONGEST_WAIT_S = 0.1
+"""The end of the context is noticed after at most this long."""
 
 
 def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -> int:
     """Run one node until SIGINT or SIGTERM.
-
-    The executor is the single-threaded one: EventsExecutor of rclpy 7.1 hangs on shutdown, and the control path wants
-    no second thread.
 
     Args:
         make_node: Builds the node; it is destroyed here.
@@ -33,47 +33,66 @@ def run(make_node: Callable[[], Node], arguments: Sequence[str] | None = None) -
     Returns:
         The exit code: 0 after a signal, 2 for arguments or parameter files that ROS cannot read.
     """
+    return run_nodes(lambda: [make_node()], arguments)
+
+
+def run_nodes(
+    make_nodes: Callable[[], Sequence[Node]],
+    arguments: Sequence[str] | None = None,
+    make_loop: Callable[[], ControlLoop] | None = None,
+    is_over: Callable[[], bool] = lambda: False,
+) -> int:
+    """Run nodes in one thread until SIGINT or SIGTERM.
+
+    Args:
+        make_nodes: Builds the nodes; they are destroyed here.
+        arguments: Of the process, the program's name first; sys.argv if None.
+        make_loop: Makes their loop; a plain one if None.
+        is_over: Ends it, too.
+
+    Returns:
+        The exit code: 0 after its end, 2 for arguments or parameter files that ROS cannot read.
+    """
     # A thread that wants the interpreter waits for up to this long while another computes in Python. The default of
     # 5 ms would let the planner's thread hold up an answer for a quarter of a 50 Hz period.
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     # rclpy's handlers end the context; without this, Python would also raise KeyboardInterrupt anywhere.
     signal.signal(signal.SIGINT, lambda _signal, _frame: None)
     try:
         rclpy.init(args=None if arguments is None else list(arguments))
     except RosError as error:
-        print(f"error: {_first_line(error)}", file=sys.stderr)
+        print(f"error: {first_line(error)}", file=sys.stderr)
         return _USAGE_ERROR
     try:
-        node = make_node()
+        nodes = make_nodes()
     except ConfigurationError as error:
         print(f"error: {error}", file=sys.stderr)
         return _USAGE_ERROR
     else:
-        _spin(node)
+        _spin(nodes, ControlLoop(*nodes) if make_loop is None else make_loop(), is_over)
         return 0
     finally:
         rclpy.try_shutdown()
 
 
-def _spin(node: Node) -> None:
-    """Execute callbacks until the context ends, then destroy the node."""
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
+def _spin(nodes: Sequence[Node], loop: ControlLoop, is_over: Callable[[], bool]) -> None:
+    """Execute callbacks until the context ends, then destroy the nodes."""
     try:
-        while rclpy.ok():
+        while rclpy.ok() and not is_over():
             try:
-                executor.spin_once()
+                loop.spin_once(_LONGEST_WAIT_S)
             except RosError as error:
                 # For instance a client that is gone before its answer; or the context ended inside a callback.
                 if rclpy.ok():
-                    node.get_logger().warning(f"ignored: {_first_line(error)}")
+                    nodes[0].get_logger().warning(f"ignored: {first_line(error)}")
     except ExternalShutdownException:
         pass
     finally:
-        executor.shutdown()
-        node.destroy_node()
+        loop.close()
+        for node in nodes:
+            node.destroy_node()
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The part of an rcl error text that says what happened (the rest says where in C)."""
     return str(error).split(", at ", maxsplit=1)[0].strip()

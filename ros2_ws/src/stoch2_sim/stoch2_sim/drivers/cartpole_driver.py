@@ -66,6 +66,9 @@ class CartpoleDriver(DriverNode[SimulatedCartpole]):
         self._joints.publish(message)
 
 
+COMPONENT = CartpoleDriver
+
+
 def main() -> int:
     """Run the driver; returns its exit code."""
     return run_driver(CartpoleDriver)

@@ -17,20 +17,24 @@ from typing import Generic, TypeVar
 import rclpy
 from demo_msgs.msg import Action, Observation
 from rclpy.duration import Duration
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 
 from demo_control.configuration import ConfigurationError
-from demo_control.machine import settle_memory
+from demo_control.nodes.composed import Composition
+from demo_control.nodes.control_topic_settings import ControlTopicSettings
+from demo_control.nodes.control_topics import ControlPath
 from demo_control.nodes.diagnostics import Diagnostics, Health
+from demo_control.nodes.loop_figures import LoopFigures
 from demo_control.nodes.messages import nanoseconds, values_of
 from demo_control.nodes.parameters import Parameters
-from demo_control.nodes.quality import CONTROL_PUBLISHER, RECORDING, WITHOUT_EVENTS
+from demo_control.nodes.quality import RECORDING, WITHOUT_EVENTS
+from demo_control.nodes.real_time_process import RealTimeProcess
+from demo_control.nodes.running import SWITCH_INTERVAL_S
 from demo_control.tasks import Array
 from stoch2_sim.drivers.core import Command, DriverState, Output
 from stoch2_sim.drivers.running import StopRequest, run_in_lockstep, run_paced
@@ -58,8 +62,8 @@ _LEVELS = {
     DriverState.FAULT: "error",
 }
 
-# Every command is looked at, also those that come in a bunch; lost ones are not sent again.
-_COMMANDS = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
+_COMMAND_DEPTH = 20  # each is looked at, also those that come in a bunch; lost ones are not sent again
+_PRIORITY = 45  # above the nodes that answer: the next tick must not wait for their last answer
 
 
 class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no types
@@ -73,10 +77,19 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
 
     settings: DriverSettings
     robot: RobotT
+    control_outputs = ("observation",)
+
+    @classmethod
+    def run_composed(cls, composition: Composition) -> int:
+        """Run with other nodes in the same process; returns the exit code."""
+        return run_driver(cls, composition)
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.parameters = Parameters(self)
+        self.real_time = RealTimeProcess(self, self.parameters, _PRIORITY)
+        self._topic_settings = self.parameters.declare(ControlTopicSettings())
+        self.timing = LoopFigures()
         self.tick = 0
         self.answered = -1
         self.observations = 0
@@ -99,15 +112,17 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         self.settings = settings
         self.robot = robot
         self.period_ns = round(robot.period_s * 1e9)
-        self._observation = self.publisher(Observation, "observation", CONTROL_PUBLISHER)
+        self._diagnostics = Diagnostics(self, self._health)
+        real_time = self.settings.real_time_factor == 1.0
+        path = ControlPath(self, robot.period_s, self._topic_settings.value, real_time, self._diagnostics.publish)
+        self._observation = path.publisher(Observation, "observation")
         self._truth = self.publisher(Observation, "ground_truth", RECORDING)
-        self._applied = self.publisher(Action, "applied_action", CONTROL_PUBLISHER)
+        self._applied = path.publisher(Action, "applied_action")
         self._result = self.publisher(String, "run_result", LATCHED)
         self._description = self.publisher(String, "robot_description", LATCHED)
         self._description.publish(String(data=description))
-        self._clock_topic = self.publisher(Clock, "/clock", 10) if self.settings.real_time_factor != 1.0 else None
-        self._subscription = self.create_subscription(Action, "action", self._on_action, _COMMANDS)
-        self._diagnostics = Diagnostics(self, self._health)
+        self._clock_topic = self.publisher(Clock, "/clock", 10) if not real_time else None
+        self._commands = path.input(Action, "action", self._on_action, _COMMAND_DEPTH)
 
     @abstractmethod
     def judge(self, before: Array | None) -> None:
@@ -165,7 +180,10 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
 
     def _on_action(self, message: Action) -> None:
         """Put a command on the simulated wire; it is judged when it arrives at its end."""
-        self.answered = max(self.answered, int(message.observation_sequence))
+        sequence = int(message.observation_sequence)
+        if self.answered < sequence <= self.tick and not self.robot.held:
+            self.timing.command_ages.add((self._now_ns() - sequence * self.period_ns) / 1e9)
+        self.answered = max(self.answered, sequence)
         command = Command(
             int(message.observation_sequence),
             nanoseconds(message.observation_stamp),
@@ -199,6 +217,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         if not self.robot.held:
             self.missed_ticks += ticks - 1
             self.worst_lateness_s = max(self.worst_lateness_s, lateness_s)
+            self.timing.tick_lateness.add(lateness_s)
         for _ in range(ticks):
             if not self._is_prepared:
                 self._run_period()
@@ -287,7 +306,13 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         figures = self.figures()
         verdict = "success" if figures["success"] else "no success" + (f" ({fault})" if fault else "")
         self.get_logger().info(f"run over after {self.robot.time_s:.2f} s: {verdict}, {self.told_result()}")
-        result = {**figures, "missed_ticks": self.missed_ticks, "worst_lateness_ms": 1e3 * self.worst_lateness_s}
+        result = {
+            **figures,
+            "missed_ticks": self.missed_ticks,
+            "worst_lateness_ms": 1e3 * self.worst_lateness_s,
+            **self.timing.result(self.robot.period_s),
+            "deadlines_missed": self._commands.deadlines_missed,
+        }
         self._result.publish(String(data=json.dumps(result)))
         self._known_state = DriverState.FINISHED
         self._diagnostics.publish()
@@ -300,6 +325,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         if publishers > 1:
             level = "warn" if level == "ok" else level
             message = f"{message}; {publishers} nodes publish commands"
+        message = "; ".join(filter(None, (message, self._commands.problem)))
         values: dict[str, object] = {
             "state": core.state.value,
             "reason": core.reason,
@@ -312,6 +338,8 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
             "wire_lost": self.robot.wire.lost,
             "wire_duplicated": self.robot.wire.duplicated,
             **core.counters(),
+            **self._commands.values(),
+            **self.real_time.values(),
             **self.values(),
         }
         if not self.robot.held:
@@ -330,33 +358,43 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
             publisher.wait_for_all_acked(Duration(seconds=max(0.0, deadline_s - time.monotonic())))
 
 
-def run_driver(make_node: Callable[[], DriverNode[RobotT]]) -> int:
+def run_driver(make_node: Callable[[], DriverNode[RobotT]], composition: Composition | None = None) -> int:
     """Run a driver until its run is over, or SIGINT or SIGTERM.
 
     Args:
         make_node: Builds the node; it is destroyed here.
+        composition: Nodes that share the driver's process.
 
     Returns:
-        The exit code: 0 in both cases; 2 for parameters that cannot work.
+        The exit code: 0 in both cases; 1 where another node of the process failed; 2 for parameters that cannot work.
     """
+    others = composition or Composition(())
     stop = StopRequest()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
+        others.make(DriverNode.control_outputs)
         node = make_node()
     except ConfigurationError as error:
         print(f"error: {error}", file=sys.stderr)
         rclpy.try_shutdown()
         return _USAGE_ERROR
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
+    loop = others.loop(node)
     factor = node.settings.real_time_factor
-    settle_memory()
+
+    def spin(timeout_s: float) -> None:
+        loop.spin_once(timeout_s)
+        if others.is_over():
+            stop.request()
+
+    node.real_time.enter(is_real=factor == 1.0)
     if factor == 0.0:
-        run_in_lockstep(node, executor.spin_once, stop, node.period_ns)
+        run_in_lockstep(node, spin, stop, node.period_ns)
     else:
-        run_paced(node, executor.spin_once, stop, node.period_ns, factor)
+        run_paced(node, spin, stop, node.period_ns, factor)
     node.deliver(_DELIVERY_LIMIT_AFTER_SIGNAL_S if stop else _DELIVERY_LIMIT_S)
-    executor.shutdown()
+    loop.close()
+    others.close()
     node.close()
     rclpy.try_shutdown()
-    return 0
+    return others.exit_code

@@ -66,6 +66,10 @@ class StopRequest:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
 
+    def request(self) -> None:
+        """Become true for another reason."""
+        self._requested = True
+
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         """Remember."""
         self._requested = True

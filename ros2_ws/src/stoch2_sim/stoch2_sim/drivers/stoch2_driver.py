@@ -157,6 +157,9 @@ class Stoch2Driver(DriverNode[SimulatedStoch2]):
             self.get_logger().info(text)
 
 
+COMPONENT = Stoch2Driver
+
+
 def main() -> int:
     """Run the driver; returns its exit code."""
     return run_driver(Stoch2Driver)

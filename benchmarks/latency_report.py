@@ -1,0 +1,111 @@
+"""Bars, tables and plot of the benchmark of the commands' age."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+Report = Mapping[str, Any]
+QUIET, HOGS = "nothing", "hogs"
+_PERCENTILES = ("p50", "p99", "p99.9", "max")
+_PERIOD_MS = 5.0
+_HEAD = ("nodes", "scheduling", "beside", "p50", "p99", "p99.9", "longest", "overruns", "tick p99")
+
+# Bars: name, run, figure, bound in ms or percent.
+_BARS = (
+    ("median", ("none", "fifo", QUIET), "p50", 1.5),
+    ("99th percentile", ("none", "fifo", QUIET), "p99", 3.0),
+    ("99.9th percentile", ("none", "fifo", QUIET), "p99.9", 5.0),
+    ("overruns, percent", ("none", "fifo", QUIET), "overruns_percent", 0.01),
+    ("99th percentile beside hogs", ("none", "fifo", HOGS), "p99", 5.0),
+    ("99th percentile, all in one process", ("all", "fifo", QUIET), "p99", 1.5),
+)
+
+
+def name_of(composed: str, scheduling: str, beside: str) -> str:
+    """The name of a kind of run."""
+    nodes = {"none": "separate", "policy,layer": "policy+layer", "all": "all in one"}[composed]
+    return f"{nodes}, {scheduling}, beside {beside}"
+
+
+def bars(runs: Mapping[str, Report]) -> dict[str, Any]:
+    """Which bars hold; those whose run was not made are left out."""
+    result = {}
+    for text, case, figure, bound in _BARS:
+        found = runs.get(name_of(*case))
+        if found is not None:
+            value = found["overruns_percent"] if figure == "overruns_percent" else found["age_ms"][figure]
+            holds = value is not None and value <= bound
+            result[text] = {"value": value, "bound": bound, "holds": holds}
+    return result
+
+
+def _rows(report: Report) -> Iterator[tuple[str, ...]]:
+    for run in report["runs"].values():
+        ages = (f"{run['age_ms'][name]:.2f}" for name in _PERCENTILES)
+        nodes = name_of(run["composed"], run["scheduling"], run["beside"]).split(",")[0]
+        late = f"{run['tick_lateness_ms']['p99']:.2f}"
+        yield nodes, run["scheduling"], run["beside"], *ages, f"{run['overruns_percent']:.3f} %", late
+
+
+def console_tables(report: Report) -> tuple[Table, Table]:
+    """For the terminal: the runs, and the bars."""
+    runs = Table(*_HEAD, title=f"Age of commands at the driver, ms; runs of {report['seconds']:g} s")
+    for row in _rows(report):
+        runs.add_row(*row)
+    bounds = Table("bar", "measured", "bound", "")
+    for text, bar in report.get("bars", {}).items():
+        holds = "[green]holds[/]" if bar["holds"] else "[red]does not hold[/]"
+        bounds.add_row(text, f"{bar['value']:.3g}", f"{bar['bound']:g}", holds)
+    return runs, bounds
+
+
+def table(report: Report) -> Iterator[str]:
+    """As Markdown."""
+    load = report["load_average"]["before"]
+    yield f"Age of commands at the driver in ms, 200 Hz, runs of {report['seconds']:g} s. {report['processor']}, "
+    yield f"{report['cores']} cores, load {load:.1f} beforehand."
+    yield ""
+    yield "| " + " | ".join(_HEAD) + " |"
+    yield "|" + "---|" * len(_HEAD)
+    for row in _rows(report):
+        yield "| " + " | ".join(row) + " |"
+    yield ""
+    yield "| bar | measured | bound | |"
+    yield "|---|---|---|---|"
+    for text, bar in report.get("bars", {}).items():
+        yield f"| {text} | {bar['value']:.3g} | {bar['bound']:g} | {'holds' if bar['holds'] else 'does not hold'} |"
+
+
+def plot(report: Report, path: Path) -> None:
+    """Percentiles of each kind of run."""
+    import matplotlib as mpl  # noqa: PLC0415 - only figures need it
+
+    mpl.use("Agg")
+    from matplotlib import pyplot  # noqa: PLC0415 - see above
+
+    figure, axes = pyplot.subplots(figsize=(9, 5))
+    colours = {"none": "tab:blue", "policy,layer": "tab:orange", "all": "tab:green"}
+    for name, run in report["runs"].items():
+        values = [run["age_ms"][p] for p in _PERCENTILES]
+        axes.plot(
+            _PERCENTILES,
+            values,
+            color=colours[run["composed"]],
+            linestyle="-" if run["scheduling"] == "fifo" else ":",
+            marker="o" if run["beside"] == QUIET else "x",
+            label=name,
+        )
+    axes.axhline(_PERIOD_MS, color="black", linewidth=0.8)
+    axes.text(0, _PERIOD_MS, " control period", va="bottom")
+    axes.set_yscale("log")
+    axes.set_ylabel("age of a command at the driver, ms")
+    axes.set_xlabel("percentile")
+    axes.grid(which="both", alpha=0.3)
+    axes.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=120, format="png")
+    pyplot.close(figure)

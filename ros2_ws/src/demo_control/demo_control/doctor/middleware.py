@@ -1,0 +1,113 @@
+"""ROS and DDS: what is installed, whom it reaches, and what it has to work with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from demo_control.doctor.findings import Check, Finding
+
+_FAST_DDS = "rmw_fastrtps_cpp"
+_DISCOVERY = ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
+_LARGEST_DOMAIN = 101
+_SHARED_MEMORY = Path("/dev/shm")
+_ENOUGH_SHARED_MB = 64
+_ENOUGH_BUFFER_KB = 208
+
+
+class Middleware:
+    """Looks at ROS 2 as this Python would use it.
+
+    Args:
+        environment: Of the process.
+        root: Where /proc is; another folder in tests.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None = None, root: Path = Path("/")) -> None:
+        self._environment = os.environ if environment is None else environment
+        self._root = root
+
+    def checks(self) -> list[tuple[str, Check]]:
+        """All checks by topic."""
+        return [
+            ("ROS 2", self.installed),
+            ("ROS domain", self.domain),
+            ("discovery", self.discovery),
+            ("shared memory", self.shared_memory),
+            ("sockets", self.sockets),
+        ]
+
+    def installed(self) -> Iterator[Finding]:
+        """Whether this Python has ROS 2 and our messages, and with which middleware."""
+        missing = [name for name in ("rclpy", "demo_msgs") if find_spec(name) is None]
+        if missing:
+            text = f"{' and '.join(missing)} cannot be imported: no robot can be launched, only trained and evaluated"
+            yield Finding("ROS 2", "warning", text, "make setup, or source a ROS 2 distribution's setup.bash")
+            return
+        chosen = self._environment.get("RMW_IMPLEMENTATION", "") or _FAST_DDS
+        level = "ok" if chosen == _FAST_DDS else "warning"
+        advice = "" if level == "ok" else f"measured and tested is {_FAST_DDS}: unset RMW_IMPLEMENTATION"
+        yield Finding("ROS 2", level, f"rclpy and demo_msgs are there, middleware {chosen}", advice)
+        profile = self._environment.get("FASTRTPS_DEFAULT_PROFILES_FILE") or self._environment.get(
+            "FASTDDS_DEFAULT_PROFILES_FILE"
+        )
+        if profile:
+            yield Finding(
+                "DDS profile", "warning", f"{profile} changes Fast DDS", "unset it if something behaves oddly"
+            )
+
+    def domain(self) -> Iterator[Finding]:
+        """The ROS domain, and whether a bring-up of ours runs in it."""
+        text = self._environment.get("ROS_DOMAIN_ID") or "0"
+        if not text.isdecimal() or int(text) > _LARGEST_DOMAIN:
+            advice = f"set it to a number between 0 and {_LARGEST_DOMAIN}"
+            yield Finding("ROS domain", "problem", f"ROS_DOMAIN_ID = '{text}' is none", advice)
+            return
+        with socket.socket(socket.AF_UNIX) as claim:
+            try:
+                claim.bind(f"\0demo_control/ros_domain/{text}")
+            except OSError:
+                advice = "end it, or set ROS_DOMAIN_ID to another number"
+                yield Finding("ROS domain", "warning", f"another robot of ours runs in domain {text}", advice)
+                return
+        yield Finding("ROS domain", "ok", f"{text}, no other bring-up of ours in it")
+
+    def discovery(self) -> Iterator[Finding]:
+        """Which computers can hear and command the robot."""
+        given = {name: self._environment[name] for name in _DISCOVERY if self._environment.get(name)}
+        if not given:
+            yield Finding("discovery", "ok", "this computer only ('democtl launch' asks for LOCALHOST)")
+            return
+        local = given.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper() in {"LOCALHOST", "OFF"}
+        local = local or given.get("ROS_LOCALHOST_ONLY") == "1"
+        text = ", ".join(f"{name}={value}" for name, value in given.items())
+        if local and "ROS_STATIC_PEERS" not in given:
+            yield Finding("discovery", "ok", f"this computer only ({text})")
+        else:
+            advice = "ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST, or a network of the robot's own"
+            yield Finding("discovery", "warning", f"other computers can command the robot ({text})", advice)
+
+    def shared_memory(self) -> Iterator[Finding]:
+        """Whether Fast DDS can use it between processes, and what dead ones left."""
+        if not _SHARED_MEMORY.is_dir() or not os.access(_SHARED_MEMORY, os.W_OK):
+            text = f"{_SHARED_MEMORY} cannot be written: messages take the way through sockets"
+            yield Finding("shared memory", "warning", text, "docker run --ipc=host, or mount a tmpfs there")
+            return
+        free = shutil.disk_usage(_SHARED_MEMORY).free >> 20
+        level = "ok" if free >= _ENOUGH_SHARED_MB else "problem"
+        advice = (
+            "" if level == "ok" else "docker run --shm-size=1g; or remove /dev/shm/fastrtps_* of programs that died"
+        )
+        yield Finding("shared memory", level, f"{free} MB free in {_SHARED_MEMORY}", advice)
+
+    def sockets(self) -> Iterator[Finding]:
+        """Buffers of the sockets, for who listens from another computer."""
+        path = self._root / "proc/sys/net/core/rmem_max"
+        size = int(path.read_text(encoding="utf-8")) >> 10
+        level = "ok" if size >= _ENOUGH_BUFFER_KB else "warning"
+        advice = "" if level == "ok" else "sysctl -w net.core.rmem_max=2097152"
+        yield Finding("sockets", level, f"receive buffers of up to {size} KiB", advice)

@@ -1,0 +1,274 @@
+"""The loop of control messages: they come first, nothing else is forgotten, and nothing grows."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+import time
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rclpy
+from demo_msgs.msg import Action, Observation
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from std_srvs.srv import Trigger
+
+from demo_control.nodes.control_loop import ControlLoop
+from demo_control.nodes.control_topic_settings import ControlTopicSettings
+from demo_control.nodes.control_topics import ControlInput, ControlPath
+from demo_control.nodes.demo_layer_node import DemoLayerNode
+from demo_control.nodes.direct import TOPICS, unguarded
+from demo_control.nodes.policy_node import PolicyNode
+
+pytestmark = pytest.mark.ros
+
+PERIOD_S = 0.02
+STATE = [0.1, 2.0, -1.0, 0.0, 0.3]
+
+
+@pytest.fixture
+def context() -> Iterator[Context]:
+    context = Context()
+    rclpy.init(context=context, args=[])
+    yield context
+    context.try_shutdown()
+
+
+class Pair:
+    """A publisher, and a node with a control input that a loop runs."""
+
+    def __init__(self, context: Context, settings: ControlTopicSettings | None = None) -> None:
+        self.sender = Node("sender", context=context)
+        self.node = Node("receiver", context=context)
+        self.heard: list[int] = []
+        path = ControlPath(self.node, PERIOD_S, settings or ControlTopicSettings())
+        self.input: ControlInput = path.input(Action, "action", lambda m: self.heard.append(m.observation_sequence), 20)
+        self.publisher = ControlPath(self.sender, PERIOD_S, ControlTopicSettings()).publisher(Action, "action")
+        self.loop = ControlLoop(self.node, context=context)
+        deadline = time.monotonic() + 30.0
+        while not (self.publisher.get_subscription_count() and self.input._subscription.get_publisher_count()):
+            assert time.monotonic() < deadline, "not matched"
+            self.loop.spin_once(0.01)
+
+    def send(self, sequence: int) -> None:
+        self.publisher.publish(Action(observation_sequence=sequence))
+
+    def spin_until(self, condition: object, timeout_s: float = 20.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not condition():  # type: ignore[operator]
+            assert time.monotonic() < deadline, "not in time"
+            self.loop.spin_once(0.01)
+
+    def close(self) -> None:
+        self.loop.close()
+        self.sender.destroy_node()
+        self.node.destroy_node()
+
+
+@pytest.fixture
+def pair(context: Context) -> Iterator[Pair]:
+    pair = Pair(context)
+    yield pair
+    pair.close()
+
+
+def test_each_message_is_handled_once_and_in_order(pair: Pair) -> None:
+    for number in range(1, 101):
+        pair.send(number)
+        pair.spin_until(lambda n=number: pair.heard and pair.heard[-1] == n)
+
+    assert pair.heard == list(range(1, 101))
+
+
+def test_the_executor_leaves_control_messages_to_the_loop(pair: Pair) -> None:
+    pair.send(1)
+    pair.loop._housekeeping(0.05)
+    assert pair.heard == []
+    pair.spin_until(lambda: pair.heard == [1])
+
+
+def test_timers_and_services_run_beside_a_flood_of_control_messages(pair: Pair) -> None:
+    ticks: list[float] = []
+    pair.node.create_timer(0.02, lambda: ticks.append(time.monotonic()))
+    service = pair.node.create_service(Trigger, "answer", lambda _request, response: response)
+    client = pair.sender.create_client(Trigger, "answer")
+    other = ControlLoop(pair.sender, context=pair.sender.context)
+    pair.spin_until(client.service_is_ready)
+    answer = client.call_async(Trigger.Request())
+
+    def flooded() -> bool:
+        for number in range(60):
+            pair.send(number)
+        other.spin_once(0.0)
+        return answer.done() and len(ticks) >= 10
+
+    pair.spin_until(flooded)
+    assert len(pair.heard) > 100
+    other.close()
+    pair.node.destroy_service(service)
+
+
+def test_an_input_that_comes_later_is_found_and_one_that_is_closed_is_left_alone(pair: Pair, context: Context) -> None:
+    heard: list[int] = []
+    more = ControlPath(pair.node, PERIOD_S, ControlTopicSettings()).input(
+        Observation, "observation", lambda m: heard.append(m.sequence)
+    )
+    publisher = ControlPath(pair.sender, PERIOD_S, ControlTopicSettings()).publisher(Observation, "observation")
+    pair.spin_until(publisher.get_subscription_count)
+
+    def sent_until_heard() -> bool:
+        publisher.publish(Observation(sequence=5))
+        return bool(heard)
+
+    pair.spin_until(sent_until_heard)
+    more.close()
+    pair.loop._housekeeping(0.0)
+    pair.send(7)
+    pair.spin_until(lambda: pair.heard == [7])
+
+
+def test_what_a_callback_raises_comes_out_or_goes_to_the_guard(context: Context) -> None:
+    node, sender = Node("receiver", context=context), Node("sender", context=context)
+    caught: list[tuple[str, str]] = []
+
+    def guard(of: Node, call: object) -> None:
+        try:
+            call()  # type: ignore[operator]
+        except ZeroDivisionError as error:
+            caught.append((of.get_name(), str(error)))
+
+    path = ControlPath(node, PERIOD_S, ControlTopicSettings())
+    path.input(Action, "action", lambda _message: 1 // 0)
+    node.create_timer(0.01, [].pop)
+    publisher = ControlPath(sender, PERIOD_S, ControlTopicSettings()).publisher(Action, "action")
+    loop = ControlLoop(node, context=context, guard=guard)
+
+    def send_for(seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            publisher.publish(Action())
+            loop.spin_once(0.01)
+
+    with pytest.raises(IndexError):
+        send_for(20.0)
+    assert set(caught) <= {("receiver", "integer division or modulo by zero")}
+    loop.close()
+    node.destroy_node()
+    sender.destroy_node()
+
+
+def test_without_a_loop_an_executor_runs_the_group(context: Context) -> None:
+    node = Node("receiver", context=context)
+    heard: list[int] = []
+    path = ControlPath(node, PERIOD_S, ControlTopicSettings())
+    path.input(Action, "action", lambda m: heard.append(m.observation_sequence))
+    publisher = path.publisher(Action, "action")
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    deadline = time.monotonic() + 20.0
+    while not heard and time.monotonic() < deadline:
+        publisher.publish(Action(observation_sequence=4))
+        executor.spin_once(timeout_sec=0.02)
+    executor.shutdown()
+    node.destroy_node()
+
+    assert heard[0] == 4
+
+
+class Chain:
+    """policy_node and demo_layer_node in one loop, fed by calls: what they do, thousands of times."""
+
+    def __init__(self, context: Context, bundle: Path) -> None:
+        parameters = {"task": "cartpole", "bundle_directory": str(bundle), "num_samples": 32, "horizon": 10}
+        overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+        self.layer = DemoLayerNode(context=context, parameter_overrides=overrides)
+        self.policy = PolicyNode(context=context, parameter_overrides=overrides[:2])
+        TOPICS.offer({"/observation", "/nominal_action"}, unguarded)
+        for node in (self.layer, self.policy):
+            node.trigger_configure()
+            node.trigger_activate()
+        self.loop = ControlLoop(self.policy, self.layer, context=context)
+        self.sequence = 0
+
+    def run(self, ticks: int) -> None:
+        for _ in range(ticks):
+            self.sequence += 1
+            TOPICS.hand_on("/observation", Observation(sequence=self.sequence, values=STATE))
+            self.loop.spin_once(0.0)
+            self.loop.tidier.tidy()
+
+    def close(self) -> None:
+        self.loop.close()
+        TOPICS.offer(set(), unguarded)
+        self.policy.destroy_node()
+        self.layer.destroy_node()
+        gc.enable()
+        gc.unfreeze()
+
+
+@pytest.fixture
+def chain(context: Context, bundle_directory: Path) -> Iterator[Chain]:
+    chain = Chain(context, bundle_directory)
+    yield chain
+    chain.close()
+
+
+def test_memory_does_not_grow_over_many_cycles(chain: Chain) -> None:
+    chain.run(600)
+    tracemalloc.start(1)
+    chain.run(200)
+    before, resident = _traced(), _resident_kb()
+    chain.run(1000)
+    grown = _traced() - before
+    tracemalloc.stop()
+
+    assert np.isfinite(chain.layer._layer.correct(1, np.zeros(1)).values).all()  # type: ignore[union-attr]
+    assert chain.layer._layer.counters.commands >= 1800  # type: ignore[union-attr]
+    # One float kept per cycle would be 24 kB.
+    assert grown < 15_000
+    assert _resident_kb() - resident < 1500
+
+
+def _traced() -> int:
+    """Bytes that Python holds, without garbage and without its cache of attributes.
+
+    That keeps up to 4096 names alive, which rclpy makes anew for each field of each message: it fills over minutes.
+    """
+    gc.collect()
+    sys._clear_type_cache()
+    return tracemalloc.get_traced_memory()[0]
+
+
+def _resident_kb() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def test_a_callback_may_ask_what_is_known_of_a_message_as_with_rclpy(pair: Pair, context: Context) -> None:
+    node = Node("informed", context=context)
+    over_dds: list[int] = []
+    path = ControlPath(node, PERIOD_S, ControlTopicSettings())
+    path.input(Action, "action", lambda _message, about: over_dds.append(about["publication_sequence_number"]))
+    loop = ControlLoop(node, context=context)
+    deadline = time.monotonic() + 20.0
+    while len(over_dds) < 2 and time.monotonic() < deadline:
+        pair.send(1)
+        loop.spin_once(0.02)
+    by_call: list[int] = []
+    TOPICS.offer({"/observation"}, unguarded)
+    path.input(Observation, "observation", lambda _message, about: by_call.append(about["publication_sequence_number"]))
+    publisher = path.publisher(Observation, "observation")
+    for _ in range(3):
+        publisher.publish(Observation())
+    TOPICS.offer(set(), unguarded)
+    loop.close()
+    node.destroy_node()
+
+    assert 0 < over_dds[0] < over_dds[1]
+    assert by_call == [1, 2, 3]
