@@ -1,6 +1,6 @@
 """cartpole_driver: drives the simulated cart-pole, in real time, faster, or in lockstep with its commands.
 
-Publishes ``joint_states`` besides the topics of :mod:`stoch2_sim.drivers.driver_node`.
+Publishes ``joint_states`` besides the topics of :mod:`demo_control.drivers.driver_node`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 from sensor_msgs.msg import JointState
 
+from demo_control.drivers.core import DriverState
+from demo_control.drivers.driver_node import DriverNode, run_driver
 from demo_control.nodes.quality import CONTROL_PUBLISHER
 from demo_control.tasks import Array
 from stoch2_sim.cartpole import task as cartpole_task
-from stoch2_sim.drivers.core import DriverState
-from stoch2_sim.drivers.driver_node import DriverNode, run_driver
-from stoch2_sim.drivers.settings import CartpoleDriverSettings
+from stoch2_sim.drivers.cartpole_settings import CartpoleDriverSettings
 from stoch2_sim.drivers.simulated_cartpole import SimulatedCartpole
 from stoch2_sim.robots.cartpole.model import JOINTS, robot_model
 from stoch2_sim.robots.cartpole.parameters import PlantSettings

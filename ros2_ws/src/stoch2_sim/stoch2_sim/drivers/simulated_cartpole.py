@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from demo_control.drivers.core import DriverCore
+from demo_control.drivers.imperfections import NoisySensor
+from demo_control.drivers.limits import Limits
+from demo_control.drivers.simulated_robot import SimulatedRobot, make_wire
 from demo_control.tasks import Array, Task
-from stoch2_sim.drivers.core import DriverCore
-from stoch2_sim.drivers.imperfections import NoisySensor
-from stoch2_sim.drivers.limits import Limits
-from stoch2_sim.drivers.settings import CartpoleDriverSettings
-from stoch2_sim.drivers.simulated_robot import SimulatedRobot, make_wire
+from stoch2_sim.drivers.cartpole_settings import CartpoleDriverSettings
 from stoch2_sim.robots.cartpole.disturbances import Pushes
 from stoch2_sim.robots.cartpole.parameters import CONTROL_PERIOD_S, RAIL_LIMIT_M, PlantSettings
 from stoch2_sim.robots.cartpole.simulation import hanging_start, make_simulator, to_observation

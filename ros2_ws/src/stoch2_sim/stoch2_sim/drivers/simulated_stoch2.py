@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from demo_control.drivers.core import DriverCore, DriverState
+from demo_control.drivers.limits import Limits
+from demo_control.drivers.simulated_robot import SimulatedRobot, make_wire
+from demo_control.drivers.walking import Request, Walking, WalkingMachine, WalkingSettings
 from demo_control.tasks import Array
-from stoch2_sim.drivers.core import DriverCore, DriverState
-from stoch2_sim.drivers.limits import Limits
-from stoch2_sim.drivers.simulated_robot import SimulatedRobot, make_wire
 from stoch2_sim.drivers.stoch2_figures import WalkFigures
 from stoch2_sim.drivers.stoch2_script import CommandSource, Pushes, Script
 from stoch2_sim.drivers.stoch2_settings import Stoch2DriverSettings
-from stoch2_sim.drivers.walking import Request, Walking, WalkingMachine, WalkingSettings
 from stoch2_sim.robots.stoch2.attitude import turned
 from stoch2_sim.robots.stoch2.control import ControlSettings, Ideal, Stoch2Control
 from stoch2_sim.robots.stoch2.episode import SensingParameters

@@ -1,6 +1,6 @@
 """stoch2_driver: drives the simulated Stoch2, in real time, faster, or in lockstep with its commands.
 
-Besides the topics of :mod:`stoch2_sim.drivers.driver_node` it publishes ``joint_states``, ``imu``, ``odom``,
+Besides the topics of :mod:`demo_control.drivers.driver_node` it publishes ``joint_states``, ``imu``, ``odom``,
 ``contacts``, ``ground_truth_odom`` and, where tf2 is installed, ``/tf``; ``walking_state`` (latched). It subscribes
 ``cmd_vel`` and ``push`` (a force in N: forward, left, up), and offers the services ``stand_up``, ``walk``, ``stop``
 and ``sit_down``.
@@ -18,12 +18,12 @@ from geometry_msgs.msg import Twist, Vector3
 from rclpy.qos import QoSProfile
 from std_srvs.srv import Trigger
 
+from demo_control.drivers.driver_node import LATCHED, DriverNode, run_driver
+from demo_control.drivers.walking import POSSIBLE, Change, Request, Walking, WalkingSettings
 from demo_control.tasks import Array
-from stoch2_sim.drivers.driver_node import LATCHED, DriverNode, run_driver
 from stoch2_sim.drivers.simulated_stoch2 import SimulatedStoch2, Stoch2Setup
 from stoch2_sim.drivers.stoch2_settings import Stoch2DriverSettings
 from stoch2_sim.drivers.stoch2_topics import Stoch2Topics
-from stoch2_sim.drivers.walking import POSSIBLE, Change, Request, Walking, WalkingSettings
 from stoch2_sim.robots.stoch2.episode import SensingParameters
 from stoch2_sim.robots.stoch2.parameters import RobotParameters
 from stoch2_sim.robots.stoch2.reference import CommandSettings, LeashSettings

@@ -18,9 +18,9 @@ from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Imu, JointState
 
+from demo_control.drivers.driver_node import DriverNode
 from demo_control.nodes.quality import CONTROL_PUBLISHER, RECORDING
 from demo_control.tasks import Array
-from stoch2_sim.drivers.driver_node import DriverNode
 from stoch2_sim.drivers.simulated_stoch2 import SimulatedStoch2
 from stoch2_sim.robots.stoch2.attitude import heading_rotation, quaternions
 from stoch2_sim.robots.stoch2.episode import SensingParameters

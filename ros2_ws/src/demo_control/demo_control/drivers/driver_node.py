@@ -1,7 +1,8 @@
-"""What the driver nodes of all simulated robots share: ticks, commands, clock, diagnostics, the end of a run.
+"""What the driver nodes of all robots share: ticks, commands, clock, diagnostics, the end of a run.
 
-Subscribes ``action``; publishes ``observation``, ``ground_truth`` (from the robot's release on), ``applied_action``,
-``robot_description``, ``run_result`` (at the end), ``/diagnostics`` and, unless it runs in real time, ``/clock``.
+Subscribes ``action``; publishes ``observation``, ``ground_truth`` (from a simulated robot's release on),
+``applied_action``, ``robot_description``, ``run_result`` (at the end), ``/diagnostics`` and, unless it runs in real
+time, ``/clock``.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 
 from demo_control.configuration import ConfigurationError
+from demo_control.drivers.core import Command, DriverState, Output
+from demo_control.drivers.robot import Robot
+from demo_control.drivers.running import Spin, StopRequest, run_in_lockstep, run_paced
+from demo_control.drivers.settings import DriverSettings
+from demo_control.drivers.time_line import TimeLine, to_message
 from demo_control.machine import settle_memory
 from demo_control.nodes.diagnostics import Diagnostics, Health
 from demo_control.nodes.messages import nanoseconds, values_of
 from demo_control.nodes.parameters import Parameters
 from demo_control.nodes.quality import CONTROL_PUBLISHER, RECORDING, WITHOUT_EVENTS
 from demo_control.tasks import Array
-from stoch2_sim.drivers.core import Command, DriverState, Output
-from stoch2_sim.drivers.running import StopRequest, run_in_lockstep, run_paced
-from stoch2_sim.drivers.settings import DriverSettings
-from stoch2_sim.drivers.simulated_robot import SimulatedRobot
-from stoch2_sim.drivers.time_line import TimeLine, to_message
 
-RobotT = TypeVar("RobotT", bound=SimulatedRobot)
+RobotT = TypeVar("RobotT", bound=Robot)
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 """For what is said once and must reach those who come later."""
@@ -63,7 +64,7 @@ _COMMANDS = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no types
-    """A driver node; a loop of :mod:`stoch2_sim.drivers.running` gives it its ticks.
+    """A driver node; a loop of :mod:`demo_control.drivers.running` gives it its ticks.
 
     A subclass declares its parameters with ``self.parameters``, then calls :meth:`drive`.
 
@@ -164,7 +165,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         self.missing_answers += self.robot.core.state is not DriverState.WAITING
 
     def _on_action(self, message: Action) -> None:
-        """Put a command on the simulated wire; it is judged when it arrives at its end."""
+        """Hand a command to the robot."""
         self.answered = max(self.answered, int(message.observation_sequence))
         command = Command(
             int(message.observation_sequence),
@@ -173,7 +174,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
             message.source,
             values_of(message),
         )
-        self.robot.wire.send(command, self._now_ns())
+        self.robot.deliver(command, self._now_ns())
 
     @property
     def lead_ns(self) -> int:
@@ -249,7 +250,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
 
     def _publish_truth(self, values: Array) -> None:
         """Publish the true state at this tick, if somebody listens."""
-        if self._truth.get_subscription_count():
+        if self.robot.knows_truth and self._truth.get_subscription_count():
             self._truth.publish(self._observation_message(values))
 
     def _publish_applied(self, output: Output) -> None:
@@ -309,8 +310,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
             "worst_lateness_ms": f"{1e3 * self.worst_lateness_s:.3f}",
             "missing_answers": self.missing_answers,
             "command_publishers": publishers,
-            "wire_lost": self.robot.wire.lost,
-            "wire_duplicated": self.robot.wire.duplicated,
+            **self.robot.counters(),
             **core.counters(),
             **self.values(),
         }
@@ -319,7 +319,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         return Health(level, message, values)
 
     def close(self) -> None:
-        """Release the simulator and the topics."""
+        """Bring the robot to rest, release it and the topics."""
         self.robot.close()
         self.destroy_node()
 
@@ -349,14 +349,22 @@ def run_driver(make_node: Callable[[], DriverNode[RobotT]]) -> int:
         return _USAGE_ERROR
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    factor = node.settings.real_time_factor
     settle_memory()
-    if factor == 0.0:
-        run_in_lockstep(node, executor.spin_once, stop, node.period_ns)
-    else:
-        run_paced(node, executor.spin_once, stop, node.period_ns, factor)
-    node.deliver(_DELIVERY_LIMIT_AFTER_SIGNAL_S if stop else _DELIVERY_LIMIT_S)
-    executor.shutdown()
-    node.close()
-    rclpy.try_shutdown()
+    try:
+        _run(node, executor.spin_once, stop)
+        node.deliver(_DELIVERY_LIMIT_AFTER_SIGNAL_S if stop else _DELIVERY_LIMIT_S)
+    finally:
+        # Whatever happens, the robot is brought to rest.
+        executor.shutdown()
+        node.close()
+        rclpy.try_shutdown()
     return 0
+
+
+def _run(node: DriverNode[RobotT], spin: Spin, stop: StopRequest) -> None:
+    """Give the node its ticks until its run is over."""
+    factor = node.settings.real_time_factor
+    if factor == 0.0:
+        run_in_lockstep(node, spin, stop, node.period_ns)
+    else:
+        run_paced(node, spin, stop, node.period_ns, factor)

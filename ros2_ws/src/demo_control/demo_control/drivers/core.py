@@ -13,8 +13,8 @@ from enum import Enum
 import numpy as np
 
 from demo_control.configuration import ConfigurationError
+from demo_control.drivers.limits import Limits
 from demo_control.tasks import Array
-from stoch2_sim.drivers.limits import Limits
 
 # Observations whose stamps are remembered: far more than a command may be late by.
 _REMEMBERED_OBSERVATIONS = 1000

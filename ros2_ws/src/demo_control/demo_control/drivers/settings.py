@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from demo_control.configuration import Settings, setting
-from stoch2_sim.robots.cartpole.simulation import SIMULATORS
 
 
 @dataclass(frozen=True)
@@ -47,17 +46,3 @@ class DriverSettings(Settings):
     )
     wire_loss: float = setting(0.0, "Probability that a command is lost", minimum=0.0, maximum=1.0)
     wire_duplication: float = setting(0.0, "Probability that a command arrives twice", minimum=0.0, maximum=1.0)
-
-
-@dataclass(frozen=True)
-class CartpoleDriverSettings(DriverSettings):
-    """How the simulated cart-pole is driven; :class:`PlantSettings` says what the plant is like."""
-
-    simulator: str = setting("mujoco", "Physics engine", choices=SIMULATORS)
-    force_rate_limit_nps: float = setting(
-        1000.0,
-        "Largest change of the force in N/s, from one output to the next one a control period later. "
-        "At 1000 a full reversal takes one period; much less, and the pole cannot be swung up",
-        minimum=1.0,
-        maximum=1e6,
-    )
