@@ -34,5 +34,12 @@ setup(
             "demo_layer_node = demo_control.nodes.demo_layer_node:main",
             "recorder_node = demo_control.nodes.recorder_node:main",
         ],
+        # The pyproject.toml at the top declares the same group for pip.
+        "demo_control.buses": [
+            "dynamixel = demo_control.hardware.dynamixel.bus:KIND",
+            "vectornav = demo_control.hardware.vectornav.bus:KIND",
+            "amt21 = demo_control.hardware.amt21:KIND",
+            "ros2_control = demo_control.hardware.ros2_control:KIND",
+        ],
     },
 )

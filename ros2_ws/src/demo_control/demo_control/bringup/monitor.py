@@ -27,7 +27,6 @@ CONFIGURE = Transition.TRANSITION_CONFIGURE
 ACTIVATE = Transition.TRANSITION_ACTIVATE
 
 _TOPICS = {
-    "ground_truth": Observation,
     "applied_action": Action,
     "action": Action,
     "nominal_action": Action,
@@ -56,8 +55,10 @@ class Monitor:
         self._figures: dict[str, object] = {}
         self._recorder_name = next((node.name for node in bringup.nodes if node.name == RECORDER), "")
         without = () if bringup.arguments.use_layer else _LAYER_TOPICS
-        self._needed = [topic for topic in _TOPICS if topic not in without]
-        self._recorder = Recorder(self._context, {topic: _TOPICS[topic] for topic in self._needed})
+        self._truth_topic = bringup.truth_topic
+        topics = {self._truth_topic: Observation, **_TOPICS}
+        self._needed = [topic for topic in topics if topic not in without]
+        self._recorder = Recorder(self._context, {topic: topics[topic] for topic in self._needed})
         self._node.create_subscription(String, "run_result", self._on_result, _LATCHED)
         self.health: dict[str, str] = {}
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
@@ -106,9 +107,9 @@ class Monitor:
 
     def elapsed_s(self) -> float:
         """Time of the run so far, by the stamps of the true states."""
-        if not self._recorder.count("ground_truth"):
+        if not self._recorder.count(self._truth_topic):
             return 0.0
-        first, last = (self._recorder.message("ground_truth", index) for index in (0, -1))
+        first, last = (self._recorder.message(self._truth_topic, index) for index in (0, -1))
         return seconds_between(first.header.stamp, last.header.stamp)
 
     def recording(self) -> Recording:
@@ -116,7 +117,7 @@ class Monitor:
         self._recorder.take()
         heard = self._recorder.messages
         return make_recording(
-            heard("ground_truth"),
+            heard(self._truth_topic),
             heard("nominal_action") or heard("action"),
             heard("action"),
             heard("applied_action"),

@@ -26,6 +26,7 @@ _COMMANDS = {
     "bundle": "Look at model bundles and validate them.",
     "tune": "Propose samples, horizon, threads and engine that hold a deadline on this machine.",
     "bench": "Run a benchmark of the source tree.",
+    "hardware": "Look at a real robot's devices, or emulate them.",
     "demo": "Show the policy alone beside the policy with the DeMo Layer.",
 }
 

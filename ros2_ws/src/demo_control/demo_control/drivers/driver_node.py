@@ -28,6 +28,8 @@ from std_msgs.msg import String
 
 from demo_control.configuration import ConfigurationError
 from demo_control.drivers.core import Command, DriverState, Output
+from demo_control.drivers.hardware_robot import HardwareRobot
+from demo_control.drivers.hardware_topics import HardwareTopics
 from demo_control.drivers.robot import Robot
 from demo_control.drivers.running import Spin, StopRequest, run_in_lockstep, run_paced
 from demo_control.drivers.settings import DriverSettings
@@ -108,6 +110,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         self._description.publish(String(data=description))
         self._clock_topic = self.publisher(Clock, "/clock", 10) if self.settings.real_time_factor != 1.0 else None
         self._subscription = self.create_subscription(Action, "action", self._on_action, _COMMANDS)
+        self._hardware = HardwareTopics(self, robot) if isinstance(robot, HardwareRobot) else None
         self._diagnostics = Diagnostics(self, self._health)
 
     @abstractmethod
@@ -164,7 +167,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         """Count an answer that did not come; none is expected before the first command."""
         self.missing_answers += self.robot.core.state is not DriverState.WAITING
 
-    def _on_action(self, message: Action) -> None:
+    def _on_action(self, message: Action, info: Mapping[str, int | None]) -> None:
         """Hand a command to the robot."""
         self.answered = max(self.answered, int(message.observation_sequence))
         command = Command(
@@ -173,6 +176,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
             nanoseconds(message.header.stamp),
             message.source,
             values_of(message),
+            info["publication_sequence_number"],
         )
         self.robot.deliver(command, self._now_ns())
 
@@ -224,6 +228,8 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         self.tick += 1
         for output in report.outputs:
             self._publish_applied(output)
+        if self._hardware is not None:
+            self._hardware.publish_command()
         if not self.robot.held:
             self.judge(before)
             self._publish_truth(self.robot.true_observation())
@@ -268,6 +274,8 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
 
     def _announce_state(self) -> None:
         """Log and publish a change of state at once."""
+        if self._hardware is not None:
+            self._hardware.announce()
         core = self.robot.core
         if core.state is self._known_state:
             return
@@ -281,7 +289,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
 
     def _finish(self) -> None:
         """End the run: judge it, say so once, let go of the actuators."""
-        fault = self.robot.core.reason if self.robot.core.state is DriverState.FAULT else ""
+        fault = self.robot.failure
         self.robot.core.finish("run_over", self.now_ns)
         self._publish_clock()
         self._publish_applied(self.robot.core.output)
@@ -298,6 +306,8 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         core = self.robot.core
         publishers = self.count_publishers("action")
         level, message = _LEVELS[core.state], f"{core.state.value}: {core.reason}"
+        if self.robot.failure:
+            level = "error"
         if publishers > 1:
             level = "warn" if level == "ok" else level
             message = f"{message}; {publishers} nodes publish commands"

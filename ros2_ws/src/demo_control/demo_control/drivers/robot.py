@@ -60,6 +60,11 @@ class Robot(ABC):
         """Whether the run has not begun: the robot is held, or its actuators are off."""
         return self.core.state is DriverState.WAITING
 
+    @property
+    def failure(self) -> str:
+        """Why the robot cannot go on, or ''."""
+        return self.core.reason if self.core.state is DriverState.FAULT else ""
+
     @abstractmethod
     def true_observation(self) -> Array:
         """The true state in the observation's coordinates, or the measured one. Shape=(observation_dim,)."""
