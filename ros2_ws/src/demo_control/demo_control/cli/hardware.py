@@ -21,6 +21,9 @@ from demo_control.hardware.emulation.plant import make_plant
 from demo_control.hardware.wiring import load_wiring
 from demo_control.machine import settle_memory
 
+# Above that of the nodes: real devices need no processor of this machine.
+_PRIORITY = 10
+
 _WIRING = typer.Argument(help="The robot's wiring, a YAML file.", metavar="WIRING")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look at a real robot's devices, or emulate them.")
@@ -69,4 +72,4 @@ def emulate(
 def _prefer_real_time() -> None:
     """Emulated devices answer as fast as real ones only if nothing else comes first; that needs root."""
     with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_PRIORITY))

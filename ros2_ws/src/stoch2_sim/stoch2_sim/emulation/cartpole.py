@@ -11,7 +11,7 @@ from demo_control.configuration import Scalar, Settings, setting
 from demo_control.hardware.emulation.plant import Drive, PlantState
 from demo_control.tasks import Array
 from stoch2_sim.robots.cartpole.model import JOINTS
-from stoch2_sim.robots.cartpole.parameters import CONTROL_PERIOD_S, PlantSettings
+from stoch2_sim.robots.cartpole.parameters import CONTROL_PERIOD_S, EPISODE_S, PlantSettings
 from stoch2_sim.robots.cartpole.score import SwingUpScore
 from stoch2_sim.robots.cartpole.simulation import hanging_start, make_simulator, to_observation
 
@@ -69,11 +69,11 @@ class EmulatedCartpole:
         self._force[0, 0] = np.clip(cart.target, -limit, limit) if cart.kind == "effort" else 0.0
         self._simulator.advance(self._force, 1)
         self._largest_force = max(self._largest_force, abs(float(self._force[0, 0])))
-        if self._driven_steps or self._force[0, 0]:
+        if (self._driven_steps or self._force[0, 0]) and self._driven_steps * self.step_s < EPISODE_S:
             self._judge()
 
     def _judge(self) -> None:
-        """Count from the first force on, once a control period."""
+        """Judge an episode from the first force on, once a control period."""
         self._driven_steps += 1
         if self._driven_steps % _STEPS_PER_PERIOD == 0:
             self._score.update(self._driven_steps * self.step_s, self.observation(), failed=False)

@@ -50,6 +50,9 @@ _MODES = {
 }
 _COMMANDS = {"current_based_position": "position", "current": "effort", "sensor": "none"}
 _FIRST = REGISTERS["present_current"]
+_ATTEMPTS = 5
+# Of the time for the answers in a period; the rest is for asking again.
+_FIRST_SHARE = 0.6
 _STATE = struct.Struct("<hii")  # present current, velocity, position: neighbours in the table
 _HEALTH_FIRST, _HEALTH_LAST = REGISTERS["torque_enable"], REGISTERS["present_temperature"]
 _HEALTH_BYTES = _HEALTH_LAST.address + _HEALTH_LAST.size - _HEALTH_FIRST.address
@@ -141,7 +144,7 @@ class DynamixelBus:
             BusError: The port, a servo or its model is not as wired, or a servo has a fault.
         """
         self._port = SerialPort(self._settings.port, self._settings.baud_rate)
-        self._exchange = Exchange(self._port, self._settings.baud_rate)
+        self._exchange = Exchange(self._port)
         try:
             for joint, model in zip(self._joints, self._models, strict=True):
                 self._prepare(self._exchange, joint, model)
@@ -186,8 +189,9 @@ class DynamixelBus:
             BusError: The port is lost.
         """
         exchange = self._connected()
-        end_s = time.monotonic() + 1e-3 * self._settings.read_limit_ms
-        answers = exchange.ask(self._question, self._ids, _STATE.size, 1e-3 * self._settings.read_limit_ms)
+        limit_s = 1e-3 * self._settings.read_limit_ms
+        end_s = time.monotonic() + limit_s
+        answers = exchange.ask(self._question, self._ids, _STATE.size, _FIRST_SHARE * limit_s)
         missing = [one for one in self._ids if one not in answers]
         left_s = end_s - time.monotonic()
         if missing and left_s > 0.0:
@@ -264,20 +268,39 @@ class DynamixelBus:
         """Torque on, with goals that move nothing, and the watchdog armed."""
         if not np.isfinite(self._heard_s).all():
             raise BusError(f"{self._name}: not all servos have told their position")
-        try:
-            for index, (joint, model) in enumerate(zip(self._joints, self._models, strict=True)):
-                exchange.write(joint.id, "bus_watchdog", 0)
-                exchange.write(joint.id, "torque_enable", 1)
-                if self._command == "position":
-                    exchange.write(joint.id, "goal_position", int(self._raw[index, 2]))
-                    exchange.write(joint.id, "goal_current", self._largest_current(joint, model))
-                else:
-                    exchange.write(joint.id, "goal_current", 0)
-                exchange.write(joint.id, "bus_watchdog", round(1e-3 * self._settings.watchdog_ms / WATCHDOG_UNIT_S))
-        except NoAnswerError as error:
-            self.stop()
-            raise BusError(f"{self._name}: cannot be switched on: {error}") from None
-        self._is_on = True
+        count, watchdog = len(self._ids), round(1e-3 * self._settings.watchdog_ms / WATCHDOG_UNIT_S)
+        positions = self._raw[:, 2].astype(int).tolist()
+        largest = [self._largest_current(joint, model) for joint, model in zip(self._joints, self._models, strict=True)]
+        is_position = self._command == "position"
+        steps = {
+            "bus_watchdog": [0] * count,
+            "goal_current": largest if is_position else [0] * count,
+            "torque_enable": [1] * count,
+            **({"goal_position": positions} if is_position else {}),
+        }
+        for _ in range(_ATTEMPTS):
+            for name, values in steps.items():
+                exchange.send(sync_write(REGISTERS[name], zip(self._ids, values, strict=True)))
+            exchange.send(sync_write(REGISTERS["bus_watchdog"], [(one, watchdog) for one in self._ids]))
+            off = self._not_on(exchange, watchdog)
+            if not off:
+                self._is_on = True
+                return
+        self.stop()
+        raise BusError(f"{self._name}: cannot be switched on: servo {', '.join(map(str, off))}")
+
+    def _not_on(self, exchange: Exchange, watchdog: int) -> list[int]:
+        """The servos that do not say that their torque is on and their watchdog armed."""
+        first, last = REGISTERS["torque_enable"], REGISTERS["bus_watchdog"]
+        size = last.address + last.size - first.address
+        question = sync_read(self._ids, first.address, size)
+        answers = exchange.ask(question, self._ids, size, 2e-3 * self._settings.read_limit_ms)
+        on = {
+            one
+            for one, answer in answers.items()
+            if len(answer.parameters) == size and answer.parameters[0] == 1 and answer.parameters[-1] == watchdog
+        }
+        return [one for one in self._ids if one not in on]
 
     def stop(self) -> None:
         """Torque off on all servos, told three times over: a broadcast has no answer."""

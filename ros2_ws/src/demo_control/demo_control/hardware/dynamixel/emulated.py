@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from demo_control.hardware.dynamixel.frame import (
@@ -18,6 +19,7 @@ from demo_control.hardware.dynamixel.servo import EmulatedServo
 from demo_control.hardware.dynamixel.table import RETURN_DELAY_UNIT_S
 
 _WORDS = 4  # address and length
+_SILENCE_S = 0.001
 
 
 class EmulatedServos:
@@ -30,6 +32,7 @@ class EmulatedServos:
     def __init__(self, servos: Sequence[EmulatedServo]) -> None:
         self.servos = tuple(servos)
         self._parser = Parser()
+        self._heard_s = -math.inf
 
     @property
     def corrupt(self) -> int:
@@ -42,6 +45,10 @@ class EmulatedServos:
         Returns:
             Status frames in the order of sending, with the servos' return delay in s.
         """
+        if now_s - self._heard_s > _SILENCE_S:
+            # A frame that was begun before is not going on: otherwise one broken length would deafen all servos.
+            self._parser.finish()
+        self._heard_s = now_s
         return [answer for packet in self._parser.feed(data) for answer in self._answers(packet, now_s)]
 
     def watch(self, now_s: float) -> None:

@@ -20,11 +20,6 @@ from demo_control.hardware.serial_port import SerialPort
 
 BITS_PER_BYTE = 10
 """On the wire: a start bit, eight bits, a stop bit."""
-_FRAME_BYTES = 10  # header, id, length, instruction, checksum
-_STATUS_BYTES = _FRAME_BYTES + 1
-# A servo takes this long to begin its answer even without a return delay, and a USB adapter passes it on once a
-# microframe; the sum is what a silent servo costs.
-_TURNAROUND_S = 0.002
 _LONGEST_ANSWER = 128
 
 
@@ -37,12 +32,10 @@ class Exchange:
 
     Args:
         port: Opened.
-        baud_rate: Of the port, for the time that bytes need.
     """
 
-    def __init__(self, port: SerialPort, baud_rate: int) -> None:
+    def __init__(self, port: SerialPort) -> None:
         self._port = port
-        self._byte_s = BITS_PER_BYTE / baud_rate
         self._parser = Parser(_LONGEST_ANSWER)
         self.counts: Counter[str] = Counter()
         self.alerts: set[int] = set()
@@ -68,9 +61,7 @@ class Exchange:
             Status packets by id, as far as they came; an answer with an error in it counts.
         """
         self.send(packet)
-        question_s = (len(packet.parameters) + _FRAME_BYTES) * self._byte_s
-        answers_s = len(answering) * (_STATUS_BYTES + answer_bytes) * self._byte_s
-        deadline_s = time.monotonic() + min(limit_s, question_s + answers_s + _TURNAROUND_S)
+        deadline_s = time.monotonic() + limit_s
         answers: dict[int, Packet] = {}
         last = next(reversed(list(answering)), None)
         while len(answers) < len(answering):
