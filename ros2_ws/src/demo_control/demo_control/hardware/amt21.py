@@ -2,8 +2,8 @@
 
 Source: CUI Devices, "AMT21 Series" data sheet. The host sends the encoder's address (its lower two bits are the
 command: 0 position, 1 turns); the encoder answers with two bytes, low byte first: 14 bits of position and, on top, an
-odd parity of the odd and one of the even bits. These two bits find three of four broken answers at best, so each
-position is asked for twice, and both must agree.
+odd parity of the odd and one of the even bits. These two bits find three of four broken answers at best, so a position
+that is not near to where the last ones lead must be told twice.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ _ANSWER_BYTES = 2
 _PAIRS = 3
 _CONNECT_LIMIT_S = 0.5
 _TREND_LIMIT_S = 0.03
+_TOLERANCE_UNITS = 8
 
 
 def encode_position(units: int) -> bytes:
@@ -55,6 +56,9 @@ class Amt21Settings(Settings):
     read_limit_ms: float = setting(2.0, "Longest time for a reading", minimum=0.2, maximum=100.0)
     largest_rate_rad_s: float = setting(
         60.0, "A position that would need a faster turn is taken for a broken answer", minimum=0.1, maximum=1000.0
+    )
+    largest_acceleration_rad_s2: float = setting(
+        300.0, "A position that would need more must be told twice", minimum=1.0, maximum=1e6
     )
 
 
@@ -108,8 +112,8 @@ class Amt21Bus:
         """
         port = self._connected()
         deadline_s = time.monotonic() + 1e-3 * self._settings.read_limit_ms
-        for index, joint in enumerate(self._joints):
-            units = self._agreed(port, joint.id, deadline_s)
+        for index in range(len(self._joints)):
+            units = self._agreed(port, index, deadline_s)
             if units is not None:
                 self._take(index, units, time.monotonic())
         now_s = time.monotonic()
@@ -118,19 +122,21 @@ class Amt21Bus:
         positions = signs * (self._angles - offsets)
         return Reading(positions, signs * self._rates, np.zeros(len(signs)), now_s - self._heard_s)
 
-    def _agreed(self, port: SerialPort, address: int, deadline_s: float) -> int | None:
-        """A position that two answers agree on: the encoder may have turned a little between them."""
+    def _agreed(self, port: SerialPort, index: int, deadline_s: float) -> int | None:
+        """A position that is expected, or that two answers agree on: the shaft may turn a little between them."""
+        address = self._joints[index].id
         largest = 2.0 + self._settings.largest_rate_rad_s * 1e-3 * self._settings.read_limit_ms / UNIT_RAD
         seen: list[int] = []
         for _ in range(2 * _PAIRS):
             port.drain()
             port.write(bytes([address]))
-            answer = port.read_until(lambda data: len(data) >= _ANSWER_BYTES, deadline_s)
+            patience_s = min(deadline_s, time.monotonic() + 1e-3 * self._settings.read_limit_ms / _PAIRS)
+            answer = port.read_until(lambda data: len(data) >= _ANSWER_BYTES, patience_s)
             units = decode_position(answer)
             self._counts["answers"] += 1
             if units is None:
                 self._counts["corrupt" if answer else "missing"] += 1
-            elif any(abs(_nearest(units - other)) <= largest for other in seen):
+            elif self._is_expected(index, units) or any(abs(_nearest(units - other)) <= largest for other in seen):
                 return units
             else:
                 seen.append(units)
@@ -138,6 +144,15 @@ class Amt21Bus:
                 break
         self._counts["unread"] += 1
         return None
+
+    def _is_expected(self, index: int, units: int) -> bool:
+        """Whether a position is where the last ones lead, as far as the acceleration allows."""
+        since_s = time.monotonic() - self._heard_s[index]
+        if since_s > _TREND_LIMIT_S:
+            return False
+        expected_rad = self._angles[index] + self._rates[index] * since_s
+        reach_rad = 0.5 * self._settings.largest_acceleration_rad_s2 * since_s * since_s + _TOLERANCE_UNITS * UNIT_RAD
+        return abs(_nearest(units - round(expected_rad / UNIT_RAD))) * UNIT_RAD <= reach_rad
 
     def _take(self, index: int, units: int, now_s: float) -> None:
         """Count on from the last angle, by the shorter way round."""

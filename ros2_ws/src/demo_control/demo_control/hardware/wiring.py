@@ -57,6 +57,7 @@ class _JointSettings(Settings):
 
     id: int = setting(-1, "The device's number on its bus; -1 is none", minimum=-1, maximum=65535)
     model: str = setting("", "The device's model")
+    remote_name: str = setting("", "The joint's name on the bus, where it has names there and this is another")
     sign: int = setting(1, "1, or -1 where the device turns against the joint", minimum=-1, maximum=1)
     offset_rad: float = setting(
         0.0, "The device's own angle where the joint is at zero", minimum=-1000.0, maximum=1000.0
@@ -102,6 +103,7 @@ class JointWiring:
         rate: Fastest change of a commanded position, per second.
         effort: Largest torque or force.
         effort_rate: Fastest change of a commanded effort, per second.
+        remote_name: Its name on the bus.
     """
 
     name: str
@@ -116,6 +118,7 @@ class JointWiring:
     rate: float
     effort: float
     effort_rate: float
+    remote_name: str = ""
 
     def position(self, angle_rad: float) -> float:
         """The joint's position at an angle of its device."""
@@ -288,17 +291,16 @@ def _joint(section: Section, name: str, kind: BusKind) -> JointWiring:
         raise section.wrong("id", value, f"must be a whole number between 0 and {kind.largest_id}")
     if kind.models and joint.model not in kind.models:
         raise section.wrong("model", joint.model, f"must be one of {', '.join(kind.models)}")
-    common = (name, joint.id, joint.model, joint.sign, joint.offset_rad)
     if isinstance(joint, PrismaticSettings):
-        wired = JointWiring(
-            *common, joint.pulley_radius_m, "m", joint.minimum_m, joint.maximum_m, joint.rate_m_s, joint.force_n,
+        limits = (
+            joint.pulley_radius_m, "m", joint.minimum_m, joint.maximum_m, joint.rate_m_s, joint.force_n,
             joint.force_rate_n_s,
         )  # fmt: skip
     else:
         assert isinstance(joint, RevoluteSettings)
-        wired = JointWiring(
-            *common, 1.0, "rad", joint.minimum_rad, joint.maximum_rad, joint.rate_rad_s, joint.torque_nm, math.inf
-        )
+        limits = 1.0, "rad", joint.minimum_rad, joint.maximum_rad, joint.rate_rad_s, joint.torque_nm, math.inf
+    common = (name, joint.id, joint.model, joint.sign, joint.offset_rad)
+    wired = JointWiring(*common, *limits, remote_name=joint.remote_name or name)
     if not wired.minimum < wired.maximum:
         raise section.wrong(f"minimum_{wired.unit}", wired.minimum, f"must be less than maximum_{wired.unit}")
     return wired
