@@ -152,7 +152,7 @@ class Amt21Bus:
             return False
         expected_rad = self._angles[index] + self._rates[index] * since_s
         reach_rad = 0.5 * self._settings.largest_acceleration_rad_s2 * since_s * since_s + _TOLERANCE_UNITS * UNIT_RAD
-        return abs(_nearest(units - round(expected_rad / UNIT_RAD))) * UNIT_RAD <= reach_rad
+        return bool(abs(_nearest(units - round(expected_rad / UNIT_RAD))) * UNIT_RAD <= reach_rad)
 
     def _take(self, index: int, units: int, now_s: float) -> None:
         """Count on from the last angle, by the shorter way round."""

@@ -292,15 +292,16 @@ def _joint(section: Section, name: str, kind: BusKind) -> JointWiring:
     if kind.models and joint.model not in kind.models:
         raise section.wrong("model", joint.model, f"must be one of {', '.join(kind.models)}")
     if isinstance(joint, PrismaticSettings):
-        limits = (
-            joint.pulley_radius_m, "m", joint.minimum_m, joint.maximum_m, joint.rate_m_s, joint.force_n,
-            joint.force_rate_n_s,
-        )  # fmt: skip
+        factor, unit, low, high, rate = joint.pulley_radius_m, "m", joint.minimum_m, joint.maximum_m, joint.rate_m_s
+        effort, effort_rate = joint.force_n, joint.force_rate_n_s
     else:
         assert isinstance(joint, RevoluteSettings)
-        limits = 1.0, "rad", joint.minimum_rad, joint.maximum_rad, joint.rate_rad_s, joint.torque_nm, math.inf
-    common = (name, joint.id, joint.model, joint.sign, joint.offset_rad)
-    wired = JointWiring(*common, *limits, remote_name=joint.remote_name or name)
+        factor, unit, low, high, rate = 1.0, "rad", joint.minimum_rad, joint.maximum_rad, joint.rate_rad_s
+        effort, effort_rate = joint.torque_nm, math.inf
+    wired = JointWiring(
+        name, joint.id, joint.model, joint.sign, joint.offset_rad, factor, unit, low, high, rate, effort, effort_rate,
+        joint.remote_name or name,
+    )  # fmt: skip
     if not wired.minimum < wired.maximum:
         raise section.wrong(f"minimum_{wired.unit}", wired.minimum, f"must be less than maximum_{wired.unit}")
     return wired

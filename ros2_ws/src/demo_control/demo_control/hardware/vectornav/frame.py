@@ -120,9 +120,12 @@ class FrameParser:
                 return 0
             return FRAME_BYTES if len(buffer) >= FRAME_BYTES else None
         if buffer[:1] == b"$":
-            end = buffer.find(b"\n", 0, _LONGEST_LINE)
-            if end >= 0:
-                return end + 1
+            end = next((i for i, byte in enumerate(buffer[:_LONGEST_LINE]) if not 0x20 <= byte < 0x7F), -1)
+            # A carriage return is the last but one; any other byte that is no letter is none of a line.
+            if end >= 0 and buffer[end : end + 1] == b"\r":
+                end += 1
+            if end >= 0 and end < len(buffer):
+                return end + 1 if buffer[end : end + 1] == b"\n" else 0
             return 0 if len(buffer) >= _LONGEST_LINE else None
         return 0
 
