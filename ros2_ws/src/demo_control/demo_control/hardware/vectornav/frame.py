@@ -23,6 +23,7 @@ FIELDS = 0x0131
 """Of the common group: time since start, quaternion, angular rate, acceleration."""
 FRAME_BYTES = len(_HEADER) + _PAYLOAD.size + 2
 _LONGEST_LINE = 256
+_LETTERS = range(0x20, 0x7F)
 IMU_RATE_HZ = 800
 """The rate that the register of the binary output divides."""
 
@@ -120,7 +121,7 @@ class FrameParser:
                 return 0
             return FRAME_BYTES if len(buffer) >= FRAME_BYTES else None
         if buffer[:1] == b"$":
-            end = next((i for i, byte in enumerate(buffer[:_LONGEST_LINE]) if not 0x20 <= byte < 0x7F), -1)
+            end = next((i for i, byte in enumerate(buffer[:_LONGEST_LINE]) if byte not in _LETTERS), -1)
             # A carriage return is the last but one; any other byte that is no letter is none of a line.
             if end >= 0 and buffer[end : end + 1] == b"\r":
                 end += 1
