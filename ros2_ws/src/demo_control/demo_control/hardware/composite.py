@@ -11,7 +11,7 @@ from demo_control.hardware.wiring import InstalledKinds, Wiring
 from demo_control.tasks import Array
 
 
-def open_bus(wiring: Wiring) -> Bus:
+def open_bus(wiring: Wiring) -> CompositeBus:
     """The buses of a wiring, not connected yet.
 
     Raises:
