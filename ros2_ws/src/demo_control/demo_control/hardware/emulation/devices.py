@@ -125,6 +125,18 @@ _DEVICES: dict[str, type[DynamixelDevice | Amt21Device | VectorNavDevice]] = {
 }
 
 
+def columns_of(wiring: BusWiring, joints: tuple[str, ...]) -> tuple[int, ...]:
+    """The plant's columns of a bus's joints.
+
+    Raises:
+        ConfigurationError: A joint that the plant does not have.
+    """
+    for joint in wiring.joints:
+        if joint.name not in joints:
+            raise ConfigurationError(f"joint '{joint.name}' is not the plant's: {', '.join(joints)}")
+    return tuple(joints.index(joint.name) for joint in wiring.joints)
+
+
 def make_device(wiring: BusWiring, joints: tuple[str, ...]) -> Device:
     """The device of a line.
 
@@ -136,10 +148,8 @@ def make_device(wiring: BusWiring, joints: tuple[str, ...]) -> Device:
         ConfigurationError: A kind that is not emulated, or a joint that the plant does not have.
     """
     if wiring.kind not in _DEVICES:
-        raise ConfigurationError(f"bus {wiring.name}: kind '{wiring.kind}' is not emulated: {', '.join(_DEVICES)}")
-    for joint in wiring.joints:
-        if joint.name not in joints:
-            raise ConfigurationError(f"joint '{joint.name}' is not the plant's: {', '.join(joints)}")
-    columns = tuple(joints.index(joint.name) for joint in wiring.joints)
+        known = ", ".join((*_DEVICES, "ros2_control"))
+        raise ConfigurationError(f"bus {wiring.name}: kind '{wiring.kind}' is not emulated: {known}")
+    columns = columns_of(wiring, joints)
     baud_rate: int = getattr(wiring.settings, "baud_rate")  # noqa: B009 - of the kinds above, which all have it
     return _DEVICES[wiring.kind](wiring, columns, baud_rate)

@@ -9,17 +9,22 @@ import select
 import time
 import tty
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
 
-from demo_control.hardware.emulation.devices import Device, make_device
+from demo_control.hardware.emulation.devices import Device, columns_of, make_device
 from demo_control.hardware.emulation.faults import FaultSettings, FaultyLine
 from demo_control.hardware.emulation.plant import Drive, EmulatedPlant
-from demo_control.hardware.wiring import Wiring
+from demo_control.hardware.wiring import BusWiring, Wiring
 from demo_control.yaml_reader import read_yaml
 
+if TYPE_CHECKING:
+    from demo_control.hardware.emulation.ros2_control_side import Ros2ControlSide
+
 _LARGEST_READ = 4096
+_ROS = "ros2_control"
 # A machine that stood still this many steps goes on from there instead of catching up.
 _LARGEST_BACKLOG = 20
 
@@ -121,11 +126,12 @@ class Emulator:
         self._plant = plant
         self._wiring = wiring
         generators = np.random.default_rng(seed).spawn(len(wiring.buses))
-        devices = [make_device(bus, plant.joints) for bus in wiring.buses]
         self.lines = {
-            bus.name: Line(device, faults, generator)
-            for bus, device, generator in zip(wiring.buses, devices, generators, strict=True)
+            bus.name: Line(make_device(bus, plant.joints), faults, generator)
+            for bus, generator in zip(wiring.buses, generators, strict=True)
+            if bus.kind != _ROS
         }
+        self._sides = [_ros_side(bus, plant.joints) for bus in wiring.buses if bus.kind == _ROS]
         self.steps = 0
         self.late_steps = 0
 
@@ -144,7 +150,7 @@ class Emulator:
         due_s = time.monotonic()
         self._measure(due_s)
         while goes_on():
-            wake_s = min(due_s, *(line.due_s for line in self.lines.values()))
+            wake_s = min([due_s, *(line.due_s for line in self.lines.values())])
             self._listen(max(0.0, wake_s - time.monotonic()))
             now_s = time.monotonic()
             if now_s >= due_s:
@@ -167,8 +173,8 @@ class Emulator:
     def _step(self, now_s: float) -> None:
         """Move the plant by a step."""
         drives = [Drive()] * len(self._plant.joints)
-        for line in self.lines.values():
-            for column, drive in line.device.drives().items():
+        for driving in (*(line.device for line in self.lines.values()), *self._sides):
+            for column, drive in driving.drives().items():
                 drives[column] = drive
         self._plant.advance(drives)
         self.steps += 1
@@ -179,6 +185,8 @@ class Emulator:
         state = self._plant.state()
         for line in self.lines.values():
             line.send(line.device.step(state, now_s), now_s)
+        for side in self._sides:
+            side.step(state, now_s)
 
     def verdict(self) -> Mapping[str, object]:
         """What really happened, and what the lines did to it; ready for JSON."""
@@ -192,3 +200,13 @@ class Emulator:
         """End the lines."""
         for line in self.lines.values():
             line.terminal.close()
+        for side in self._sides:
+            side.close()
+
+
+def _ros_side(wiring: BusWiring, joints: tuple[str, ...]) -> Ros2ControlSide:
+    """The other side of a bridge."""
+    # Only here: emulated devices on wires need no ROS.
+    from demo_control.hardware.emulation.ros2_control_side import Ros2ControlSide  # noqa: PLC0415
+
+    return Ros2ControlSide(wiring, columns_of(wiring, joints))

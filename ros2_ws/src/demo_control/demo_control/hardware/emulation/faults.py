@@ -36,7 +36,7 @@ class FaultyLine:
         self._settings = settings
         rates = [settings.lost, settings.late, settings.corrupt, settings.repeated]
         self._thresholds = np.cumsum(rates).tolist()
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter(dict.fromkeys(("frames", "lost", "late", "corrupt", "repeated"), 0))
 
     def carry(self, frame: bytes) -> list[tuple[float, bytes]]:
         """What arrives for a frame that is sent: pieces with their delays in s."""
