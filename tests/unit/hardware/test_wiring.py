@@ -39,10 +39,12 @@ def elbow(content: dict[str, Any]) -> dict[str, Any]:
     return joint
 
 
-@pytest.mark.parametrize("robot", ["stoch2", "cartpole"])
-def test_the_shipped_examples_are_good(robot: str) -> None:
-    wiring = load_wiring(Path(str(files("stoch2_sim").joinpath("wiring", f"{robot}.yaml"))))
-    assert wiring.task == robot
+@pytest.mark.parametrize("name", ["stoch2", "cartpole", "stoch2_ros2_control", "cartpole_ros2_control"])
+def test_the_shipped_examples_are_good(name: str) -> None:
+    if "ros2" in name:
+        pytest.importorskip("rclpy")
+    wiring = load_wiring(Path(str(files("stoch2_sim").joinpath("wiring", f"{name}.yaml"))))
+    assert wiring.task == name.partition("_")[0]
     assert open_bus(wiring).describe().joints
 
 

@@ -139,10 +139,8 @@ class Emulator:
         """The wiring as YAML, with the pseudo-terminals as ports."""
         whole = read_yaml(self._wiring.path)
         content = dict(whole.values)
-        content["buses"] = {
-            name: {**section.values, "port": self.lines[name].terminal.path}
-            for name, section in whole.sections("buses")
-        }
+        ports = {name: {"port": line.terminal.path} for name, line in self.lines.items()}
+        content["buses"] = {name: {**one.values, **ports.get(name, {})} for name, one in whole.sections("buses")}
         return yaml.safe_dump(content, sort_keys=False)
 
     def run(self, goes_on: Callable[[], bool]) -> None:
@@ -173,8 +171,9 @@ class Emulator:
     def _step(self, now_s: float) -> None:
         """Move the plant by a step."""
         drives = [Drive()] * len(self._plant.joints)
-        for driving in (*(line.device for line in self.lines.values()), *self._sides):
-            for column, drive in driving.drives().items():
+        driven = [line.device.drives() for line in self.lines.values()] + [side.drives() for side in self._sides]
+        for by_column in driven:
+            for column, drive in by_column.items():
                 drives[column] = drive
         self._plant.advance(drives)
         self.steps += 1
