@@ -54,6 +54,7 @@ class EmulatedCartpole:
         self._force = np.zeros((1, 1))
         self._score = SwingUpScore()
         self._driven_steps = 0
+        self._is_over = False
         self._largest_force = 0.0
 
     def state(self) -> PlantState:
@@ -69,7 +70,10 @@ class EmulatedCartpole:
         self._force[0, 0] = np.clip(cart.target, -limit, limit) if cart.kind == "effort" else 0.0
         self._simulator.advance(self._force, 1)
         self._largest_force = max(self._largest_force, abs(float(self._force[0, 0])))
-        if (self._driven_steps or self._force[0, 0]) and self._driven_steps * self.step_s < EPISODE_S:
+        # The verdict is that of the control: when the motor is switched off, the pole falls, as it should.
+        self._is_over = self._is_over or (self._driven_steps > 0 and cart.kind != "effort")
+        is_judged = self._driven_steps * self.step_s < EPISODE_S and not self._is_over
+        if is_judged and (self._driven_steps or self._force[0, 0]):
             self._judge()
 
     def _judge(self) -> None:

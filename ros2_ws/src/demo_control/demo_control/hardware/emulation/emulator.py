@@ -17,7 +17,7 @@ import yaml
 from demo_control.hardware.emulation.devices import Device, columns_of, make_device
 from demo_control.hardware.emulation.faults import FaultSettings, FaultyLine
 from demo_control.hardware.emulation.plant import Drive, EmulatedPlant
-from demo_control.hardware.wiring import BusWiring, Wiring
+from demo_control.hardware.wiring import BusWiring, JointWiring, Wiring
 from demo_control.yaml_reader import read_yaml
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _LARGEST_READ = 4096
 _ROS = "ros2_control"
+# Of a joint's range: more than a device's resolution.
+_TOLERANCE = 0.01
 # A machine that stood still this many steps goes on from there instead of catching up.
 _LARGEST_BACKLOG = 20
 
@@ -134,6 +136,8 @@ class Emulator:
         self._sides = [_ros_side(bus, plant.joints) for bus in wiring.buses if bus.kind == _ROS]
         self.steps = 0
         self.late_steps = 0
+        self.outside_limits = 0
+        """Steps of joints that were told to be, or to give, more than the wiring allows."""
 
     def wiring_text(self) -> str:
         """The wiring as YAML, with the pseudo-terminals as ports."""
@@ -175,9 +179,17 @@ class Emulator:
         for by_column in driven:
             for column, drive in by_column.items():
                 drives[column] = drive
+        self._count_outside(drives)
         self._plant.advance(drives)
         self.steps += 1
         self._measure(now_s)
+
+    def _count_outside(self, drives: list[Drive]) -> None:
+        """Count the joints that are driven beyond their limits."""
+        positions = self._plant.state().positions
+        for joint in self._wiring.joints:
+            column = self._plant.joints.index(joint.name)
+            self.outside_limits += _is_outside(joint, drives[column], float(positions[column]))
 
     def _measure(self, now_s: float) -> None:
         """Let the devices look at the plant."""
@@ -193,7 +205,13 @@ class Emulator:
             name: {"to_device": dict(line.to_device.counts), "to_host": dict(line.to_host.counts)}
             for name, line in self.lines.items()
         }
-        return {"steps": self.steps, "late_steps": self.late_steps, "plant": self._plant.verdict(), "lines": lines}
+        return {
+            "steps": self.steps,
+            "late_steps": self.late_steps,
+            "outside_limits": self.outside_limits,
+            "plant": self._plant.verdict(),
+            "lines": lines,
+        }
 
     def close(self) -> None:
         """End the lines."""
@@ -201,6 +219,15 @@ class Emulator:
             line.terminal.close()
         for side in self._sides:
             side.close()
+
+
+def _is_outside(joint: JointWiring, drive: Drive, position: float) -> bool:
+    """Whether a joint is driven beyond its limits; one that lies beyond them may be brought back."""
+    if drive.kind == "effort":
+        return abs(drive.target) > joint.effort * (1.0 + _TOLERANCE)
+    reach = _TOLERANCE * (joint.maximum - joint.minimum)
+    low, high = min(joint.minimum, position) - reach, max(joint.maximum, position) + reach
+    return drive.kind == "position" and not low <= drive.target <= high
 
 
 def _ros_side(wiring: BusWiring, joints: tuple[str, ...]) -> Ros2ControlSide:
