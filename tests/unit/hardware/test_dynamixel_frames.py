@@ -101,6 +101,15 @@ def test_a_status_packet_without_an_error_byte_is_none() -> None:
     assert parser.corrupt == 1
 
 
+def test_a_frame_that_swallows_another_one_is_none() -> None:
+    good = Packet(1, Instruction.STATUS, 0, b"\x01\x02")
+    # A broken length that reaches over the next frame, with a checksum that fits.
+    inner = encode(good)
+    frame = HEADER + bytes([9]) + (len(inner) + 3).to_bytes(2, "little") + bytes([Instruction.WRITE]) + inner
+    parser = Parser()
+    assert parser.feed(frame + crc16(frame).to_bytes(2, "little")) == [good]
+
+
 def test_random_noise_is_never_taken_for_many_packets() -> None:
     generator = np.random.default_rng(1)
     parser = Parser()

@@ -111,7 +111,11 @@ def _decode(frame: bytes) -> Packet | None:
     """The packet of a whole frame, or None if its checksum is wrong or it has no room for what it says it is."""
     if crc16(memoryview(frame)[:-_CRC_BYTES]) != int.from_bytes(frame[-_CRC_BYTES:], "little"):
         return None
-    body = frame[_BEFORE_PAYLOAD:-_CRC_BYTES].replace(_STUFFED + b"\xfd", _STUFFED)
+    stuffed = frame[_BEFORE_PAYLOAD:-_CRC_BYTES]
+    if _STUFFED in stuffed.replace(_STUFFED + b"\xfd", b"\x00"):
+        # No sender lets a header stand inside a frame: the checksum fits by chance, and another frame begins there.
+        return None
+    body = stuffed.replace(_STUFFED + b"\xfd", _STUFFED)
     if body[0] != Instruction.STATUS:
         return Packet(frame[4], body[0], 0, body[1:])
     return Packet(frame[4], body[0], body[1], body[2:]) if len(body) > 1 else None
