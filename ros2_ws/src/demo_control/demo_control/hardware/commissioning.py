@@ -226,7 +226,10 @@ def try_joint(wiring: Wiring, name: str, step: float, wait: Callable[[float], No
             share = 1.0 - abs(1.0 - index / count)
             bus.write(start + step * share)
             wait(_READING_PERIOD_S)
-            position = bus.read().positions[0]
+            reading = bus.read()
+            if reading.problems:
+                raise BusError(reading.problems[0])
+            position = reading.positions[0]
             farthest = position if abs(position - start[0]) > abs(farthest - start[0]) else farthest
         return float(farthest - start[0])
     finally:
