@@ -75,6 +75,8 @@ def test_arming_commanding_stopping_resetting(
     process.send(signal.SIGINT)
     assert process.wait(15.0)
     assert process.exit_code == 0, process.last_lines()
+    commander.wait_for_state("idle")
+    assert commander.safety[-1].reason == "stopped (the driver ends)"
     verdict = robot.end()
     assert verdict["plant"]["force_at_the_end_n"] == 0.0
     assert verdict["lines"]["motor"]["to_host"]["corrupt"] + verdict["lines"]["motor"]["to_device"]["corrupt"] > 0

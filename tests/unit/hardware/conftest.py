@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
+from demo_control.hardware.bus import Bus, Reading
 from demo_control.hardware.emulation.emulator import Emulator
 from demo_control.hardware.emulation.faults import FaultSettings
 from demo_control.hardware.emulation.plant import Drive, PlantState
@@ -24,7 +25,7 @@ TWO_SERVOS = {
             "kind": "dynamixel",
             "port": "/dev/null",
             "baud_rate": 1_000_000,
-            "watchdog_ms": 60,
+            "watchdog_ms": 1000,
             # Two processes of a busy machine, not two devices.
             "read_limit_ms": 50.0,
             "health_every_ticks": 3,
@@ -84,6 +85,15 @@ class Bench:
         self._ended.set()
         self._thread.join()
         self.emulator.close()
+
+
+def heard(bus: Bus) -> Reading:
+    """A reading in which all joints have spoken: on a busy machine not every answer comes in time."""
+    for _ in range(200):
+        reading = bus.read()
+        if not reading.ages_s.any():
+            return reading
+    pytest.fail("not all joints answer")
 
 
 MakeBench = Callable[..., Bench]

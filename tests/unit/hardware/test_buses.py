@@ -21,7 +21,7 @@ from demo_control.hardware.vectornav.emulated import EmulatedVectorNav
 from demo_control.hardware.vectornav.frame import FrameParser, Sample, encode_line, encode_sample
 from demo_control.hardware.wiring import BusWiring
 
-from .conftest import TWO_SERVOS, Bench, MakeBench
+from .conftest import TWO_SERVOS, Bench, MakeBench, heard
 
 UNIT_RAD = 2 * math.pi / 4096
 FLOATS = st.floats(-50.0, 50.0, width=32)
@@ -36,7 +36,7 @@ def connected(bench: Bench) -> DynamixelBus:
 def test_joints_are_read_and_commanded_in_their_own_units(bench: MakeBench) -> None:
     one = bench()
     bus = connected(one)
-    reading = bus.read()
+    reading = heard(bus)
     assert reading.positions == pytest.approx([0.25, -0.5], abs=UNIT_RAD)
     assert reading.ages_s.max() == 0.0
     # The motors' own torques, by their currents: the shoulder's turns against its joint.
@@ -54,10 +54,10 @@ def test_joints_are_read_and_commanded_in_their_own_units(bench: MakeBench) -> N
 def test_silence_stops_the_servos_by_themselves(bench: MakeBench) -> None:
     one = bench()
     bus = connected(one)
-    bus.read()
+    heard(bus)
     bus.write(np.array([0.0, 0.0]))
     servo = one.emulator.lines["arm"].device.servos[0]  # type: ignore[attr-defined]
-    assert wait_for(lambda: servo.get("bus_watchdog") == 3)
+    assert servo.get("bus_watchdog") in (50, -1)
     assert wait_for(lambda: servo.get("bus_watchdog") == -1)
     # The next readings tell of it.
     assert wait_for(lambda: any("watchdog" in problem for problem in bus.read().problems))
@@ -77,7 +77,7 @@ def test_faults_on_the_line_are_counted_and_wrong_values_never_pass(bench: MakeB
         assert reading.positions[heard] == pytest.approx(np.array([0.25, -0.5])[heard], abs=UNIT_RAD)
     counts = bus.counters()
     bus.disconnect()
-    assert fresh > 0.8 * 80
+    assert fresh > 0.5 * 80
     # What comes twice may come too late to be counted: then the next question drops it.
     name = {"corrupt": "arm.corrupt", "lost": "arm.missing", "repeated": "arm.answers"}[fault]
     assert int(str(counts[name])) > 0
@@ -86,7 +86,7 @@ def test_faults_on_the_line_are_counted_and_wrong_values_never_pass(bench: MakeB
 def test_a_servo_that_fails_is_told_of(bench: MakeBench) -> None:
     one = bench()
     bus = connected(one)
-    assert bus.read().problems == ()
+    assert heard(bus).problems == ()
     one.emulator.lines["arm"].device.servos[1].fail(0x20)  # type: ignore[attr-defined]
     assert wait_for(lambda: any("elbow" in problem for problem in bus.read().problems))
     assert wait_for(lambda: any("overload" in problem for problem in bus.read().problems))

@@ -18,7 +18,7 @@ from demo_control.hardware.bus import BusError
 from demo_control.hardware.composite import open_bus
 from demo_control.hardware.wiring import Wiring, load_wiring
 
-from .conftest import TWO_SERVOS, Bench, MakeBench
+from .conftest import TWO_SERVOS, Bench, MakeBench, heard
 
 UNIT_RAD = 2.0 * np.pi / 4096
 
@@ -71,7 +71,7 @@ def test_zeros_are_found_saved_and_used(bench: MakeBench) -> None:
     assert calibrated.calibrated == "2026-01-02"
     bus = open_bus(calibrated)
     bus.connect()
-    assert bus.read().positions == pytest.approx([0.25, 0.2], abs=UNIT_RAD)
+    assert heard(bus).positions == pytest.approx([0.25, 0.2], abs=UNIT_RAD)
     bus.disconnect()
     # A joint that is calibrated alone leaves the others' zeros as they were.
     commissioning.save_zeros(calibrated, {"elbow": 1.0}, "2026-01-03")

@@ -328,6 +328,12 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
             values |= {f"score.{name}": value for name, value in self.figures().items()}
         return Health(level, message, values)
 
+    def rest(self) -> None:
+        """Bring the robot to rest, and say so."""
+        self.robot.rest()
+        if self._hardware is not None:
+            self._hardware.announce()
+
     def close(self) -> None:
         """Bring the robot to rest, release it and the topics."""
         self.robot.close()
@@ -361,7 +367,11 @@ def run_driver(make_node: Callable[[], DriverNode[RobotT]]) -> int:
     executor.add_node(node)
     settle_memory()
     try:
-        _run(node, executor.spin_once, stop)
+        try:
+            _run(node, executor.spin_once, stop)
+        finally:
+            # At once: a robot that gets no commands for a moment stops by itself, and not as gently.
+            node.rest()
         node.deliver(_DELIVERY_LIMIT_AFTER_SIGNAL_S if stop else _DELIVERY_LIMIT_S)
     finally:
         # Whatever happens, the robot is brought to rest.

@@ -265,12 +265,12 @@ class HardwareRobot(Robot):
     def close(self) -> None:
         """Stop in the robot's own way, then switch off and disconnect."""
         try:
-            self._stop_gently()
+            self.rest()
         finally:
             self.bus.stop()
             self.bus.disconnect()
 
-    def _stop_gently(self) -> None:
+    def rest(self) -> None:
         """Disarm, and give the robot its periods until it has stopped."""
         if self.safety.state in (Safety.ENGAGING, Safety.ARMED):
             self.request(SafetyRequest.DISARM, "the driver ends")
@@ -310,7 +310,9 @@ class HardwareRobot(Robot):
         oldest = int(np.argmax(reading.ages_s))
         if reading.ages_s[oldest] > limit_s:
             name = self.bus.describe().joints[self._columns[oldest]].name
-            return f"joint {name} has been silent for {1e3 * reading.ages_s[oldest]:.0f} ms"
+            silent = int((reading.ages_s > limit_s).sum())
+            also = f" and {silent - 1} more have" if silent > 1 else " has"
+            return f"joint {name}{also} been silent for {1e3 * reading.ages_s[oldest]:.0f} ms"
         if not (np.isfinite(reading.positions).all() and np.isfinite(reading.velocities).all()):
             return "a joint's position or velocity is not a number"
         if reading.imu is not None:

@@ -81,9 +81,12 @@ class Robot(ABC):
     def run_period(self, start_ns: int) -> PeriodReport:
         """Complete the control period that began at ``start_ns``."""
 
+    def rest(self) -> None:  # noqa: B027 - simulated robots need none
+        """Bring the robot to rest: nobody gives it its periods any more."""
+
     @abstractmethod
     def close(self) -> None:
-        """Bring the robot to rest and release it."""
+        """Bring the robot to rest, if it is not, and release it."""
 
     def counters(self) -> Mapping[str, object]:
         """Counts and figures of what is between driver and robot, for the diagnostics."""

@@ -107,7 +107,7 @@ class DynamixelBus:
         self._question = sync_read(self._ids, _FIRST.address, _STATE.size)
         self._port: SerialPort | None = None
         self._exchange: Exchange | None = None
-        self._raw = np.zeros((len(self._ids), 3))
+        self._raw = np.full((len(self._ids), 3), math.nan)
         self._heard_s = np.full(len(self._ids), -math.inf)
         self._is_on = False
         self._readings = 0
