@@ -12,7 +12,8 @@ import pytest
 
 from demo_control.configuration import ConfigurationError
 from demo_control.drivers.core import Command, DriverState, Rejection
-from demo_control.drivers.hardware_robot import HardwareRobot, HardwareSettings
+from demo_control.drivers.hardware_robot import HardwareRobot
+from demo_control.drivers.hardware_settings import HardwareSettings
 from demo_control.drivers.safety import Safety, SafetyRequest
 from demo_control.drivers.walking import Request, Walking, WalkingSettings
 from demo_control.hardware.bus import BusDescription, BusError, JointDescription, Reading

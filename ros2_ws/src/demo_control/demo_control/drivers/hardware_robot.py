@@ -11,45 +11,23 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from demo_control.configuration import ConfigurationError, Settings, setting
+from demo_control.configuration import ConfigurationError
 from demo_control.drivers.core import Command, DriverCore, DriverState, Output
+from demo_control.drivers.hardware_settings import HardwareSettings
 from demo_control.drivers.joint_guard import Guarded, JointGuard
 from demo_control.drivers.robot import PeriodReport, Robot
 from demo_control.drivers.safety import Safety, SafetyMachine, SafetyRequest
 from demo_control.hardware.bus import Bus, BusError, Reading
 from demo_control.hardware.composite import open_bus
-from demo_control.hardware.wiring import Wiring, load_wiring
+from demo_control.hardware.wiring import Wiring
 from demo_control.tasks import Array
 
 # Commands that arrive later than this before the next period wait for it: writing them takes time, too.
 _LEAD_SHARE = 0.2
 _LONGEST_STOP_S = 15.0
-
-
-@dataclass(frozen=True)
-class HardwareSettings(Settings):
-    """How a driver finds its real robot."""
-
-    wiring: str = setting("", "Wiring file of a real robot (docs/hardware.md); empty drives the simulated one")
-    dry_run: bool = setting(False, "Read and compute everything, send nothing to the actuators")
-    arm_by_itself: bool = setting(
-        False, "Switch the actuators on when the first commands arrive; otherwise the service arm does it"
-    )
-
-    def load(self, task: str) -> Wiring:
-        """The wiring.
-
-        Raises:
-            ConfigurationError: It is no good, or a robot's of another task.
-        """
-        wiring = load_wiring(Path(self.wiring))
-        if wiring.task != task:
-            raise ConfigurationError(f"{self.wiring}: task = '{wiring.task}': must be '{task}' for this driver")
-        return wiring
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from demo_control.drivers.core import DriverCore
-from demo_control.drivers.hardware_robot import HardwareRobot, HardwareSettings
+from demo_control.drivers.hardware_robot import HardwareRobot
+from demo_control.drivers.hardware_settings import HardwareSettings
 from demo_control.drivers.limits import Limits
 from demo_control.drivers.safety import Safety
 from demo_control.hardware.bus import Bus, Reading

@@ -19,7 +19,7 @@ from rclpy.qos import QoSProfile
 from std_srvs.srv import Trigger
 
 from demo_control.drivers.driver_node import LATCHED, DriverNode, run_driver
-from demo_control.drivers.hardware_robot import HardwareSettings
+from demo_control.drivers.hardware_settings import HardwareSettings
 from demo_control.drivers.walking import POSSIBLE, Change, Request, Walking, WalkingSettings
 from demo_control.tasks import Array
 from stoch2_sim.drivers.hardware_stoch2 import HardwareStoch2
