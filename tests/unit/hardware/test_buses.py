@@ -16,6 +16,8 @@ from demo_control.hardware.amt21 import UNITS_PER_TURN, decode_position, encode_
 from demo_control.hardware.bus import BusError, ImuReading
 from demo_control.hardware.composite import open_bus
 from demo_control.hardware.dynamixel.bus import DynamixelBus
+from demo_control.hardware.emulation.emulator import PseudoTerminal
+from demo_control.hardware.serial_port import SerialPort
 from demo_control.hardware.vectornav.bus import VectorNavBus, VectorNavSettings
 from demo_control.hardware.vectornav.emulated import EmulatedVectorNav
 from demo_control.hardware.vectornav.frame import FrameParser, Sample, encode_line, encode_sample
@@ -137,6 +139,18 @@ def test_a_line_that_is_gone_is_an_error_not_a_hang(bench: MakeBench) -> None:
     with pytest.raises(BusError, match="not connected"):
         bus.read()
     bus.stop()
+
+
+def test_a_port_whose_other_end_goes_away_is_an_error() -> None:
+    terminal = PseudoTerminal()
+    port = SerialPort(terminal.path, 1_000_000)
+    assert port.drain() == b""
+    terminal.close()
+    with pytest.raises(BusError, match=rf"port {terminal.path}: (lost|closed)"):
+        port.read(time.monotonic() + 5.0)
+    with pytest.raises(BusError, match=rf"port {terminal.path}: (lost|takes no more)"):
+        port.write(b"x" * 100_000)
+    port.close()
 
 
 def wait_for(condition: Any) -> bool:  # noqa: ANN401 - any function
