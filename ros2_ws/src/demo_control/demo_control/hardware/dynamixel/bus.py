@@ -335,15 +335,6 @@ class DynamixelBus:
             figures[f"{self._name}.highest_temperature_c"] = float(np.nanmax(self._temperatures))
         return figures
 
-    @property
-    def exchange(self) -> Exchange:
-        """For tools that look at single servos.
-
-        Raises:
-            BusError: Not connected.
-        """
-        return self._connected()
-
     def _connected(self) -> Exchange:
         if self._exchange is None:
             raise BusError(f"{self._name}: not connected")
