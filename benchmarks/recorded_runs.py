@@ -20,16 +20,16 @@ from demo_control.bags.definitions import installed_definition
 from demo_control.bags.recording import Recording
 from demo_control.bundle import load_bundle
 from demo_control.configuration import Scalar
+from demo_control.drivers.core import Command, DriverState, Output
+from demo_control.drivers.simulated_robot import SimulatedRobot
+from demo_control.drivers.walking import WalkingSettings
 from demo_control.layer import DemoLayer, LayerSettings, LayerState, PlanReport
 from demo_control.policies import OnnxPolicy
 from demo_control.tasks import Array, Task, load_task
-from stoch2_sim.drivers.core import Command, DriverState, Output
-from stoch2_sim.drivers.settings import CartpoleDriverSettings
+from stoch2_sim.drivers.cartpole_settings import CartpoleDriverSettings
 from stoch2_sim.drivers.simulated_cartpole import SimulatedCartpole
-from stoch2_sim.drivers.simulated_robot import SimulatedRobot
 from stoch2_sim.drivers.simulated_stoch2 import SimulatedStoch2, Stoch2Setup
 from stoch2_sim.drivers.stoch2_settings import Stoch2DriverSettings
-from stoch2_sim.drivers.walking import WalkingSettings
 from stoch2_sim.robots.cartpole.parameters import PlantSettings
 from stoch2_sim.robots.stoch2.episode import SensingParameters
 from stoch2_sim.robots.stoch2.parameters import RobotParameters

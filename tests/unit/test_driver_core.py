@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from demo_control.configuration import ConfigurationError
+from demo_control.drivers.core import Command, DriverCore, DriverState, Rejection
+from demo_control.drivers.limits import Limits
 from demo_control.tasks import Array
-from stoch2_sim.drivers.core import Command, DriverCore, DriverState, Rejection
-from stoch2_sim.drivers.limits import Limits
 
 MS = 1_000_000
 PERIOD_NS = 20 * MS

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo_control.configuration import ConfigurationError, Scalar
+from demo_control.drivers import running
+from demo_control.drivers.core import Command, DriverState, Output
+from demo_control.drivers.imperfections import NoisySensor, Wire
+from demo_control.drivers.pacing import Pacer
 from stoch2_sim.cartpole import task
-from stoch2_sim.drivers import running
-from stoch2_sim.drivers.core import Command, DriverState, Output
-from stoch2_sim.drivers.imperfections import NoisySensor, Wire
-from stoch2_sim.drivers.pacing import Pacer
-from stoch2_sim.drivers.settings import CartpoleDriverSettings
+from stoch2_sim.drivers.cartpole_settings import CartpoleDriverSettings
 from stoch2_sim.drivers.simulated_cartpole import PERIOD_NS, SimulatedCartpole, brake
 from stoch2_sim.robots.cartpole.parameters import PlantSettings
 from stoch2_sim.robots.cartpole.plants import make_plants

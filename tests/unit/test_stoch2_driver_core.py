@@ -12,14 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo_control.configuration import ConfigurationError, Settings
+from demo_control.drivers.core import Command, DriverState
+from demo_control.drivers.walking import Request, Walking, WalkingSettings
 from demo_control.tasks import Array
 from stoch2_sim.bringups import Stoch2WalkArguments, ground_parameters
-from stoch2_sim.drivers.core import Command, DriverState
-from stoch2_sim.drivers.simulated_stoch2 import PERIOD_NS, SimulatedStoch2, Stoch2Setup, tread
+from stoch2_sim.drivers.simulated_stoch2 import SimulatedStoch2
 from stoch2_sim.drivers.stoch2_figures import WalkFigures
+from stoch2_sim.drivers.stoch2_motion import PERIOD_NS, Stoch2Setup, tread
 from stoch2_sim.drivers.stoch2_script import SPEEDS, CommandSource, Pushes, Script
 from stoch2_sim.drivers.stoch2_settings import Stoch2DriverSettings
-from stoch2_sim.drivers.walking import Request, Walking, WalkingSettings
 from stoch2_sim.robots.stoch2.episode import SensingParameters
 from stoch2_sim.robots.stoch2.observation import INDEX
 from stoch2_sim.robots.stoch2.parameters import RobotParameters

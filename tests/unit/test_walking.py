@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stoch2_sim.drivers.walking import POSSIBLE, Request, Walking, WalkingMachine, WalkingSettings, minimum_jerk
+from demo_control.drivers.walking import POSSIBLE, Request, Walking, WalkingMachine, WalkingSettings, minimum_jerk
 
 PERIOD_S = 0.005
 SITTING, STANDING = np.array([0.0, -0.7]), np.array([0.1, 0.0])

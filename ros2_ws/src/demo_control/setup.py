@@ -37,5 +37,12 @@ setup(
             "player_node = demo_control.nodes.player_node:main",
         ],
         "demo_control.bringups": ["replay = demo_control.bringup.replay:replay"],
+        # The pyproject.toml at the top declares the same group for pip.
+        "demo_control.buses": [
+            "dynamixel = demo_control.hardware.dynamixel.bus:KIND",
+            "vectornav = demo_control.hardware.vectornav.bus:KIND",
+            "amt21 = demo_control.hardware.amt21:KIND",
+            "ros2_control = demo_control.hardware.ros2_control:KIND",
+        ],
     },
 )

@@ -34,5 +34,9 @@ setup(
             "cartpole_swingup = stoch2_sim.bringups:cartpole_swingup",
             "stoch2_walk = stoch2_sim.bringups:stoch2_walk",
         ],
+        "demo_control.emulated_plants": [
+            "cartpole = stoch2_sim.emulation.cartpole:EmulatedCartpole",
+            "stoch2 = stoch2_sim.emulation.stoch2:EmulatedStoch2",
+        ],
     },
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from demo_control.bringup.description import (
     BringUp,
-    BringUpArguments,
+    HardwareArguments,
     NodeDescription,
     Recipe,
     recorder_of,
@@ -17,6 +17,7 @@ from demo_control.bringup.description import (
 )
 from demo_control.bundle import default_bundle, load_bundle
 from demo_control.configuration import ConfigurationError, Scalar, setting
+from demo_control.hardware.wiring import load_wiring
 from demo_control.tasks import load_task
 from stoch2_sim.drivers.stoch2_settings import Stoch2DriverSettings
 from stoch2_sim.robots.stoch2.parameters import TERRAINS
@@ -26,14 +27,14 @@ _USUAL_SLOPE_DEG = 7.0
 
 
 @dataclass(frozen=True)
-class CartpoleSwingUpArguments(BringUpArguments):
+class CartpoleSwingUpArguments(HardwareArguments):
     """Arguments of the cart-pole's bring-up."""
 
     simulator: str = setting("mujoco", "The physics engine.", choices=("mujoco", "pybullet"))
 
 
 @dataclass(frozen=True)
-class Stoch2WalkArguments(BringUpArguments):
+class Stoch2WalkArguments(HardwareArguments):
     """Arguments of Stoch2's bring-up."""
 
     simulator: str = setting("mujoco", "The physics engine.", choices=("mujoco", "pybullet"))
@@ -71,6 +72,9 @@ def _make_stoch2(arguments: Stoch2WalkArguments) -> BringUp:
         "push_n": arguments.push,
         **ground_parameters(arguments.terrain, arguments.slope),
     }
+    if arguments.hardware:
+        # A real robot begins by itself only if somebody says so.
+        parameters["autonomous"] = arguments.arm
     Stoch2DriverSettings(command=arguments.command)
     return _with_controllers("stoch2_walk", "stoch2", "stoch2_driver", arguments.simulator, parameters, arguments)
 
@@ -94,10 +98,13 @@ def _with_controllers(
     driver_name: str,
     simulator: str,
     driver_parameters: Mapping[str, Scalar],
-    arguments: BringUpArguments,
+    arguments: HardwareArguments,
 ) -> BringUp:
     """A bring-up of a driver of this package, the policy and the layer of a task's bundle."""
-    if simulator == "pybullet":
+    wiring = arguments.wiring(task)
+    if wiring:
+        load_wiring(Path(wiring))
+    elif simulator == "pybullet":
         import_pybullet()
     bundle = Path(arguments.bundle or default_bundle(task)).absolute()
     # The nodes check it, too; here it is one line before anything is started.
@@ -114,14 +121,21 @@ def _with_controllers(
             "real_time_factor": arguments.real_time_factor,
             **scheduling(arguments),
             **driver_parameters,
+            **({"wiring": wiring, "arm_by_itself": arguments.arm, "dry_run": arguments.dry_run} if wiring else {}),
         },
         ends_run=True,
     )
     nodes = (driver, *_controllers(task, bundle, arguments), *recorder_of(name, arguments))
-    return BringUp(name=name, task=task, arguments=arguments, nodes=with_parameters_file(nodes, arguments.parameters))
+    return BringUp(
+        name=name,
+        task=task,
+        arguments=arguments,
+        nodes=with_parameters_file(nodes, arguments.parameters),
+        truth_topic="observation" if wiring else "ground_truth",
+    )
 
 
-def _controllers(task: str, bundle: Path, arguments: BringUpArguments) -> tuple[NodeDescription, ...]:
+def _controllers(task: str, bundle: Path, arguments: HardwareArguments) -> tuple[NodeDescription, ...]:
     """The nodes of a bundle: the policy and, unless switched off, the layer between it and the driver."""
     model: dict[str, Scalar] = {
         "task": task,

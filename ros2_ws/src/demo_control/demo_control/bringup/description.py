@@ -52,6 +52,39 @@ class BringUpArguments(Settings):
 
 
 @dataclass(frozen=True)
+class HardwareArguments(BringUpArguments):
+    """Arguments of a bring-up that can also drive a real robot."""
+
+    hardware: str = setting(
+        "", "Wiring file of a real robot; true for ~/.config/demo_control/TASK.yaml; empty simulates."
+    )
+    arm: bool = setting(False, "On hardware: switch the actuators on and begin by itself, without the service arm.")
+    dry_run: bool = setting(False, "On hardware: read and compute everything, send nothing to the actuators.")
+
+    def wiring(self, task: str) -> str:
+        """Path of the wiring file, '' to simulate.
+
+        Args:
+            task: Name of the task.
+
+        Raises:
+            ConfigurationError: The file is missing, or arguments that only a real robot has without one.
+        """
+        if self.hardware in ("", "false"):
+            if self.arm or self.dry_run:
+                raise ConfigurationError("arm and dry_run need hardware, the wiring file of a real robot")
+            return ""
+        path = Path(self.hardware).expanduser()
+        if self.hardware == "true":
+            path = Path.home() / ".config" / "demo_control" / f"{task}.yaml"
+        if not path.is_file():
+            raise ConfigurationError(f"hardware = '{self.hardware}': no such file: {path}")
+        if self.real_time_factor != 1.0:
+            raise ConfigurationError(f"real_time_factor = {self.real_time_factor}: must be 1 on hardware")
+        return str(path.absolute())
+
+
+@dataclass(frozen=True)
 class NodeDescription:
     """One node, as one process.
 
@@ -98,12 +131,14 @@ class BringUp:
         task: Name of the task that is run and judged.
         arguments: What it was made from.
         nodes: In the order of starting and activating.
+        truth_topic: Where the robot's state is told by which the run is judged: what is measured, on a real robot.
     """
 
     name: str
     task: str
     arguments: BringUpArguments
     nodes: tuple[NodeDescription, ...]
+    truth_topic: str = "ground_truth"
 
     def __post_init__(self) -> None:
         """Check that names are unique and that some node ends the run."""

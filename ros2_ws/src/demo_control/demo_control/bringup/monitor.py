@@ -28,7 +28,6 @@ CONFIGURE = Transition.TRANSITION_CONFIGURE
 ACTIVATE = Transition.TRANSITION_ACTIVATE
 
 _TOPICS = {
-    "ground_truth": Observation,
     "applied_action": Action,
     "action": Action,
     "nominal_action": Action,
@@ -60,9 +59,11 @@ class Monitor:
         self._figures: dict[str, object] = {}
         self._recorder_name = next((node.name for node in bringup.nodes if node.name == RECORDER), "")
         without = () if bringup.arguments.use_layer else _LAYER_TOPICS
-        self._needed = [topic for topic in _TOPICS if topic not in without]
+        self._truth_topic = bringup.truth_topic
+        topics = {self._truth_topic: Observation, **_TOPICS}
+        self._needed = [topic for topic in topics if topic not in without]
         self._called = _CALLED[bringup.arguments.composed]
-        self._recorder = Recorder(self._context, {topic: _TOPICS[topic] for topic in self._needed}, keeps_all=keeps_all)
+        self._recorder = Recorder(self._context, {topic: topics[topic] for topic in self._needed}, keeps_all=keeps_all)
         self._node.create_subscription(String, "run_result", self._on_result, _LATCHED)
         self._played_s = 0.0
         self.health: dict[str, str] = {}
@@ -113,9 +114,9 @@ class Monitor:
 
     def elapsed_s(self) -> float:
         """Time of the run so far, by the stamps of the true states, or as a player tells it."""
-        if self._played_s or not self._recorder.count("ground_truth"):
+        if self._played_s or not self._recorder.count(self._truth_topic):
             return self._played_s
-        first, last = (self._recorder.message("ground_truth", index) for index in (0, -1))
+        first, last = (self._recorder.message(self._truth_topic, index) for index in (0, -1))
         return seconds_between(first.header.stamp, last.header.stamp)
 
     def recording(self) -> Recording:
@@ -123,7 +124,7 @@ class Monitor:
         self._recorder.take()
         heard = self._recorder.messages
         return make_recording(
-            heard("ground_truth"),
+            heard(self._truth_topic),
             heard("nominal_action") or heard("action"),
             heard("action"),
             heard("applied_action"),

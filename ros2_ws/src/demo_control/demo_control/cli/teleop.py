@@ -10,7 +10,7 @@ import typer
 
 from demo_control.bringup.supervisor import prepare_environment
 from demo_control.cli.output import error_console, fail, one_line_errors
-from demo_control.teleop.driving import HELP, QUIT, REQUESTS, STANDSTILL, DrivingSettings, Velocity, pressed
+from demo_control.teleop.driving import HELP, QUIT, REQUESTS, STANDSTILL, STOP_KEY, DrivingSettings, Velocity, pressed
 from demo_control.teleop.keyboard import Keyboard, NoTerminalError
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ def _drive(keyboard: Keyboard, teleop: Teleop, settings: DrivingSettings) -> Non
             return
         for key in keys:
             velocity = pressed(key, velocity, settings)
+            if key == STOP_KEY:
+                teleop.emergency_stop()
             if key in REQUESTS:
                 teleop.ask(REQUESTS[key])
         teleop.spin()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from demo_control.configuration import Scalar
 from demo_control.experiments.training import TRAINERS, EvaluationSettings, RunRequest
-from demo_control.experiments.yaml_reader import Section, read_yaml
+from demo_control.yaml_reader import Section, read_yaml
 
 _ENVIRONMENT = ("steps", "settings", "evaluation", "thresholds", "scale")
 _METHOD = ("text", "settings", "trainer", "steps", "evaluation", "axes")

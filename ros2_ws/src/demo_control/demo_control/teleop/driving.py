@@ -39,8 +39,12 @@ STANDSTILL = Velocity()
 
 QUIT = "q"
 STILL = " "
-REQUESTS = {"r": "stand_up", "g": "walk", "h": "stop", "f": "sit_down"}
+REQUESTS = {
+    "r": "stand_up", "g": "walk", "h": "stop", "f": "sit_down", "m": "arm", "n": "disarm", "b": "reset",
+}  # fmt: skip
 """Keys of the robot's services."""
+STOP_KEY, EMERGENCY = "x", "emergency_stop"
+"""The key of the emergency stop, and its topic and service; only real robots have them."""
 
 _DIRECTIONS = {
     "up": (1, 0, 0), "w": (1, 0, 0), "down": (-1, 0, 0), "s": (-1, 0, 0),
@@ -51,13 +55,14 @@ _DIRECTIONS = {
 HELP = (
     "arrows or W/S faster, slower; A/D turn left, right; Z/C sideways; space: speed zero",
     "R rise, G go (walk), H halt (stop walking), F fold (sit down); Q quit",
+    "on a real robot: X emergency stop; B reset after it, M arm (motors on), N disarm (stop, motors off)",
 )
 """For people, a line each."""
 
 
 def pressed(key: str, velocity: Velocity, settings: DrivingSettings) -> Velocity:
     """The velocity after a key: requests to the robot start from standstill; keys without a meaning change nothing."""
-    if key == STILL or key in REQUESTS:
+    if key in (STILL, STOP_KEY) or key in REQUESTS:
         return STANDSTILL
     if key not in _DIRECTIONS:
         return velocity

@@ -14,9 +14,10 @@ from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from demo_control.teleop.driving import REQUESTS, STANDSTILL, Velocity
+from demo_control.teleop.driving import EMERGENCY, REQUESTS, STANDSTILL, Velocity
 
 _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -38,7 +39,8 @@ class Teleop:
         self._commands = self._node.create_publisher(Twist, "cmd_vel", 10)
         self._node.create_subscription(Odometry, "odom", self._on_odometry, _NEWEST)
         self._node.create_subscription(WalkingState, "walking_state", self._on_state, _LATCHED)
-        self._services = {name: self._node.create_client(Trigger, name) for name in REQUESTS.values()}
+        self._services = {name: self._node.create_client(Trigger, name) for name in (*REQUESTS.values(), EMERGENCY)}
+        self._emergency = self._node.create_publisher(Bool, "emergency_stop", 10)
         self._odometry: Odometry | None = None
         self._heard_s = -math.inf
         self.state = ""
@@ -72,6 +74,14 @@ class Teleop:
             return
         self.told = f"{service} …"
         client.call_async(Trigger.Request()).add_done_callback(lambda future: self._on_answer(service, future))
+
+    def emergency_stop(self) -> None:
+        """Stop a real robot by topic and by service: one of them may be broken."""
+        self._emergency.publish(Bool(data=True))
+        self.send(STANDSTILL)
+        self.ask(EMERGENCY)
+        # Pressed once, not held: a reset is possible as soon as the cause is gone.
+        self._emergency.publish(Bool(data=False))
 
     def spin(self) -> None:
         """Handle what has come: at most one message of each kind, and an answer."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from demo_control.drivers.core import DriverCore
+from demo_control.drivers.imperfections import NoisySensor
+from demo_control.drivers.limits import Limits
+from demo_control.drivers.simulated_robot import SimulatedRobot, make_wire
 from demo_control.tasks import Array, Task
-from stoch2_sim.drivers.core import DriverCore
-from stoch2_sim.drivers.imperfections import NoisySensor
-from stoch2_sim.drivers.limits import Limits
-from stoch2_sim.drivers.settings import CartpoleDriverSettings
-from stoch2_sim.drivers.simulated_robot import SimulatedRobot, make_wire
+from stoch2_sim.drivers.cartpole_settings import CartpoleDriverSettings
+from stoch2_sim.drivers.simulated_cartpole_bus import SimulatedCartpoleBus
 from stoch2_sim.robots.cartpole.disturbances import Pushes
 from stoch2_sim.robots.cartpole.parameters import CONTROL_PERIOD_S, RAIL_LIMIT_M, PlantSettings
-from stoch2_sim.robots.cartpole.simulation import hanging_start, make_simulator, to_observation
+from stoch2_sim.robots.cartpole.simulation import hanging_start, to_observation
 
 PERIOD_NS = round(CONTROL_PERIOD_S * 1e9)
 
@@ -51,34 +52,36 @@ class SimulatedCartpole(SimulatedRobot):
         limits = Limits(task.action_minimum, task.action_maximum, change)
         core = DriverCore(limits, brake, settings.command_timeout_s, CONTROL_PERIOD_S)
         super().__init__(core, make_wire(wire, settings, plant.delay_ticks * CONTROL_PERIOD_S), PERIOD_NS, substeps)
-        self._simulator = make_simulator(settings.simulator, plant.parameters(), 1, substeps)
         positions, velocities = hanging_start(start, plant.initial_noise)
-        self._simulator.reset(positions[None], velocities[None])
+        self.bus = SimulatedCartpoleBus(settings.simulator, plant.parameters(), substeps, positions, velocities)
+        self.bus.connect()
         self._sensor = NoisySensor(sensor, plant.observation_noise)
         self._pushes = Pushes(pushes, plant.push_n, plant.push_s)
         self.sense()
 
     def true_observation(self) -> Array:
         """The true state in the observation's coordinates. Shape=(5,)."""
-        observation: Array = to_observation(self._simulator.positions(), self._simulator.velocities())[0]
+        observation: Array = to_observation(*self.joint_state())
         return observation
 
     def joint_state(self) -> tuple[Array, Array]:
         """Joint positions and velocities. Shape=(2,) each."""
-        return self._simulator.positions()[0], self._simulator.velocities()[0]
+        reading = self.bus.read()
+        return reading.positions, reading.velocities
 
     def _read(self) -> Array:
         return self._sensor.read(self.true_observation())
 
     def _begin_period(self) -> None:
         force = self._pushes.mean_force_n(self.time_s - CONTROL_PERIOD_S, self.time_s)
-        self._simulator.set_external_force("cart", np.array([[force, 0.0, 0.0]]))
+        self.bus.push(force)
 
     def _advance(self, action: Array, substeps: int) -> None:
-        self._simulator.advance(action[None], substeps)
+        self.bus.write(action)
+        self.bus.advance(substeps)
 
     def _watch(self, now_ns: int) -> None:
-        position = float(self._simulator.positions()[0, 0])
+        position = float(self.bus.read().positions[0])
         if not np.isfinite(position):
             self.core.fault("simulation_diverged", now_ns)
         elif abs(position) > RAIL_LIMIT_M:
@@ -86,4 +89,4 @@ class SimulatedCartpole(SimulatedRobot):
 
     def close(self) -> None:
         """Release the simulator."""
-        self._simulator.close()
+        self.bus.disconnect()

@@ -1,68 +1,27 @@
-"""The simulated Stoch2 behind the driver: physics, sensing, estimation, gait, and what it is doing."""
+"""The simulated Stoch2 behind the driver: physics, sensors with noise, pushes, and the truth."""
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, replace
-
 import numpy as np
 
+from demo_control.drivers.core import DriverCore, DriverState
+from demo_control.drivers.limits import Limits
+from demo_control.drivers.simulated_robot import SimulatedRobot, make_wire
+from demo_control.drivers.walking import Request, Walking, WalkingMachine
 from demo_control.tasks import Array
-from stoch2_sim.drivers.core import DriverCore, DriverState
-from stoch2_sim.drivers.limits import Limits
-from stoch2_sim.drivers.simulated_robot import SimulatedRobot, make_wire
+from stoch2_sim.drivers.simulated_stoch2_bus import SimulatedStoch2Bus
 from stoch2_sim.drivers.stoch2_figures import WalkFigures
-from stoch2_sim.drivers.stoch2_script import CommandSource, Pushes, Script
-from stoch2_sim.drivers.stoch2_settings import Stoch2DriverSettings
-from stoch2_sim.drivers.walking import Request, Walking, WalkingMachine, WalkingSettings
+from stoch2_sim.drivers.stoch2_motion import PERIOD_NS, Stoch2Motion, Stoch2Setup, tread
+from stoch2_sim.drivers.stoch2_script import CommandSource, Pushes
 from stoch2_sim.robots.stoch2.attitude import turned
-from stoch2_sim.robots.stoch2.control import ControlSettings, Ideal, Stoch2Control
-from stoch2_sim.robots.stoch2.episode import SensingParameters
+from stoch2_sim.robots.stoch2.control import Ideal, Stoch2Control
 from stoch2_sim.robots.stoch2.gait import NUM_ACTIONS
-from stoch2_sim.robots.stoch2.geometry import (
-    CONTROL_PERIOD_S,
-    JOINT_MAXIMUM_RAD,
-    JOINT_MINIMUM_RAD,
-    NUM_LEGS,
-)
+from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S
 from stoch2_sim.robots.stoch2.ground import Ground
-from stoch2_sim.robots.stoch2.kinematics import inverse
 from stoch2_sim.robots.stoch2.observation import BodyState, ObservationBuilder
-from stoch2_sim.robots.stoch2.parameters import RobotParameters
-from stoch2_sim.robots.stoch2.placement import neutral_stance
 from stoch2_sim.robots.stoch2.plants import HEIGHT_MAXIMUM_M, HEIGHT_MINIMUM_M, PITCH_LIMIT_RAD, ROLL_LIMIT_RAD
-from stoch2_sim.robots.stoch2.reference import WITHOUT_LEASH, CommandSettings, LeashSettings
-from stoch2_sim.robots.stoch2.sensing import NoisySensors
-from stoch2_sim.robots.stoch2.simulation import Sensors, Truth, make_simulation
-
-PERIOD_NS = round(CONTROL_PERIOD_S * 1e9)
-
-# The legs can hardly be folded more.
-_SITTING_FOOT_M = (0.0, -0.13, 0.0)
-
-
-@dataclass(frozen=True)
-class Stoch2Setup:
-    """Everything that a run of the simulated Stoch2 can be told."""
-
-    driver: Stoch2DriverSettings
-    robot: RobotParameters
-    sensing: SensingParameters
-    walking: WalkingSettings
-    commands: CommandSettings
-    leash: LeashSettings
-
-
-def sitting_stance() -> Array:
-    """Joint positions with folded legs. Shape=(4, 3)."""
-    return inverse(np.tile(_SITTING_FOOT_M, (NUM_LEGS, 1)))
-
-
-def tread(_observation: Array) -> Array:
-    """The safe stop: steps of no length, on the spot. Shape=(20,)."""
-    action = np.zeros(NUM_ACTIONS)
-    action[:NUM_LEGS] = -1.0
-    return action
+from stoch2_sim.robots.stoch2.reference import WITHOUT_LEASH
+from stoch2_sim.robots.stoch2.simulation import Sensors, Truth
 
 
 class SimulatedStoch2(SimulatedRobot):
@@ -82,29 +41,18 @@ class SimulatedStoch2(SimulatedRobot):
         limits = Limits(-box, box, setup.driver.action_rate_limit_per_s * CONTROL_PERIOD_S * box)
         core = DriverCore(limits, tread, setup.driver.command_timeout_s, CONTROL_PERIOD_S)
         super().__init__(core, make_wire(wire, setup.driver), PERIOD_NS, substeps=1)
-        self._setup = setup
-        self._simulation = make_simulation(setup.driver.simulator, [setup.robot])
+        self.bus = SimulatedStoch2Bus(setup.driver.simulator, setup.robot, setup.sensing, noise)
         self._ground = Ground([setup.robot])
-        self._noise = NoisySensors([setup.sensing])
-        self._noise.reset([noise])
-        settings = replace(ControlSettings(), commands=setup.commands, leash=setup.leash)
-        self.control = Stoch2Control([setup.sensing.instruments], settings)
+        self._motion = Stoch2Motion(setup)
         self._truly = ObservationBuilder(1, WITHOUT_LEASH)
-        self._recent: deque[Array] = deque(maxlen=setup.sensing.latency_ticks + 1)
         self._ideal = np.array([setup.sensing.ideal_sensing])
-        self.machine = WalkingMachine(setup.walking, sitting_stance(), neutral_stance())
-        self._script = Script(setup.driver, setup.walking)
-        self.commands = CommandSource(self._script)
         self.pushes = Pushes(setup.driver, pushes)
-        self.figures = WalkFigures(CONTROL_PERIOD_S)
-        self._walking_since_s = 0.0
-        self._stopped_since_s: float | None = None
         self._force = np.zeros((1, 3))
         self.push_n: Array = np.zeros(3)
         """The push in the last control period, heading frame. Shape=(3,)."""
-        self._simulation.reset(np.zeros(1), self.machine.targets(sitting_stance(), sitting_stance())[None])
+        self.bus.connect()
         self._look()
-        self.control.reset(self.state.position, self.state.angles[:, 2], None, self.sensors.joint_positions)
+        self._motion.start(self.state.position, self.state.angles[:, 2], self.sensors)
         self._truly.reset(self.state.position, self.state.angles[:, 2])
         self._observe()
 
@@ -117,6 +65,26 @@ class SimulatedStoch2(SimulatedRobot):
     def frozen(self) -> bool:
         """Never: a robot that fell lies on the ground and gives way."""
         return False
+
+    @property
+    def machine(self) -> WalkingMachine:
+        """What it is doing."""
+        return self._motion.machine
+
+    @property
+    def control(self) -> Stoch2Control:
+        """Its estimation and gait."""
+        return self._motion.control
+
+    @property
+    def commands(self) -> CommandSource:
+        """Where its commanded velocity comes from."""
+        return self._motion.commands
+
+    @property
+    def figures(self) -> WalkFigures:
+        """Of the run."""
+        return self._motion.figures
 
     @property
     def truth(self) -> Truth:
@@ -133,70 +101,48 @@ class SimulatedStoch2(SimulatedRobot):
         """What the robot measures, noise included."""
         return self._sensors
 
+    @property
+    def joint_torques(self) -> Array:
+        """Torques of the motors. Shape=(12,)."""
+        torques: Array = self._truth.joint_torques[0].ravel()
+        return torques
+
     def true_observation(self) -> Array:
         """The true state in the observation's coordinates, relative to an unleashed reference. Shape=(25,)."""
         return self._true_observation
 
     def ask(self, request: Request, who: str, *, outside: bool = True) -> str:
-        """Ask the robot to do something else.
-
-        Args:
-            request: What.
-            who: Wants it.
-            outside: Somebody else than the script, which then ends.
-
-        Returns:
-            Why it is refused, or ''.
-        """
-        refusal = self.machine.refusal(request)
-        if not refusal and request is Request.WALK and self.core.state is not DriverState.RUNNING:
-            refusal = f"{request.value} refused: no actions arrive; is a policy running?"
-        if refusal:
-            return refusal
-        if outside:
-            self._script.active = False
-        self.machine.request(request, who)
-        if request is Request.WALK:
-            self._begin_to_walk()
-        return ""
-
-    def _begin_to_walk(self) -> None:
-        """The gait's clock starts anew, and so does the moving reference, where the robot stands."""
-        self._walking_since_s = self.time_s
-        estimate = self.control.state
-        self.control.reset(estimate.position, estimate.angles[:, 2], None, self.sensors.joint_positions)
-        self._truly.reset(self.state.position, self.state.angles[:, 2])
+        """Ask the robot to do something else; see :meth:`Stoch2Motion.ask`."""
+        refusal = self._motion.ask(request, who, self.core.state, self.time_s, outside=outside)
+        if not refusal and request is Request.WALK:
+            self._motion.restart_gait(self.sensors)
+            self._truly.reset(self.state.position, self.state.angles[:, 2])
+        return refusal
 
     def _read(self) -> Array:
-        """The observation, as late as the settings say."""
-        return self._recent[0]
+        return self._motion.observation
 
     def _begin_period(self) -> None:
         time_s = self.time_s - CONTROL_PERIOD_S
         self.machine.tick(time_s)
-        request = self._script.due(self.machine.state, time_s)
+        request = self._motion.script_request(time_s)
         if request is not None:
             self.ask(request, "script", outside=False)
         if self.machine.walks:
-            self.pushes.follow_script(time_s - self._walking_since_s, time_s)
+            self.pushes.follow_script(time_s - self._motion.walking_since_s, time_s)
         self._force[0] = self.push_n = self.pushes.force_n(time_s)
         self._force[:, :2] = turned(self._force[:, :2], self.state.angles[:, 2])
 
     def _advance(self, action: Array, substeps: int) -> None:
-        if not substeps:
-            return
-        measured = self.sensors.joint_positions
-        gait = self.control.joint_targets(action[None]) if self.machine.gait_runs else measured
-        targets = self.machine.targets(gait[0], measured[0])
-        targets = np.minimum(np.maximum(targets, JOINT_MINIMUM_RAD), JOINT_MAXIMUM_RAD)
-        self.control.hold(targets[None])
-        self._simulation.advance(targets[None], self._force)
+        if substeps:
+            self.bus.write(self._motion.targets(action, self.sensors.joint_positions[0]).ravel())
+            self.bus.advance(self._force)
 
     def _watch(self, now_ns: int) -> None:
         self._look()
         self._observe()
-        self._judge()
-        self._watch_commands()
+        self._motion.add_up(self._truth.position[0], float(self._state.angles[0, 2]))
+        self._motion.watch_commands(self.core.state, self.time_s)
         problem = self._problem()
         if problem:
             self.machine.damp(problem)
@@ -204,34 +150,15 @@ class SimulatedStoch2(SimulatedRobot):
 
     def _look(self) -> None:
         """Read the true state and the sensors."""
-        self._truth = self._simulation.truth()
+        self._truth = self.bus.truth()
         self._state = self._ground.state(self._truth)
-        self._sensors = self._noise.read(self._simulation.sensors())
+        self._sensors = self.bus.read_sensors()
 
     def _observe(self) -> None:
         """Estimate, and make the observations."""
-        requested, age_s = self.commands.request(self.machine.walks, self.time_s - self._walking_since_s, self.time_s)
         ideal = Ideal(self._ideal, self._state) if self._ideal[0] else None
-        self._recent.append(self.control.observe(self._sensors, requested, age_s, ideal)[0])
+        self._motion.observe(self._sensors, self.time_s, ideal)
         self._true_observation: Array = self._truly.build(self._state, self.control.phases, self.control.commands)[0]
-
-    def _judge(self) -> None:
-        """Take the true state into the figures of the run."""
-        if self.machine.walks and self.machine.blend == 1.0:
-            x, y = self._truth.position[0, :2].tolist()
-            self.figures.walk(x, y, float(self._state.angles[0, 2]), self.control.commands[0])
-        else:
-            self.figures.rest()
-
-    def _watch_commands(self) -> None:
-        """Stop walking when actions stay away for long."""
-        if self.core.state is not DriverState.STOPPED:
-            self._stopped_since_s = None
-            return
-        if self._stopped_since_s is None:
-            self._stopped_since_s = self.time_s
-        if self.machine.walks and self.time_s - self._stopped_since_s >= self._setup.driver.patience_s:
-            self.machine.request(Request.STOP, "no actions arrive")
 
     def _problem(self) -> str:
         """Why the robot cannot go on, or ''."""
@@ -247,4 +174,4 @@ class SimulatedStoch2(SimulatedRobot):
 
     def close(self) -> None:
         """Release the simulator."""
-        self._simulation.close()
+        self.bus.disconnect()

@@ -1,6 +1,6 @@
-"""stoch2_driver: drives the simulated Stoch2, in real time, faster, or in lockstep with its commands.
+"""stoch2_driver: drives a Stoch2: a simulated one, in real time, faster, or in lockstep; or a real one.
 
-Besides the topics of :mod:`stoch2_sim.drivers.driver_node` it publishes ``joint_states``, ``imu``, ``odom``,
+Besides the topics of :mod:`demo_control.drivers.driver_node` it publishes ``joint_states``, ``imu``, ``odom``,
 ``contacts``, ``ground_truth_odom`` and, where tf2 is installed, ``/tf``; ``walking_state`` (latched); ``applied_push``
 where a push begins, changes or ends (a force in N: forward, left, up). It subscribes ``cmd_vel`` and ``push`` (a force
 as well), and offers the services ``stand_up``, ``walk``, ``stop`` and ``sit_down``.
@@ -18,13 +18,16 @@ from geometry_msgs.msg import Twist, Vector3, Vector3Stamped
 from rclpy.qos import QoSProfile
 from std_srvs.srv import Trigger
 
+from demo_control.drivers.driver_node import LATCHED, DriverNode, run_driver
+from demo_control.drivers.hardware_settings import HardwareSettings
+from demo_control.drivers.walking import POSSIBLE, Change, Request, Walking, WalkingSettings
 from demo_control.nodes.quality import RECORDING
 from demo_control.tasks import Array
-from stoch2_sim.drivers.driver_node import LATCHED, DriverNode, run_driver
-from stoch2_sim.drivers.simulated_stoch2 import SimulatedStoch2, Stoch2Setup
+from stoch2_sim.drivers.hardware_stoch2 import HardwareStoch2
+from stoch2_sim.drivers.simulated_stoch2 import SimulatedStoch2
+from stoch2_sim.drivers.stoch2_motion import Stoch2Setup
 from stoch2_sim.drivers.stoch2_settings import Stoch2DriverSettings
 from stoch2_sim.drivers.stoch2_topics import Stoch2Topics
-from stoch2_sim.drivers.walking import POSSIBLE, Change, Request, Walking, WalkingSettings
 from stoch2_sim.robots.stoch2.episode import SensingParameters
 from stoch2_sim.robots.stoch2.parameters import RobotParameters
 from stoch2_sim.robots.stoch2.reference import CommandSettings, LeashSettings
@@ -33,11 +36,11 @@ from stoch2_sim.robots.stoch2.urdf import description
 _NEWEST = QoSProfile(depth=1)
 
 
-class Stoch2Driver(DriverNode[SimulatedStoch2]):
+class Stoch2Driver(DriverNode[SimulatedStoch2 | HardwareStoch2]):
     """The driver node.
 
     Raises:
-        ConfigurationError: A bad parameter, or the simulator is missing.
+        ConfigurationError: A bad parameter or wiring, the simulator is missing, or the robot cannot be connected.
     """
 
     def __init__(self) -> None:
@@ -52,22 +55,24 @@ class Stoch2Driver(DriverNode[SimulatedStoch2]):
             commands=declare(CommandSettings()).value,
             leash=declare(LeashSettings()).value,
         )
+        hardware = declare(HardwareSettings()).value
         self.parameters.check()
         self._setup = setup
         self._change: Change | None = None
-        self.drive(setup.driver, SimulatedStoch2(setup), description())
+        self.drive(setup.driver, _robot(setup, hardware), description())
         self._topics = Stoch2Topics(self, self.robot, setup.sensing)
         self._state_topic = self.publisher(WalkingState, "walking_state", LATCHED)
         self._push_topic = self.publisher(Vector3Stamped, "applied_push", RECORDING)
         self._told_push_n = np.zeros(3)
         self._inputs = (
             self.create_subscription(Twist, "cmd_vel", self._on_velocity, _NEWEST),
-            self.create_subscription(Vector3, "push", self._on_push, 10),
+            *([] if hardware.wiring else [self.create_subscription(Vector3, "push", self._on_push, 10)]),
             *(self.create_service(Trigger, request.value, self._answerer(request)) for request in Request),
         )
         terrain = setup.robot.terrain
         ground = f"{terrain} {setup.robot.slope_deg:g}°" if terrain == "slope" else terrain
-        self.get_logger().info(f"Stoch2 in {setup.driver.simulator} sits on ground '{ground}', waiting for actions")
+        where = "on hardware" if hardware.wiring else f"in {setup.driver.simulator} sits on ground '{ground}'"
+        self.get_logger().info(f"Stoch2 {where}, waiting for actions")
 
     def start(self, now_ns: Callable[[], int]) -> None:
         """Begin to observe, with tick 0."""
@@ -81,7 +86,8 @@ class Stoch2Driver(DriverNode[SimulatedStoch2]):
 
     def figures(self) -> Mapping[str, float | bool | None]:
         """Whether it fell, how far it walked, and how well it followed its commands."""
-        return {**self.robot.figures.result(), "pushes": self.robot.pushes.count}
+        pushes = self.robot.pushes.count if isinstance(self.robot, SimulatedStoch2) else 0
+        return {**self.robot.figures.result(), "pushes": pushes}
 
     def told_result(self) -> str:
         """Distance and falls."""
@@ -113,7 +119,7 @@ class Stoch2Driver(DriverNode[SimulatedStoch2]):
     def _on_push(self, message: Vector3) -> None:
         """Push the robot at the next tick."""
         force_n = np.array([message.x, message.y, message.z])
-        if np.isfinite(force_n).all() and not self.robot.held:
+        if isinstance(self.robot, SimulatedStoch2) and np.isfinite(force_n).all() and not self.robot.held:
             self.robot.pushes.add(force_n, self.robot.time_s)
             self.get_logger().info(f"pushed by {force_n.tolist()} N")
 
@@ -130,7 +136,9 @@ class Stoch2Driver(DriverNode[SimulatedStoch2]):
         return answer
 
     def _announce_push(self) -> None:
-        """Publish a push that begins, changes or ends."""
+        """Publish a push that begins, changes or ends; nobody knows who pushes a real robot."""
+        if not isinstance(self.robot, SimulatedStoch2):
+            return
         force_n = self.robot.push_n
         if np.array_equal(force_n, self._told_push_n):
             return
@@ -155,6 +163,14 @@ class Stoch2Driver(DriverNode[SimulatedStoch2]):
             self.get_logger().error(text)
         else:
             self.get_logger().info(text)
+
+
+def _robot(setup: Stoch2Setup, hardware: HardwareSettings) -> SimulatedStoch2 | HardwareStoch2:
+    """The simulated or the real Stoch2."""
+    if not hardware.wiring:
+        return SimulatedStoch2(setup)
+    setup.driver.check_hardware()
+    return HardwareStoch2(setup, hardware, hardware.load("stoch2"))
 
 
 COMPONENT = Stoch2Driver

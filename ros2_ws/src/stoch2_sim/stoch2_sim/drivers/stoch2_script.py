@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from demo_control.drivers.walking import Request, Walking, WalkingSettings
 from demo_control.tasks import Array
 from stoch2_sim.drivers.stoch2_settings import Stoch2DriverSettings
-from stoch2_sim.drivers.walking import Request, Walking, WalkingSettings
 
 SPEEDS = (
     (3.0, 0.30, 0.0),

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from demo_control.configuration import ConfigurationError, setting
-from stoch2_sim.drivers.settings import DriverSettings
+from demo_control.drivers.settings import DriverSettings
 from stoch2_sim.robots.stoch2.simulation import SIMULATORS
 
 

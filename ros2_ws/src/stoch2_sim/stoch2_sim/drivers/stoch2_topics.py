@@ -16,11 +16,13 @@ from builtin_interfaces.msg import Time
 from demo_msgs.msg import FootContacts
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Imu, JointState
 
+from demo_control.drivers.driver_node import DriverNode
 from demo_control.nodes.quality import CONTROL_PUBLISHER, RECORDING
 from demo_control.tasks import Array
-from stoch2_sim.drivers.driver_node import DriverNode
+from stoch2_sim.drivers.hardware_stoch2 import HardwareStoch2
 from stoch2_sim.drivers.simulated_stoch2 import SimulatedStoch2
 from stoch2_sim.robots.stoch2.attitude import heading_rotation, quaternions
 from stoch2_sim.robots.stoch2.episode import SensingParameters
@@ -55,7 +57,9 @@ class Stoch2Topics:
         sensing: Its sensors' noise.
     """
 
-    def __init__(self, node: DriverNode[SimulatedStoch2], robot: SimulatedStoch2, sensing: SensingParameters) -> None:
+    def __init__(
+        self, node: DriverNode[Any], robot: SimulatedStoch2 | HardwareStoch2, sensing: SensingParameters
+    ) -> None:
         self._robot = robot
         self._joints = JointState(name=list(MOVABLE_JOINT_NAMES))
         self._imu = _imu_message(sensing)
@@ -63,13 +67,14 @@ class Stoch2Topics:
         self._contacts = FootContacts(names=[f"{leg}_foot" for leg in LEGS], normal_force=[math.nan] * len(LEGS))
         self._measures_forces = sensing.foot_sensors
         self._truth = _odometry_message(WORLD_FRAME)
-        messages = (
+        messages: list[tuple[str, Any, Callable[[Time], None], QoSProfile]] = [
             ("joint_states", self._joints, self._fill_joints, CONTROL_PUBLISHER),
             ("imu", self._imu, self._fill_imu, CONTROL_PUBLISHER),
             ("odom", self._odometry, self._fill_odometry, CONTROL_PUBLISHER),
             ("contacts", self._contacts, self._fill_contacts, CONTROL_PUBLISHER),
-            ("ground_truth_odom", self._truth, self._fill_truth, RECORDING),
-        )
+        ]
+        if isinstance(robot, SimulatedStoch2):
+            messages.append(("ground_truth_odom", self._truth, self._fill_truth, RECORDING))
         self._topics = [
             _Topic(node.publisher(type(message), name, quality), message, fill)
             for name, message, fill, quality in messages
@@ -91,7 +96,7 @@ class Stoch2Topics:
         # The joints without motors have no encoders: where the linkage puts them, and how fast it moves them.
         passive = passive_joint_positions(np.stack([positions, positions - _DIFFERENCE_S * velocities]))
         rates = (passive[0] - passive[1]) / _DIFFERENCE_S
-        torques = self._robot.truth.joint_torques[0].ravel()
+        torques = self._robot.joint_torques
         message = self._joints
         message.header.stamp = stamp
         message.position = _doubles(np.concatenate([positions.ravel(), passive[0].ravel()]))
@@ -124,6 +129,7 @@ class Stoch2Topics:
             message.normal_force = _doubles(self._robot.sensors.foot_forces[0])
 
     def _fill_truth(self, stamp: Time) -> None:
+        assert isinstance(self._robot, SimulatedStoch2)
         truth, message = self._robot.truth, self._truth
         message.header.stamp = stamp
         _set_vector(message.pose.pose.position, truth.position[0])
@@ -132,9 +138,7 @@ class Stoch2Topics:
         _set_vector(message.twist.twist.angular, truth.angular_velocity[0])
 
 
-def _transform_topic(
-    node: DriverNode[SimulatedStoch2], odometry: Odometry, fill_odometry: Callable[[Time], None]
-) -> _Topic | None:
+def _transform_topic(node: DriverNode[Any], odometry: Odometry, fill_odometry: Callable[[Time], None]) -> _Topic | None:
     """Odometry as the transform from odom to base_link; None where tf2 is not installed (it is not on PyPI)."""
     try:
         from tf2_msgs.msg import TFMessage  # noqa: PLC0415

@@ -109,6 +109,16 @@ class MujocoSimulation:
         self._accelerations = (velocities - self._velocities) / g.CONTROL_PERIOD_S
         self._velocities = velocities
 
+    def limit_torques(self, torques: Array) -> None:
+        """Let the motors give less than their own limit from now on; robots that are equal share the limit.
+
+        Args:
+            torques: N m, 0 for a motor that is switched off. Shape=(num_robots, 12).
+        """
+        for model, limit in zip(self._models, torques, strict=True):
+            model.actuator_forcerange[:, 0] = -limit
+            model.actuator_forcerange[:, 1] = limit
+
     def sensors(self) -> Sensors:
         """Measurements after the last tick, copies."""
         qpos, qvel = np.array(self._qpos), np.array(self._qvel)

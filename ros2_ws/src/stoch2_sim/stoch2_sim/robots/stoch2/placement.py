@@ -25,10 +25,18 @@ CLEARANCE_M = 0.001
 # The lowest part of the trunk is the abduction blocks' underside.
 TRUNK_UNDERSIDE_M = ABDUCTION_Z_M - ABDUCTION_BOX_DROP_M - 0.5 * ABDUCTION_BOX_M[2]
 
+# The legs can hardly be folded more.
+_SITTING_FOOT_M = (0.0, -0.13, 0.0)
+
 
 def neutral_stance() -> Array:
     """Joint angles with all feet below their hip motors, as the public robot stands. Shape=(4, 3)."""
     return inverse(np.tile(NEUTRAL_FOOT_M, (NUM_LEGS, 1)))
+
+
+def sitting_stance() -> Array:
+    """Joint positions with folded legs. Shape=(4, 3)."""
+    return inverse(np.tile(_SITTING_FOOT_M, (NUM_LEGS, 1)))
 
 
 def placement(terrain: Terrain, yaw: float, joints: Array) -> tuple[Array, Array]:

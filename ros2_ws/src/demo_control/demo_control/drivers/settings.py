@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from demo_control.configuration import Settings, setting
-from stoch2_sim.robots.cartpole.simulation import SIMULATORS
+from demo_control.configuration import ConfigurationError, Settings, setting
 
 
 @dataclass(frozen=True)
 class DriverSettings(Settings):
-    """What every driver of a simulated robot can be told."""
+    """What every driver can be told; what concerns the wire and the clock is for simulated robots alone."""
 
     seed: int = setting(0, "Seed of everything random: start, noise, wire, pushes", minimum=0)
     duration_s: float = setting(
@@ -48,16 +47,13 @@ class DriverSettings(Settings):
     wire_loss: float = setting(0.0, "Probability that a command is lost", minimum=0.0, maximum=1.0)
     wire_duplication: float = setting(0.0, "Probability that a command arrives twice", minimum=0.0, maximum=1.0)
 
+    def check_hardware(self) -> None:
+        """Refuse what a real robot cannot do.
 
-@dataclass(frozen=True)
-class CartpoleDriverSettings(DriverSettings):
-    """How the simulated cart-pole is driven; :class:`PlantSettings` says what the plant is like."""
-
-    simulator: str = setting("mujoco", "Physics engine", choices=SIMULATORS)
-    force_rate_limit_nps: float = setting(
-        1000.0,
-        "Largest change of the force in N/s, from one output to the next one a control period later. "
-        "At 1000 a full reversal takes one period; much less, and the pole cannot be swung up",
-        minimum=1.0,
-        maximum=1e6,
-    )
+        Raises:
+            ConfigurationError: Time that does not run as fast as time does.
+        """
+        if self.real_time_factor != 1.0:
+            raise ConfigurationError(
+                f"{type(self).__name__}.real_time_factor = {self.real_time_factor}: must be 1 on hardware"
+            )

@@ -172,6 +172,23 @@ class WalkingMachine:
             self._enter(POSSIBLE[self.state][request], reason)
         return refusal
 
+    def engage(self, measured: Array, duration_s: float, reason: str) -> None:
+        """The actuators are switched on: go from where the joints are to the sitting posture.
+
+        Args:
+            measured: Where the joints are, radians; the shape of the postures.
+            duration_s: How long it takes.
+            reason: Who wants it, or why.
+        """
+        self._targets = measured
+        self._enter(Walking.SITTING_DOWN, reason)
+        self.change = Change(Walking.SITTING_DOWN, reason, duration_s)
+
+    def release(self, reason: str) -> None:
+        """The actuators are off, wherever the joints are: nothing is asked of them until they are engaged."""
+        if self.state is not Walking.SITTING:
+            self._enter(Walking.SITTING, reason)
+
     def damp(self, reason: str) -> None:
         """Give up: the joints only brake from now on."""
         if self.state is not Walking.DAMPED:

@@ -1,7 +1,8 @@
-"""What the driver nodes of all simulated robots share: ticks, commands, clock, diagnostics, the end of a run.
+"""What the driver nodes of all robots share: ticks, commands, clock, diagnostics, the end of a run.
 
-Subscribes ``action``; publishes ``observation``, ``ground_truth`` (from the robot's release on), ``applied_action``,
-``robot_description``, ``run_result`` (at the end), ``/diagnostics`` and, unless it runs in real time, ``/clock``.
+Subscribes ``action``; publishes ``observation``, ``ground_truth`` (from a simulated robot's release on),
+``applied_action``, ``robot_description``, ``run_result`` (at the end), ``/diagnostics`` and, unless it runs in real
+time, ``/clock``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,13 @@ from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 
 from demo_control.configuration import ConfigurationError
+from demo_control.drivers.core import Command, DriverState, Output
+from demo_control.drivers.hardware_robot import HardwareRobot
+from demo_control.drivers.hardware_topics import HardwareTopics
+from demo_control.drivers.robot import Robot
+from demo_control.drivers.running import Spin, StopRequest, run_in_lockstep, run_paced
+from demo_control.drivers.settings import DriverSettings
+from demo_control.drivers.time_line import TimeLine, to_message
 from demo_control.nodes.composed import Composition
 from demo_control.nodes.control_topic_settings import ControlTopicSettings
 from demo_control.nodes.control_topics import ControlPath
@@ -36,13 +44,8 @@ from demo_control.nodes.quality import RECORDING, WITHOUT_EVENTS
 from demo_control.nodes.real_time_process import RealTimeProcess
 from demo_control.nodes.running import SWITCH_INTERVAL_S
 from demo_control.tasks import Array
-from stoch2_sim.drivers.core import Command, DriverState, Output
-from stoch2_sim.drivers.running import StopRequest, run_in_lockstep, run_paced
-from stoch2_sim.drivers.settings import DriverSettings
-from stoch2_sim.drivers.simulated_robot import SimulatedRobot
-from stoch2_sim.drivers.time_line import TimeLine, to_message
 
-RobotT = TypeVar("RobotT", bound=SimulatedRobot)
+RobotT = TypeVar("RobotT", bound=Robot)
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 """For what is said once and must reach those who come later."""
@@ -67,7 +70,7 @@ _PRIORITY = 45  # above the nodes that answer: the next tick must not wait for t
 
 
 class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no types
-    """A driver node; a loop of :mod:`stoch2_sim.drivers.running` gives it its ticks.
+    """A driver node; a loop of :mod:`demo_control.drivers.running` gives it its ticks.
 
     A subclass declares its parameters with ``self.parameters``, then calls :meth:`drive`.
 
@@ -123,6 +126,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         self._description.publish(String(data=description))
         self._clock_topic = self.publisher(Clock, "/clock", 10) if not real_time else None
         self._commands = path.input(Action, "action", self._on_action, _COMMAND_DEPTH)
+        self._hardware = HardwareTopics(self, robot) if isinstance(robot, HardwareRobot) else None
 
     @abstractmethod
     def judge(self, before: Array | None) -> None:
@@ -178,8 +182,8 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         """Count an answer that did not come; none is expected before the first command."""
         self.missing_answers += self.robot.core.state is not DriverState.WAITING
 
-    def _on_action(self, message: Action) -> None:
-        """Put a command on the simulated wire; it is judged when it arrives at its end."""
+    def _on_action(self, message: Action, info: Mapping[str, int | None]) -> None:
+        """Hand a command to the robot."""
         sequence = int(message.observation_sequence)
         if self.answered < sequence <= self.tick and not self.robot.held:
             self.timing.command_ages.add((self._now_ns() - sequence * self.period_ns) / 1e9)
@@ -190,8 +194,9 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
             nanoseconds(message.header.stamp),
             message.source,
             values_of(message),
+            info["publication_sequence_number"],
         )
-        self.robot.wire.send(command, self._now_ns())
+        self.robot.deliver(command, self._now_ns())
 
     @property
     def lead_ns(self) -> int:
@@ -242,6 +247,8 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         self.tick += 1
         for output in report.outputs:
             self._publish_applied(output)
+        if self._hardware is not None:
+            self._hardware.publish_command()
         if not self.robot.held:
             self.judge(before)
             self._publish_truth(self.robot.true_observation())
@@ -268,7 +275,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
 
     def _publish_truth(self, values: Array) -> None:
         """Publish the true state at this tick, if somebody listens."""
-        if self._truth.get_subscription_count():
+        if self.robot.knows_truth and self._truth.get_subscription_count():
             self._truth.publish(self._observation_message(values))
 
     def _publish_applied(self, output: Output) -> None:
@@ -286,6 +293,8 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
 
     def _announce_state(self) -> None:
         """Log and publish a change of state at once."""
+        if self._hardware is not None:
+            self._hardware.announce()
         core = self.robot.core
         if core.state is self._known_state:
             return
@@ -299,7 +308,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
 
     def _finish(self) -> None:
         """End the run: judge it, say so once, let go of the actuators."""
-        fault = self.robot.core.reason if self.robot.core.state is DriverState.FAULT else ""
+        fault = self.robot.failure
         self.robot.core.finish("run_over", self.now_ns)
         self._publish_clock()
         self._publish_applied(self.robot.core.output)
@@ -322,6 +331,8 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         core = self.robot.core
         publishers = self.count_publishers("action")
         level, message = _LEVELS[core.state], f"{core.state.value}: {core.reason}"
+        if self.robot.failure:
+            level = "error"
         if publishers > 1:
             level = "warn" if level == "ok" else level
             message = f"{message}; {publishers} nodes publish commands"
@@ -335,8 +346,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
             "worst_lateness_ms": f"{1e3 * self.worst_lateness_s:.3f}",
             "missing_answers": self.missing_answers,
             "command_publishers": publishers,
-            "wire_lost": self.robot.wire.lost,
-            "wire_duplicated": self.robot.wire.duplicated,
+            **self.robot.counters(),
             **core.counters(),
             **self._commands.values(),
             **self.real_time.values(),
@@ -346,8 +356,14 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
             values |= {f"score.{name}": value for name, value in self.figures().items()}
         return Health(level, message, values)
 
+    def rest(self) -> None:
+        """Bring the robot to rest, and say so."""
+        self.robot.rest()
+        if self._hardware is not None:
+            self._hardware.announce()
+
     def close(self) -> None:
-        """Release the simulator and the topics."""
+        """Bring the robot to rest, release it and the topics."""
         self.robot.close()
         self.destroy_node()
 
@@ -380,21 +396,33 @@ def run_driver(make_node: Callable[[], DriverNode[RobotT]], composition: Composi
         rclpy.try_shutdown()
         return _USAGE_ERROR
     loop = others.loop(node)
-    factor = node.settings.real_time_factor
 
     def spin(timeout_s: float) -> None:
         loop.spin_once(timeout_s)
         if others.is_over():
             stop.request()
 
-    node.real_time.enter(is_real=factor == 1.0)
+    node.real_time.enter(is_real=node.settings.real_time_factor == 1.0)
+    try:
+        try:
+            _run(node, spin, stop)
+        finally:
+            # At once: a robot that gets no commands for a moment stops by itself, and not as gently.
+            node.rest()
+        node.deliver(_DELIVERY_LIMIT_AFTER_SIGNAL_S if stop else _DELIVERY_LIMIT_S)
+    finally:
+        # Whatever happens, the robot is brought to rest.
+        loop.close()
+        others.close()
+        node.close()
+        rclpy.try_shutdown()
+    return others.exit_code
+
+
+def _run(node: DriverNode[RobotT], spin: Spin, stop: StopRequest) -> None:
+    """Give the node its ticks until its run is over."""
+    factor = node.settings.real_time_factor
     if factor == 0.0:
         run_in_lockstep(node, spin, stop, node.period_ns)
     else:
         run_paced(node, spin, stop, node.period_ns, factor)
-    node.deliver(_DELIVERY_LIMIT_AFTER_SIGNAL_S if stop else _DELIVERY_LIMIT_S)
-    loop.close()
-    others.close()
-    node.close()
-    rclpy.try_shutdown()
-    return others.exit_code

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Protocol
 
-from stoch2_sim.drivers.pacing import Pacer
+from demo_control.drivers.pacing import Pacer
 
 # A signal is noticed after at most this long.
 _SLICE_S = 0.05

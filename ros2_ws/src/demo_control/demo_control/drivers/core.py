@@ -13,11 +13,13 @@ from enum import Enum
 import numpy as np
 
 from demo_control.configuration import ConfigurationError
+from demo_control.drivers.limits import Limits
 from demo_control.tasks import Array
-from stoch2_sim.drivers.limits import Limits
 
 # Observations whose stamps are remembered: far more than a command may be late by.
 _REMEMBERED_OBSERVATIONS = 1000
+# Messages of the publisher in control that may be lost in a row; one further off is another publisher's.
+_LARGEST_GAP = 100
 
 SafeStop = Callable[[Array], Array]
 """What a robot does without commands: maps its newest observation to an action, physical units."""
@@ -42,7 +44,7 @@ class Rejection(str, Enum):
     """Why a command is not carried out."""
 
     NOT_ACCEPTING = "not_accepting"
-    """The run is over, or the robot is at fault."""
+    """The run is over, the robot is at fault, or its actuators are off."""
     WRONG_DIMENSION = "wrong_dimension"
     NON_FINITE = "non_finite"
     UNKNOWN_OBSERVATION = "unknown_observation"
@@ -50,7 +52,7 @@ class Rejection(str, Enum):
     REPLAYED = "replayed"
     """Its observation, or a newer one, has been answered."""
     SECOND_PUBLISHER = "second_publisher"
-    """Another command of another content answered the same observation: there are two in control."""
+    """Another command of another content answered the same observation, or its publisher is not the one in control."""
     STALE = "stale"
     """The observation that it answers is older than the command timeout."""
 
@@ -65,6 +67,7 @@ class Command:
         stamp_ns: When the command was made, as it tells.
         source: Who made it, as it tells.
         values: Physical units. Shape=(action_dim,) if it is right.
+        publication: The publisher's own number of it, rising by one with each of its messages; None if unknown.
     """
 
     observation_sequence: int
@@ -72,6 +75,7 @@ class Command:
     stamp_ns: int
     source: str
     values: Array
+    publication: int | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,9 @@ class DriverCore:
         self._accepted_ns = 0
         self.state = DriverState.WAITING
         self.reason = "no command yet"
+        self._gate = ""
+        self.gated_command = False
+        """Whether the last command was good, and not carried out only because of :meth:`suspend`."""
         self.output = Output(0, rest, "driver:waiting", 0, 0)
         self._recent: deque[Output] = deque([self.output])
         self.accepted = 0
@@ -152,6 +159,9 @@ class DriverCore:
             Why it was rejected, or None. Rejections are counted.
         """
         rejection = self._judge(command, now_ns)
+        self.gated_command = bool(self._gate) and rejection is None
+        if self.gated_command:
+            rejection = Rejection.NOT_ACCEPTING
         if rejection is not None:
             self.rejections[rejection] += 1
             return rejection
@@ -177,6 +187,8 @@ class DriverCore:
         if stamp_ns != command.observation_stamp_ns:
             return Rejection.UNKNOWN_OBSERVATION
         last = self._accepted
+        if self.state is DriverState.RUNNING and last is not None and _are_of_two(command, last):
+            return Rejection.SECOND_PUBLISHER
         if last is not None and command.observation_sequence <= last.observation_sequence:
             same = command.observation_sequence == last.observation_sequence
             return Rejection.SECOND_PUBLISHER if same and _differ(command, last) else Rejection.REPLAYED
@@ -206,6 +218,19 @@ class DriverCore:
             # A broken sensor must not break the stop.
             self._put_out(np.where(np.isfinite(wanted), wanted, 0.0), f"driver:{self.reason}", now_ns)
         return self.output
+
+    def suspend(self, reason: str, now_ns: int) -> None:
+        """Carry out no commands until :meth:`resume`, and let go; they are judged and counted all the same."""
+        self._gate = reason
+        self.state, self.reason = DriverState.WAITING, reason
+        # Nothing is in force any more that the next output would have to be near to.
+        self.output = Output(now_ns, np.zeros(self._limits.action_dim), f"driver:{reason}", 0, 0)
+        self._recent = deque([self.output])
+
+    def resume(self) -> None:
+        """Carry out commands again, from the next one on."""
+        self._gate = ""
+        self.reason = "no command yet"
 
     def finish(self, reason: str, now_ns: int) -> None:
         """End the run and let go of the actuators, as far as the limits allow at once."""
@@ -238,6 +263,16 @@ class DriverCore:
         """All counts by name; every rejection reason is there, also where it never happened."""
         rejected = {f"rejected_{reason.value}": self.rejections[reason] for reason in Rejection}
         return {"commands_accepted": self.accepted, "stops": self.stops, "limited": self.limited, **rejected}
+
+
+def _are_of_two(command: Command, last: Command) -> bool:
+    """Whether two commands have different publishers, by the publishers' own numbers of their messages."""
+    if command.publication is None or last.publication is None:
+        return False
+    # An older number alone may be a message that was overtaken; with a newer answer it is not.
+    is_newer = command.observation_sequence > last.observation_sequence
+    is_older = command.publication < last.publication
+    return (is_newer and is_older) or command.publication > last.publication + _LARGEST_GAP
 
 
 def _differ(one: Command, other: Command) -> bool:

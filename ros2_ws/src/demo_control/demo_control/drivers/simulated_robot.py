@@ -5,28 +5,16 @@ Knows no ROS. Its time line is the driver's: nanoseconds, control period k begin
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Mapping
 
 import numpy as np
 
+from demo_control.drivers.core import Command, DriverCore, DriverState, Output
+from demo_control.drivers.imperfections import Wire
+from demo_control.drivers.robot import PeriodReport, Robot
+from demo_control.drivers.settings import DriverSettings
 from demo_control.tasks import Array
-from stoch2_sim.drivers.core import Command, DriverCore, DriverState, Output
-from stoch2_sim.drivers.imperfections import Wire
-from stoch2_sim.drivers.settings import DriverSettings
-
-
-@dataclass(frozen=True)
-class PeriodReport:
-    """What happened in one control period.
-
-    Attributes:
-        outputs: What the actuator got, in the order of taking effect; empty while the plant is held.
-        released: Whether the plant was released in this period; it began to move at the period's start.
-    """
-
-    outputs: tuple[Output, ...]
-    released: bool
 
 
 def make_wire(generator: np.random.Generator, settings: DriverSettings, extra_delay_s: float = 0.0) -> Wire[Command]:
@@ -35,7 +23,7 @@ def make_wire(generator: np.random.Generator, settings: DriverSettings, extra_de
     return Wire(generator, delay_s, settings.wire_jitter_s, settings.wire_loss, settings.wire_duplication)
 
 
-class SimulatedRobot(ABC):
+class SimulatedRobot(Robot):
     """A robot that is held at its start until the first valid command.
 
     Args:
@@ -45,39 +33,19 @@ class SimulatedRobot(ABC):
         substeps: Parts of a period at whose ends a command can take effect.
     """
 
+    knows_truth = True
+
     def __init__(self, core: DriverCore, wire: Wire[Command], period_ns: int, substeps: int) -> None:
-        self.core = core
+        # A command that arrives so shortly before the period's end rounds to the next one: nothing waits for it.
+        super().__init__(core, period_ns, lead_ns=period_ns // (2 * substeps))
         self.wire = wire
-        self.periods_run = 0
-        self.lead_ns = period_ns // (2 * substeps)
-        """A command that arrives so shortly before the period's end rounds to the next one: nothing waits for it."""
-        self._period_ns = period_ns
         self._substeps = substeps
         self._sensed = np.zeros(0)
-
-    @property
-    def period_s(self) -> float:
-        """Control period."""
-        return self._period_ns / 1e9
-
-    @property
-    def time_s(self) -> float:
-        """Time since the release."""
-        return self.periods_run * self.period_s
-
-    @property
-    def held(self) -> bool:
-        """Whether the plant is held at its start."""
-        return self.core.state is DriverState.WAITING
 
     @property
     def frozen(self) -> bool:
         """Whether the plant is no longer simulated, though time goes on."""
         return self.core.state is DriverState.FAULT
-
-    @abstractmethod
-    def true_observation(self) -> Array:
-        """The true state in the observation's coordinates. Shape=(observation_dim,)."""
 
     @abstractmethod
     def _read(self) -> Array:
@@ -95,14 +63,18 @@ class SimulatedRobot(ABC):
     def _watch(self, now_ns: int) -> None:
         """Find out whether the robot can go on, and tell the core if it cannot."""
 
-    @abstractmethod
-    def close(self) -> None:
-        """Release the simulator."""
-
     def sense(self) -> Array:
         """A new reading of the sensors. Shape=(observation_dim,)."""
         self._sensed = self._read()
         return self._sensed
+
+    def deliver(self, command: Command, now_ns: int) -> None:
+        """Put a command on the wire; it is judged when it arrives at its end."""
+        self.wire.send(command, now_ns)
+
+    def counters(self) -> Mapping[str, object]:
+        """What the wire did."""
+        return {"wire_lost": self.wire.lost, "wire_duplicated": self.wire.duplicated}
 
     def run_period(self, start_ns: int) -> PeriodReport:
         """Simulate the control period that began at ``start_ns``, each command taking effect when it arrived.

@@ -1,0 +1,1 @@
+"""Plants behind emulated devices; see :mod:`demo_control.hardware.emulation`."""
