@@ -27,6 +27,7 @@ from std_msgs.msg import String
 
 from demo_control.configuration import ConfigurationError
 from demo_control.drivers.core import Command, DriverState, Output
+from demo_control.drivers.driver_health import driver_health
 from demo_control.drivers.hardware_robot import HardwareRobot
 from demo_control.drivers.hardware_topics import HardwareTopics
 from demo_control.drivers.robot import Robot
@@ -57,14 +58,6 @@ _FIRST_SIMULATED_NS = 1_000_000_000
 _WAITING_ANSWER_LIMIT_S = 0.1
 _DELIVERY_LIMIT_S = 1.0
 _DELIVERY_LIMIT_AFTER_SIGNAL_S = 0.3
-_LEVELS = {
-    DriverState.WAITING: "warn",
-    DriverState.RUNNING: "ok",
-    DriverState.STOPPED: "error",
-    DriverState.FINISHED: "ok",
-    DriverState.FAULT: "error",
-}
-
 _COMMAND_DEPTH = 20  # each is looked at, also those that come in a bunch; lost ones are not sent again
 _PRIORITY = 45  # above the nodes that answer: the next tick must not wait for their last answer
 
@@ -328,33 +321,8 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
 
     def _health(self) -> Health:
         """State, counters and score."""
-        core = self.robot.core
-        publishers = self.count_publishers("action")
-        level, message = _LEVELS[core.state], f"{core.state.value}: {core.reason}"
-        if self.robot.failure:
-            level = "error"
-        if publishers > 1:
-            level = "warn" if level == "ok" else level
-            message = f"{message}; {publishers} nodes publish commands"
-        message = "; ".join(filter(None, (message, self._commands.problem)))
-        values: dict[str, object] = {
-            "state": core.state.value,
-            "reason": core.reason,
-            "time_s": f"{self.robot.time_s:.3f}",
-            "observations": self.observations,
-            "missed_ticks": self.missed_ticks,
-            "worst_lateness_ms": f"{1e3 * self.worst_lateness_s:.3f}",
-            "missing_answers": self.missing_answers,
-            "command_publishers": publishers,
-            **self.robot.counters(),
-            **core.counters(),
-            **self._commands.values(),
-            **self.real_time.values(),
-            **self.values(),
-        }
-        if not self.robot.held:
-            values |= {f"score.{name}": value for name, value in self.figures().items()}
-        return Health(level, message, values)
+        counters = {**self._commands.values(), **self.real_time.values(), **self.values()}
+        return driver_health(self, self._commands.problem, counters)
 
     def rest(self) -> None:
         """Bring the robot to rest, and say so."""
