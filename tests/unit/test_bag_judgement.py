@@ -15,14 +15,15 @@ from demo_control.bags.evaluation import Request, evaluate_bag
 from demo_control.bags.layer_log import read_layer_log
 from demo_control.bags.layer_runs import LayerRun, State
 from demo_control.bags.layer_tables import FIGURES, Commands, Plans, PlanTable
+from demo_control.bags.model_error import model_error
 from demo_control.bags.reader import Bag
-from demo_control.bags.recorded import RecordedStretches
+from demo_control.bags.recorded import RecordedStretches, shift_ticks
 from demo_control.bags.stretches import Stretch
 from demo_control.bundle import default_bundle
 from demo_control.tasks import Array, Task, load_task
 
 from .conftest import INPUT_MATRIX, STATE_MATRIX
-from .recorded_bag import RobotRecorder, stamp
+from .recorded_bag import SMALL, RobotRecorder, stamp
 
 pytestmark = pytest.mark.skipif(not default_bundle("cartpole").is_dir(), reason="no bundle of the cart-pole is shipped")
 
@@ -148,6 +149,28 @@ def test_what_the_driver_sent_counts_not_what_it_was_sent(tmp_path: Path) -> Non
     (stretch,) = RecordedStretches(load_task("cartpole"), log)
     np.testing.assert_array_equal(stretch.controls[1:], commands[:-1])
     assert np.isnan(stretch.controls[0]).all()
+
+
+def test_a_delay_that_the_driver_told_counts_once(tmp_path: Path) -> None:
+    """The same run, with and without the driver's word for when each command took effect: the model errs alike."""
+    task, errors = load_task("cartpole"), []
+    for applied in (True, False):
+        settings = {**SMALL, "command_delay_ticks": 1}
+        robot = RobotRecorder(
+            tmp_path / f"applied_{applied}", settings=settings, plant={"delay_ticks": 1}, applied=applied
+        )
+        robot.activate()
+        robot.run(150)
+        log = read_layer_log(Bag.open(robot.close()))
+        if applied:
+            late = log.applied.stamps_ns
+            late._values = type(late._values)("q", [stamp + 20_000_000 for stamp in late._values])
+        delay = shift_ticks(task, log, robot.layer.settings)
+        assert delay == (0 if applied else 1)
+        errors.append(model_error(task, robot.bundle, RecordedStretches(task, log), 5, delay_ticks=delay))
+    told, known = errors
+    assert told.relative_one_step == pytest.approx(known.relative_one_step, rel=0.05)
+    assert told.relative_horizon == pytest.approx(known.relative_horizon, rel=0.05)
 
 
 def test_what_was_not_commanded_is_not_judged(tmp_path: Path) -> None:

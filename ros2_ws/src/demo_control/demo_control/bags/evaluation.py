@@ -19,7 +19,7 @@ from demo_control.bags.errors import BagError
 from demo_control.bags.layer_log import LayerLog, LayerRun, State, read_layer_log
 from demo_control.bags.model_error import model_error
 from demo_control.bags.reader import Bag
-from demo_control.bags.recorded import RecordedStretches
+from demo_control.bags.recorded import RecordedStretches, shift_ticks
 from demo_control.bags.replay import Answers, Changes, PlanWatcher, answer_again
 from demo_control.bags.task_metrics import task_costs, verdict
 from demo_control.bags.timing import timing
@@ -226,7 +226,7 @@ def _judged(
             answered = []
             warnings.append("the recorded bundle is not here: what was decided is not known, nor the model's error")
     settings = LayerSettings.from_mapping(last.settings, source="the recording's layer_state")
-    delay = settings.command_delay_ticks
+    delay = shift_ticks(task, log, settings)
     stretches = RecordedStretches(task, log, answered)
     bundle = changes.bundle or _newest(log, finder)
     if len({state.bundle_sha256 for state in _states(log)}) > 1 and changes.bundle is None:
@@ -244,7 +244,7 @@ def _judged(
     return {
         "model_error": error.to_json(),
         "task_metrics": {**verdict(task, log), **costs},
-        "correction_value": _value(task, bundle, log, stretches, blocks),
+        "correction_value": _value(task, bundle, log, stretches, blocks, delay),
         "closeness": closeness(task, log, blocks),
         "timing": timing(task, log, blocks),
         "blocks": blocks.to_json(),
@@ -274,7 +274,7 @@ def _newest(log: LayerLog, finder: BundleFinder) -> Bundle:
 
 
 def _value(
-    task: Task, bundle: Bundle, log: LayerLog, stretches: RecordedStretches, blocks: Blocks
+    task: Task, bundle: Bundle, log: LayerLog, stretches: RecordedStretches, blocks: Blocks, delay: int
 ) -> dict[str, object] | None:
     """See :func:`correction_value`; None where plans end in a value function, which no observation shows."""
-    return correction_value(task, log.runs, stretches, blocks) if bundle.value is None else None
+    return None if bundle.value is not None else correction_value(task, log.runs, stretches, blocks, delay)

@@ -153,7 +153,7 @@ def model_error(
         bundle: Must fit the task.
         stretches: What was observed and carried out, of one recording or of many; gone through several times.
         horizon: Steps H, as the layer plans.
-        delay_ticks: The layer's ``command_delay_ticks``.
+        delay_ticks: By how much the controls take effect later than they stand there.
         most_starts: Of one-step predictions, and of those over the horizon; chosen evenly where there are more.
         seed: Of the noise in the predicted deviations at the horizon: the same seed gives the same figures.
     """

@@ -11,7 +11,7 @@ from demo_control.bags.errors import BagError
 from demo_control.bags.evaluation import BundleFinder, recorded_task
 from demo_control.bags.layer_log import read_layer_log
 from demo_control.bags.reader import Bag
-from demo_control.bags.recorded import RecordedStretches
+from demo_control.bags.recorded import RecordedStretches, shift_ticks
 from demo_control.bags.replay import answer_again
 from demo_control.bags.stretches import Stretch
 from demo_control.bags.usable import usable
@@ -29,7 +29,7 @@ class Motion:
         name: Of the bag.
         sha256: Of its files' bytes.
         stretches: Where it can be used; NaN controls elsewhere.
-        delay_ticks: The layer's ``command_delay_ticks``.
+        delay_ticks: By how much the controls take effect later than they stand there.
         seconds: From the first to the last observation of all stretches.
         left_out: Why how many control periods are not used.
         warnings: What is wrong with the recording, one line each.
@@ -74,8 +74,7 @@ def read_motion(path: Path, task: Task, bundle_directory: Path) -> Motion:
     settings = LayerSettings.from_mapping(log.runs[-1].states[-1].settings, source="the recording's layer_state")
     seconds = task.control_period_s * sum(map(len, stretches))
     warnings = [*bag.damage(), *log.warnings, *(line for _, answers in answered for line in answers.warnings)]
-    # What the driver carried out is told with its time: nothing is to be shifted.
-    delay = 0 if len(log.applied) and task.planning is None else settings.command_delay_ticks
+    delay = shift_ticks(task, log, settings)
     name = path.resolve().name
     return Motion(name, _digest(bag), stretches, delay, seconds, left_out, warnings)
 

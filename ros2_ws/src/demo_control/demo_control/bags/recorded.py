@@ -10,6 +10,7 @@ from demo_control.bags.layer_runs import LayerLog, LayerRun
 from demo_control.bags.layer_tables import CommandTable
 from demo_control.bags.replay import Answers
 from demo_control.bags.stretches import Integers, Mask, Stretch, cut
+from demo_control.layer import LayerSettings
 from demo_control.tasks import Array, Task
 
 _PIECE = 20_000
@@ -108,6 +109,15 @@ class RecordedStretches:
                 rows[run.commands.places] = np.arange(len(run.commands))
             self._homes = runs, rows
         return self._homes
+
+
+def shift_ticks(task: Task, log: LayerLog, settings: LayerSettings) -> int:
+    """By how many control periods the controls of :class:`RecordedStretches` take effect later than they stand there.
+
+    What the driver carried out is told with its time; a command stands beside the observation that it answers.
+    """
+    told = task.planning is None and log.carried_out(task.action_dim) is not None
+    return 0 if told else settings.command_delay_ticks
 
 
 def _held(places: Integers, sequences: Integers) -> Integers:

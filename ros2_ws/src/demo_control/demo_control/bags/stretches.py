@@ -112,7 +112,7 @@ def windows(
         task: The robot's.
         stretches: Of one recording or of many; gone through twice.
         steps: At least 1.
-        delay_ticks: The layer's ``command_delay_ticks``.
+        delay_ticks: By how much the controls take effect later than they stand there.
         most: At most that many, chosen evenly; None for all.
     """
     starts = [starts_of(task, stretch, steps, delay_ticks) for stretch in stretches]

@@ -32,7 +32,7 @@ def task_costs(
         stretches: Of the recording.
         weights: Of the cost terms, by name, as the layer had them.
         horizon: Steps of a plan.
-        delay_ticks: The layer's ``command_delay_ticks``.
+        delay_ticks: By how much the controls take effect later than they stand there.
         blocks: Told of all.
 
     Returns:
