@@ -15,7 +15,10 @@ from demo_control.cli.main import app
 from demo_control.configuration import ConfigurationError
 
 USAGE_ERRORS = {
-    "unknown bring-up": (["walk"], "bring-up 'walk' is not installed; installed: cartpole_swingup, stoch2_walk"),
+    "unknown bring-up": (
+        ["walk"],
+        "bring-up 'walk' is not installed; installed: cartpole_swingup, replay, stoch2_walk",
+    ),
     "number": (["cartpole_swingup", "--seed", "x"], "--seed: 'x': expected int"),
     "range": (["cartpole_swingup", "--duration", "0"], "--duration: 0.0: must be at least 0.1"),
     "choice": (["cartpole_swingup", "--simulator", "gazebo"], "--simulator: 'gazebo': must be one of mujoco, pybullet"),

@@ -355,11 +355,15 @@ def test_renamed_message_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 def test_both_setups_declare_the_same_plug_ins() -> None:
-    pip = (ROOT / "pyproject.toml").read_text()
-    colcon = (ROOT / "ros2_ws" / "src" / "stoch2_sim" / "setup.py").read_text()
-    for group in ("demo_control.tasks", "demo_control.bringups"):
-        section = pip.split(f'[project.entry-points."{group}"]\n')[1].split("\n\n")[0]
-        declared = [line.replace('"', "") for line in section.splitlines()]
-        listed = re.search(rf'"{group}": \[(.*?)\]', colcon, re.DOTALL)
-        assert listed
-        assert re.findall(r'"([^"]+)"', listed[1]) == declared
+    pip: dict[str, list[str]] = {}
+    for group, section in re.findall(
+        r'\[project\.entry-points\."([^"]+)"\]\n(.*?)(?=\n\n)', (ROOT / "pyproject.toml").read_text(), re.DOTALL
+    ):
+        pip[group] = sorted(section.replace('"', "").splitlines())
+    colcon: dict[str, list[str]] = {}
+    for package in ("demo_control", "stoch2_sim"):
+        setup = (ROOT / "ros2_ws" / "src" / package / "setup.py").read_text()
+        for group, listed in re.findall(r'"(demo_control\.\w+)": \[(.*?)\]', setup, re.DOTALL):
+            colcon[group] = sorted(colcon.get(group, []) + re.findall(r'"([^"]+)"', listed))
+    assert pip == colcon
+    assert "demo_control.tasks" in pip

@@ -14,6 +14,8 @@ from demo_control.bags.reader import Bag, Heard
 
 STATE_TOPIC = "/layer_state"
 STATE_TYPE = "demo_msgs/msg/LayerState"
+RECORDED = "/recorded"
+"""Before what a replay repeats of topics that live nodes publish themselves: what is in there commands no robot."""
 
 
 def bag_info(path: Path) -> dict[str, object]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from demo_control.bags.definitions import Decoder
 from demo_control.bags.errors import BagError
-from demo_control.bags.info import STATE_TOPIC, STATE_TYPE, gap
+from demo_control.bags.info import RECORDED, STATE_TOPIC, STATE_TYPE, gap
 from demo_control.bags.layer_runs import LayerLog, LayerRun, State, runs_of
 from demo_control.bags.layer_tables import FIGURES, Command, CommandTable, Key, Keyed, PlanMade, PlanTable
 from demo_control.bags.reader import Bag, Heard
@@ -60,7 +60,7 @@ def namespaces(bag: Bag) -> list[str]:
         for channel in bag.channels
         if channel.type == _ACTION_TYPE and channel.topic.endswith(_ACTION_TOPIC)
     }
-    return sorted(ends)
+    return sorted(ends - {RECORDED})
 
 
 def read_layer_log(bag: Bag, namespace: str | None = None) -> LayerLog:

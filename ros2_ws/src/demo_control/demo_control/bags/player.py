@@ -10,13 +10,11 @@ import numpy as np
 
 from demo_control.bags.definitions import Decoder
 from demo_control.bags.errors import BagError
-from demo_control.bags.info import STATE_TOPIC, STATE_TYPE
+from demo_control.bags.info import RECORDED, STATE_TOPIC, STATE_TYPE
 from demo_control.bags.layer_log import Key
 from demo_control.bags.reader import Bag, Heard, in_order
 from demo_control.tasks import Array
 
-RECORDED = "/recorded"
-"""What recorded topics are called after that live nodes publish themselves."""
 OBSERVATION, NOMINAL, COMMAND = "/observation", "/nominal_action", "/action"
 CLOCK, _CLOCK_TYPE = "/clock", "rosgraph_msgs/msg/Clock"
 

@@ -28,11 +28,11 @@ from std_msgs.msg import String
 
 from demo_control.bags.definitions import installed_definition, type_hash
 from demo_control.bags.errors import BagError
+from demo_control.bags.info import RECORDED
 from demo_control.bags.layer_log import Key
 from demo_control.bags.player import (
     COMMAND,
     OBSERVATION,
-    RECORDED,
     Comparison,
     Player,
     Timed,
