@@ -211,7 +211,7 @@ def run_bringup(
         BringUpError: A node died, refused a transition, or time stood still; all nodes have been ended.
     """
     prepare_environment()
-    with _claimed_domain():
+    with claimed_domain():
         return _run(bringup, echo, progress, on_active, keeps_all)
 
 
@@ -253,7 +253,7 @@ def _run(
 
 
 @contextlib.contextmanager
-def _claimed_domain() -> Iterator[None]:
+def claimed_domain() -> Iterator[None]:
     """Make sure that no other bring-up of ours runs in this ROS domain on this machine.
 
     An abstract Unix socket is a lock that every user sees, and that the kernel drops however its holder ends.

@@ -29,6 +29,7 @@ _COMMANDS = {
     "tune": "Propose samples, horizon, threads and engine that hold a deadline on this machine.",
     "doctor": "Say what this machine will hold, and what to change on it.",
     "bench": "Run a benchmark of the source tree.",
+    "faults": "Break everything, one thing at a time, and judge what the robot did.",
     "hardware": "Look at a real robot's devices, or emulate them.",
     "demo": "Show the policy alone beside the policy with the DeMo Layer.",
 }

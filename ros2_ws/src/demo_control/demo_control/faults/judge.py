@@ -1,0 +1,221 @@
+"""What a robot did under a fault, judged from the log of what its driver really sent; knows neither ROS nor the driver.
+
+All bounds are worked out here from the numbers alone, so that a mistake in the driver's limits cannot hide itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from demo_control.faults.table import GOES_ON, SILENT, STOPS
+
+DRIVER_PREFIX = "driver:"
+_TOLERANCE = 1e-9
+# Stamps are whole nanoseconds on the driver's own time line.
+_ROUNDING_S = 1e-6
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What must hold, whatever happens.
+
+    Attributes:
+        minimum: Lower ends of the box, by entry of the action.
+        maximum: Upper ends.
+        rate: Largest change per second.
+        period_s: Control period.
+        timeout_s: Longest time that a command may be carried out.
+    """
+
+    minimum: Sequence[float]
+    maximum: Sequence[float]
+    rate: Sequence[float]
+    period_s: float
+    timeout_s: float
+
+    @property
+    def safe_limit_s(self) -> float:
+        """Longest time from a last command to the safe output."""
+        return self.timeout_s + self.period_s
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One output of the driver, as ``applied_action`` tells it.
+
+    Attributes:
+        time_s: From when on, on the driver's time line.
+        values: What the actuators got.
+        source: Whose command; the driver's own begin with 'driver:'.
+        sequence: Number of the observation that the command answers.
+        life: Which driver process it comes from, counted from 0.
+    """
+
+    time_s: float
+    values: tuple[float, ...]
+    source: str
+    sequence: int
+    life: int = 0
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether the driver itself decided."""
+        return self.source.startswith(DRIVER_PREFIX)
+
+
+@dataclass
+class Verdict:
+    """What happened in one case.
+
+    Attributes:
+        did: What the robot did, in words.
+        outputs: How many were looked at.
+        commands_outside_limits: Outputs outside the box or the rate, not finite, or of a wrong dimension.
+        unsafe: Commands that were carried out for longer than the timeout and one period.
+        time_to_safe_ms: Longest time from a last command's beginning to the safe output; None without a safe stop.
+        recovered: Whether commands were carried out again after the fault's end.
+        latched: Why the robot stays where it is until somebody helps, or ''.
+        failures: What must not be, in words.
+    """
+
+    did: str = ""
+    outputs: int = 0
+    commands_outside_limits: int = 0
+    unsafe: int = 0
+    time_to_safe_ms: float | None = None
+    recovered: bool = False
+    latched: str = ""
+    failures: list[str] = field(default_factory=list)
+
+
+def judge(
+    log: Sequence[Sent],
+    bounds: Bounds,
+    expected: str,
+    undone_at: int,
+    *,
+    recovered: bool,
+    latched: str = "",
+) -> Verdict:
+    """Judge one case.
+
+    Args:
+        log: Outputs, in their order, from shortly before the fault to the end of the case.
+        bounds: What must hold.
+        expected: What must come of the fault; see :mod:`demo_control.faults.table`.
+        undone_at: Index in the log of the first output after the fault's cause was taken away.
+        recovered: Whether commands were carried out again afterwards.
+        latched: Why the robot cannot go on by itself, or ''.
+    """
+    times_s = list(times_to_safe(log))
+    verdict = Verdict(
+        outputs=len(log),
+        commands_outside_limits=outside_limits(log, bounds),
+        unsafe=overlong(log, bounds),
+        time_to_safe_ms=round(1e3 * max(times_s), 3) if times_s else None,
+        recovered=recovered,
+        latched=latched,
+    )
+    under_fault = log[:undone_at]
+    stopped = any(sent.is_safe for sent in under_fault) or (not under_fault and expected == STOPS)
+    verdict.did = _told(under_fault, stopped, expected, verdict)
+    checks = (
+        (verdict.commands_outside_limits > 0, f"{verdict.commands_outside_limits} outputs outside the limits"),
+        (verdict.unsafe > 0, f"{verdict.unsafe} commands carried out for too long"),
+        (bool(times_s) and max(times_s) > bounds.safe_limit_s + _ROUNDING_S, "safe too late"),
+        (expected == STOPS and not stopped, "did not stop"),
+        (expected == GOES_ON and stopped, "stopped"),
+        (not recovered and not latched, "did not recover"),
+    )
+    verdict.failures = [text for failed, text in checks if failed]
+    return verdict
+
+
+def _told(under_fault: Sequence[Sent], stopped: bool, expected: str, verdict: Verdict) -> str:
+    """What the robot did, in words."""
+    if verdict.latched:
+        return f"latched: {verdict.latched}"
+    if expected == SILENT:
+        return "no output while the driver was gone"
+    if not under_fault:
+        return "did not begin"
+    if stopped and under_fault[-1].is_safe:
+        return "stopped safely"
+    return "stopped safely, went on meanwhile" if stopped else "went on"
+
+
+def outside_limits(log: Sequence[Sent], bounds: Bounds) -> int:
+    """Outputs that no actuator may get: not finite, of a wrong dimension, outside the box, or too large a change.
+
+    Within a control period, outputs may change by as much as the rate allows in one period, however many there are.
+    """
+    return sum(not _in_box(sent.values, bounds) or _jumps(log, index, bounds) for index, sent in enumerate(log))
+
+
+def _in_box(values: Sequence[float], bounds: Bounds) -> bool:
+    if len(values) != len(bounds.minimum):
+        return False
+    box = zip(values, bounds.minimum, bounds.maximum, strict=True)
+    # Written so that NaN is outside.
+    return all(low - _TOLERANCE <= value <= high + _TOLERANCE for value, low, high in box)
+
+
+def _jumps(log: Sequence[Sent], index: int, bounds: Bounds) -> bool:
+    """Whether an output is too far from one that was in force within the control period before it."""
+    sent = log[index]
+    for earlier, later in _before(log, index):
+        if earlier.life != sent.life or len(earlier.values) != len(sent.values):
+            return False
+        # ``earlier`` was in force until ``later`` came.
+        since_s = sent.time_s - later.time_s
+        if since_s >= bounds.period_s - _ROUNDING_S:
+            return False
+        # Where outputs were not heard, those between may have changed, period by period.
+        unheard = max(1, math.ceil((later.time_s - earlier.time_s) / bounds.period_s - _ROUNDING_S))
+        changes = zip(sent.values, earlier.values, bounds.rate, strict=True)
+        if any(not abs(new - old) <= rate * bounds.period_s * unheard + _TOLERANCE for new, old, rate in changes):
+            return True
+    return False
+
+
+def _before(log: Sequence[Sent], index: int) -> Iterator[tuple[Sent, Sent]]:
+    """Pairs of an output and its follower, from the one just before ``index`` back in time."""
+    for later in range(index, 0, -1):
+        yield log[later - 1], log[later]
+
+
+def runs(log: Sequence[Sent]) -> Iterator[tuple[Sent, Sent, Sent | None]]:
+    """Each command that was carried out: its first output, its last, and the output that followed, or None."""
+    start = 0
+    for index in range(1, len(log) + 1):
+        first = log[start]
+        after = log[index] if index < len(log) else None
+        if after is not None and _key(after) == _key(first):
+            continue
+        if not first.is_safe:
+            yield first, log[index - 1], after
+        start = index
+
+
+def _key(sent: Sent) -> tuple[bool, int, int]:
+    return sent.is_safe, sent.sequence, sent.life
+
+
+def overlong(log: Sequence[Sent], bounds: Bounds) -> int:
+    """Commands that were in force for longer than the timeout and one period."""
+    limit_s = bounds.safe_limit_s + _ROUNDING_S
+    count = 0
+    for first, last, after in runs(log):
+        same_life = after is not None and after.life == first.life
+        end_s = after.time_s if after is not None and same_life else last.time_s
+        count += end_s - first.time_s > limit_s
+    return count
+
+
+def times_to_safe(log: Sequence[Sent]) -> Iterator[float]:
+    """Seconds from the beginning of each command that was followed by a safe output, to that."""
+    for first, _, after in runs(log):
+        if after is not None and after.is_safe and after.life == first.life:
+            yield after.time_s - first.time_s
