@@ -108,7 +108,7 @@ def _run_case(rig: Rig, case: Case) -> tuple[dict[str, Any], bool]:
         undone_at = len(rig.log)
         fault.undo(rig)
         rig.open_gate()
-        rig.wait_until(lambda: rig.commanded or bool(rig.latched), "recovery", _RECOVERY_S)
+        rig.wait_until(lambda: rig.commanded(undone_at) or bool(rig.latched), "recovery", _RECOVERY_S)
     except NotPermittedError as error:
         skipped = str(error)
     except TimeoutError as error:

@@ -46,6 +46,7 @@ _PUSH_N = 60.0
 _PUSH_SHARE = 0.3
 _STEADY_COST = 0.1
 _STOPPED_S = 0.2
+_CALM_OUTPUTS = 10
 
 
 def bringup_of(task: str, seed: int, bundle: Path) -> BringUp:
@@ -230,11 +231,14 @@ class Rig(Peer):
         self.restart(DRIVER)
         self._meet()
 
-    @property
-    def commanded(self) -> bool:
-        """Whether commands have been carried out without a stop for the last ten periods."""
-        last = self.log[-10:]
-        return len(last) == 10 and not any(sent.is_safe for sent in last) and last[0].life == self._life  # noqa: PLR2004
+    def commanded(self, since: int = 0) -> bool:
+        """Whether commands have been carried out without a stop for the last ten outputs.
+
+        Args:
+            since: Index of the first output that counts.
+        """
+        last = self.log[max(since, len(self.log) - _CALM_OUTPUTS) :]
+        return len(last) == _CALM_OUTPUTS and last[0].life == self._life and not any(sent.is_safe for sent in last)
 
     @property
     def latched(self) -> str:
@@ -253,7 +257,7 @@ class Rig(Peer):
             self.restart_driver()
             if phase == RISING:
                 self.open_gate()
-                self.wait_until(lambda: self.commanded, "the robot's release")
+                self.wait_until(self.commanded, "the robot's release")
                 self.spin_for(_RISING_S)
             return
         self._become_steady()
@@ -272,18 +276,18 @@ class Rig(Peer):
             self._go_on()
             try:
                 self.wait_until(
-                    lambda: self.commanded and (self._is_steady() or bool(self.latched)), "steady", _SETTLE_S
+                    lambda: self.commanded() and (self._is_steady() or bool(self.latched)), "steady", _SETTLE_S
                 )
             except TimeoutError:
                 continue
             if not self.latched:
                 return
-        self.wait_until(lambda: self.commanded or bool(self.latched), "commands")
+        self.wait_until(lambda: self.commanded() or bool(self.latched), "commands")
 
     def _is_steady(self) -> bool:
         """Walking, where the robot walks; else a cost far below the largest seen, which is that of hanging."""
         if self._walking:
-            return self._walking == WalkingState.WALKING
+            return bool(self._walking == WalkingState.WALKING)
         return bool(self._cost() < _STEADY_COST * self._largest_cost)
 
     def _cost(self) -> float:

@@ -1,0 +1,37 @@
+"""A few cases of the fault campaign as they are: real processes over real DDS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from demo_control.faults.campaign import Campaign
+from demo_control.faults.report import summary
+from demo_control.faults.table import RISING, Case, cases
+
+pytestmark = pytest.mark.ros
+
+CHOSEN = ("lose_commands_all", "command_huge", "kill_policy")
+
+
+def test_faults_are_survived_within_the_limits_and_results_are_kept(tmp_path: Path) -> None:
+    chosen = [case for case in cases(["cartpole"]) if case.phase == RISING and case.fault.name in CHOSEN]
+    told: list[str] = []
+
+    def tell(case: Case, _result: dict[str, object]) -> None:
+        told.append(case.name)
+
+    results = Campaign(chosen, tmp_path, 1, tell).run()
+    total = summary(results)
+    assert told == [case.name for case in chosen]
+    assert total["cases"] == len(CHOSEN)
+    assert total["failures"] == []
+    assert total["commands_outside_limits"] == total["unsafe"] == 0
+    assert 100.0 <= total["time_to_safe_ms"]["max"] <= 120.0
+    assert all(result["outputs"] > 20 and result["recovered"] for result in results)
+
+    again = Campaign(chosen, tmp_path, 1, tell)
+    assert again.finished == len(CHOSEN)
+    assert again.run() == results
+    assert len(told) == len(CHOSEN), "what has a result is not run again"
