@@ -113,6 +113,12 @@ def test_what_is_expected_must_come() -> None:
     assert judge(stop_after_timeout(), BOUNDS, GOES_ON, 16, recovered=True).failures == ["stopped"]
 
 
+def test_a_stop_before_the_fault_is_not_its_doing() -> None:
+    log = [*stop_after_timeout(), *commanded(20, first=20)]
+    assert judge(log, BOUNDS, GOES_ON, len(log), injected_at=20, recovered=True).failures == []
+    assert judge(log, BOUNDS, STOPS, len(log), injected_at=20, recovered=True).failures == ["did not stop"]
+
+
 def test_who_does_not_recover_must_be_latched_for_a_reason() -> None:
     log = stop_after_timeout()
     assert judge(log, BOUNDS, STOPS, 16, recovered=False).failures == ["did not recover"]

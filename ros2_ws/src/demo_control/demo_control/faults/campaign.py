@@ -96,10 +96,11 @@ def _run_case(rig: Rig, case: Case) -> tuple[dict[str, Any], bool]:
     about = {"task": case.task, "phase": case.phase, "fault": fault.name, "text": fault.text}
     rig.problems.clear()
     is_sound, skipped = True, ""
-    start = undone_at = len(rig.log)
+    start = injected_at = undone_at = len(rig.log)
     try:
         rig.prepare(case.phase)
-        start = max(0, len(rig.log) - _BEFORE)
+        injected_at = undone_at = len(rig.log)
+        start = max(0, injected_at - _BEFORE)
         fault.inject(rig)
         if case.phase == RELEASE:
             rig.open_gate()
@@ -117,7 +118,13 @@ def _run_case(rig: Rig, case: Case) -> tuple[dict[str, Any], bool]:
     log = rig.log[start:]
     expected = _expected(case)
     verdict = judge(
-        log, rig.bounds, expected, undone_at - start, recovered=is_sound and not rig.latched, latched=rig.latched
+        log,
+        rig.bounds,
+        expected,
+        undone_at - start,
+        injected_at=injected_at - start,
+        recovered=is_sound and not rig.latched,
+        latched=rig.latched,
     )
     verdict.failures += rig.problems
     if skipped:

@@ -96,6 +96,7 @@ def judge(
     expected: str,
     undone_at: int,
     *,
+    injected_at: int = 0,
     recovered: bool,
     latched: str = "",
 ) -> Verdict:
@@ -106,6 +107,7 @@ def judge(
         bounds: What must hold.
         expected: What must come of the fault; see :mod:`demo_control.faults.table`.
         undone_at: Index in the log of the first output after the fault's cause was taken away.
+        injected_at: Index of the first output after the fault.
         recovered: Whether commands were carried out again afterwards.
         latched: Why the robot cannot go on by itself, or ''.
     """
@@ -118,7 +120,7 @@ def judge(
         recovered=recovered,
         latched=latched,
     )
-    under_fault = log[:undone_at]
+    under_fault = log[injected_at:undone_at]
     stopped = any(sent.is_safe for sent in under_fault) or (not under_fault and expected == STOPS)
     verdict.did = _told(under_fault, stopped, expected, verdict)
     checks = (

@@ -27,7 +27,7 @@ from std_srvs.srv import Trigger
 from demo_control.bringup.description import BringUp, NodeDescription, bringup_names, load_recipe
 from demo_control.bringup.shared_memory import remove_leftovers
 from demo_control.bringup.supervisor import Supervisor
-from demo_control.bundle import default_bundle
+from demo_control.bundle import BundleError, default_bundle
 from demo_control.configuration import ConfigurationError
 from demo_control.faults.judge import Bounds, Sent
 from demo_control.faults.peer import Peer
@@ -46,7 +46,7 @@ _PUSH_N = 60.0
 _PUSH_SHARE = 0.3
 _STEADY_COST = 0.1
 _STOPPED_S = 0.2
-_CALM_OUTPUTS = 10
+_CALM_S = 0.2
 
 
 def bringup_of(task: str, seed: int, bundle: Path) -> BringUp:
@@ -59,8 +59,8 @@ def bringup_of(task: str, seed: int, bundle: Path) -> BringUp:
         recipe = load_recipe(name)
         try:
             bringup = recipe.make(recipe.arguments(duration=3600.0, seed=seed, bundle=str(bundle)))
-        except (ConfigurationError, TypeError):
-            continue  # one that needs more, as a player does
+        except (ConfigurationError, BundleError, TypeError):
+            continue  # of another task, or one that needs more, as a player does
         if isinstance(bringup, BringUp) and bringup.task == task:
             return bringup
     raise ConfigurationError(f"task '{task}': no installed bring-up runs it")
@@ -232,13 +232,14 @@ class Rig(Peer):
         self._meet()
 
     def commanded(self, since: int = 0) -> bool:
-        """Whether commands have been carried out without a stop for the last ten outputs.
+        """Whether commands have been carried out without a stop for the last fifth of a second.
 
         Args:
             since: Index of the first output that counts.
         """
-        last = self.log[max(since, len(self.log) - _CALM_OUTPUTS) :]
-        return len(last) == _CALM_OUTPUTS and last[0].life == self._life and not any(sent.is_safe for sent in last)
+        calm = round(_CALM_S / self.task.control_period_s)
+        last = self.log[max(since, len(self.log) - calm) :]
+        return len(last) == calm and last[0].life == self._life and not any(sent.is_safe for sent in last)
 
     @property
     def latched(self) -> str:
