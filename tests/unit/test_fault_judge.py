@@ -81,13 +81,13 @@ def test_two_allowed_changes_within_one_period_that_add_up_are_found() -> None:
 def test_a_new_driver_begins_where_its_robot_is() -> None:
     log = [*commanded(5, value=9.0), *(replace(sent, life=1, values=(0.0,)) for sent in commanded(5))]
     assert outside_limits(log, BOUNDS) == 0
-    assert overlong(log, BOUNDS) == 0
+    assert overlong(log, BOUNDS) == []
 
 
 def test_a_command_that_is_carried_out_for_too_long_is_unsafe() -> None:
     log = commanded(10)
     log += held(log[-1], 7)  # 140 ms
-    assert overlong(log, BOUNDS) == 1
+    assert len(overlong(log, BOUNDS)) == 1
     verdict = judge(log, BOUNDS, EITHER, len(log), recovered=True)
     assert verdict.unsafe == 1
     assert verdict.failures == ["1 commands carried out for too long"]

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from demo_control.bundle import default_bundle
 from demo_control.configuration import ConfigurationError
 from demo_control.faults.distortion import VALUE_FAULTS, Distorter, Distortion
+from demo_control.faults.disturber import KINDS
 from demo_control.faults.report import page, summary
 from demo_control.faults.table import FAULTS, PHASES, QUICK, STEADY, cases
 
@@ -23,7 +25,12 @@ class Notes:
         def note(*arguments: object, **settings: object) -> None:
             self.asked.append(f"{name} {arguments} {settings}")
             if name == "distort":
+                assert arguments[0] in ("observation", "action")
                 Distortion.from_mapping(settings)
+            elif name == "disturb":
+                assert arguments[0] in KINDS
+            elif name == "load_garbage" and arguments[1]:
+                assert (default_bundle("cartpole") / str(arguments[1])).is_file()
 
         return note
 

@@ -13,6 +13,7 @@ from demo_control.faults.table import GOES_ON, SILENT, STOPS
 
 DRIVER_PREFIX = "driver:"
 _TOLERANCE = 1e-9
+_EVIDENCE = 5
 # Stamps are whole nanoseconds on the driver's own time line.
 _ROUNDING_S = 1e-6
 
@@ -78,6 +79,7 @@ class Verdict:
         recovered: Whether commands were carried out again after the fault's end.
         latched: Why the robot stays where it is until somebody helps, or ''.
         failures: What must not be, in words.
+        evidence: The first commands that were carried out for too long, with times in seconds.
     """
 
     did: str = ""
@@ -88,6 +90,7 @@ class Verdict:
     recovered: bool = False
     latched: str = ""
     failures: list[str] = field(default_factory=list)
+    evidence: list[str] = field(default_factory=list)
 
 
 def judge(
@@ -115,7 +118,8 @@ def judge(
     verdict = Verdict(
         outputs=len(log),
         commands_outside_limits=outside_limits(log, bounds),
-        unsafe=overlong(log, bounds),
+        unsafe=len(found := overlong(log, bounds)),
+        evidence=found[:_EVIDENCE],
         time_to_safe_ms=round(1e3 * max(times_s), 3) if times_s else None,
         recovered=recovered,
         latched=latched,
@@ -205,15 +209,18 @@ def _key(sent: Sent) -> tuple[bool, int, int]:
     return sent.is_safe, sent.sequence, sent.life
 
 
-def overlong(log: Sequence[Sent], bounds: Bounds) -> int:
+def overlong(log: Sequence[Sent], bounds: Bounds) -> list[str]:
     """Commands that were in force for longer than the timeout and one period."""
     limit_s = bounds.safe_limit_s + _ROUNDING_S
-    count = 0
+    found = []
     for first, last, after in runs(log):
         same_life = after is not None and after.life == first.life
         end_s = after.time_s if after is not None and same_life else last.time_s
-        count += end_s - first.time_s > limit_s
-    return count
+        if end_s - first.time_s > limit_s:
+            then = "nothing" if after is None else f"'{after.source}' {after.sequence} at {after.time_s:.6f}"
+            span = f"{first.time_s:.6f} to {last.time_s:.6f}"
+            found.append(f"'{first.source}' {first.sequence} from {span}, then {then}")
+    return found
 
 
 def times_to_safe(log: Sequence[Sent]) -> Iterator[float]:
