@@ -224,7 +224,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
                 self._finish()
                 return False
         if self._clock_topic is None:
-            self.time_line.follow(self._now_ns(), time.time_ns())
+            self.time_line.follow(self._now_ns(), time.time_ns(), self._now_ns())
         self._observe()
         self._announce_state()
         return True

@@ -23,10 +23,19 @@ class TimeLine:
         """The ROS stamp of a time of the driver's own."""
         return to_message(self._origin_ns + own_ns)
 
-    def follow(self, own_ns: int, ros_ns: int) -> None:
-        """Take over the ROS clock where it has been set anew; own time goes on as if nothing had happened."""
+    def follow(self, own_ns: int, ros_ns: int, own_after_ns: int) -> None:
+        """Take over the ROS clock where it has been set anew; own time goes on as if nothing had happened.
+
+        A process that is held up between two looks at two clocks would take that for a clock that was set, so a pair
+        that took long says nothing; the next one will.
+
+        Args:
+            own_ns: The driver's own time, read before the ROS clock.
+            ros_ns: The ROS clock.
+            own_after_ns: The driver's own time, read after it.
+        """
         origin_ns = ros_ns - own_ns
-        if abs(origin_ns - self._origin_ns) > _STEP_NS:
+        if own_after_ns - own_ns < _STEP_NS and abs(origin_ns - self._origin_ns) > _STEP_NS:
             self._origin_ns = origin_ns
 
 
