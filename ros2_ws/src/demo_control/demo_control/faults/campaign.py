@@ -129,7 +129,7 @@ def _run_case(rig: Rig, case: Case) -> tuple[dict[str, Any], bool]:
     verdict.failures += rig.problems
     if skipped:
         return {**about, "skipped": skipped}, True
-    return {**about, **asdict(verdict), "limit_ms": 1e3 * rig.bounds.safe_limit_s}, is_sound
+    return {**about, **asdict(verdict), "limit_ms": round(1e3 * rig.bounds.safe_limit_s, 3)}, is_sound
 
 
 def _expected(case: Case) -> str:
