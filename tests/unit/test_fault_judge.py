@@ -119,6 +119,12 @@ def test_a_stop_before_the_fault_is_not_its_doing() -> None:
     assert judge(log, BOUNDS, STOPS, len(log), injected_at=20, recovered=True).failures == ["did not stop"]
 
 
+def test_a_second_publisher_that_is_obeyed_is_found() -> None:
+    log = commanded(10)
+    log[5] = replace(log[5], source="rival")
+    assert judge(log, BOUNDS, EITHER, 10, recovered=True).failures == ["1 outputs of a second publisher"]
+
+
 def test_who_does_not_recover_must_be_latched_for_a_reason() -> None:
     log = stop_after_timeout()
     assert judge(log, BOUNDS, STOPS, 16, recovered=False).failures == ["did not recover"]

@@ -55,7 +55,8 @@ def command(
             write_json(report, json_file)
         if table:
             words = " ".join(["democtl", "faults", *sys.argv[2:]])
-            machine = f"{os.cpu_count()} cores, Linux {platform.release().partition("-")[0]}, Python {platform.python_version()}."
+            kernel = platform.release().partition("-")[0]
+            machine = f"{os.cpu_count()} cores, Linux {kernel}, Python {platform.python_version()}."
             write_text_atomically(Path(table), page(results, words, machine))
     _print(report)
     raise typer.Exit(_FAILED if report["failures"] else 0)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from demo_control.faults.judge import RIVAL
 from demo_control.processes import end_with_parent
 
 _JUNK_RATE_HZ = 10_000.0
@@ -77,7 +78,7 @@ def rival(settings: Mapping[str, Any]) -> None:
     publisher = _publisher(node, Action, "action", settings)
 
     def answer(message: Observation) -> None:
-        action = Action(observation_sequence=message.sequence, source="rival", values=settings["values"])
+        action = Action(observation_sequence=message.sequence, source=RIVAL, values=settings["values"])
         action.observation_stamp = message.header.stamp
         action.header.stamp = node.get_clock().now().to_msg()
         publisher.publish(action)

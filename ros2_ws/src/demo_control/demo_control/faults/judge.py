@@ -14,6 +14,8 @@ from demo_control.faults.table import GOES_ON, SILENT, STOPS
 DRIVER_PREFIX = "driver:"
 _TOLERANCE = 1e-9
 _EVIDENCE = 5
+RIVAL = "rival"
+"""Source of the commands of a second publisher, which must never be carried out."""
 # Stamps are whole nanoseconds on the driver's own time line.
 _ROUNDING_S = 1e-6
 
@@ -127,10 +129,12 @@ def judge(
     under_fault = log[injected_at:undone_at]
     stopped = any(sent.is_safe for sent in under_fault) or (not under_fault and expected == STOPS)
     verdict.did = _told(under_fault, stopped, expected, verdict)
+    rivals = sum(sent.source == RIVAL for sent in log)
     checks = (
         (verdict.commands_outside_limits > 0, f"{verdict.commands_outside_limits} outputs outside the limits"),
         (verdict.unsafe > 0, f"{verdict.unsafe} commands carried out for too long"),
         (bool(times_s) and max(times_s) > bounds.safe_limit_s + _ROUNDING_S, "safe too late"),
+        (rivals > 0, f"{rivals} outputs of a second publisher"),
         (expected == STOPS and not stopped, "did not stop"),
         (expected == GOES_ON and stopped, "stopped"),
         (not recovered and not latched, "did not recover"),
