@@ -158,6 +158,8 @@ class Database:
             with self.unpacked.named() as name:
                 self._kept = _connect(name)
             weakref.finalize(self, self._kept.close)
+        # What is read of damaged pages depends on which of them SQLite remembers: each pass begins without any.
+        self._kept.execute("PRAGMA shrink_memory")
         yield self._kept
 
     def _file(self) -> BinaryIO:
