@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from demo_control.bringup.controllers import controllers
 from demo_control.bringup.description import (
     BringUp,
     HardwareArguments,
@@ -143,24 +144,7 @@ def _controllers(task: str, bundle: Path, arguments: HardwareArguments) -> tuple
         "use_sim_time": arguments.real_time_factor != 1.0,
         **scheduling(arguments),
     }
-    layer = NodeDescription(
-        package="demo_control",
-        executable="demo_layer_node",
-        module="demo_control.nodes.demo_layer_node",
-        name="demo_layer_node",
-        parameters={**model, "seed": arguments.seed},
-        lifecycle=True,
-    )
-    policy = NodeDescription(
-        package="demo_control",
-        executable="policy_node",
-        module="demo_control.nodes.policy_node",
-        name="policy_node",
-        parameters=model,
-        remappings={} if arguments.use_layer else {"nominal_action": "action"},
-        lifecycle=True,
-    )
-    return (layer, policy) if arguments.use_layer else (policy,)
+    return controllers(model, {"seed": arguments.seed}, use_layer=arguments.use_layer)
 
 
 cartpole_swingup = Recipe(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from demo_control.bags.blocks import Blocks
+from demo_control.bags.bundles import find_bundle
 from demo_control.bags.closeness import closeness
 from demo_control.bags.comparison import compared
 from demo_control.bags.correction_value import correction_value
@@ -23,7 +24,7 @@ from demo_control.bags.recorded import RecordedStretches, shift_ticks
 from demo_control.bags.replay import Answers, Changes, PlanWatcher, answer_again
 from demo_control.bags.task_metrics import task_costs, verdict
 from demo_control.bags.timing import timing
-from demo_control.bundle import Bundle, BundleError, default_bundle, load_bundle
+from demo_control.bundle import Bundle, default_bundle, load_bundle
 from demo_control.configuration import Scalar
 from demo_control.layer import LayerSettings
 from demo_control.policies import OnnxPolicy
@@ -138,14 +139,8 @@ class BundleFinder:
 
     def __call__(self, sha256: str) -> Bundle:
         """See :data:`~demo_control.bags.replay.FindBundle`."""
-        for place in self._places if sha256 not in self._found else ():
-            try:
-                bundle = load_bundle(place, self._task)
-            except BundleError:
-                continue
-            self._found[bundle.sha256] = bundle
         if sha256 not in self._found:
-            raise BagError(f"bundle {sha256[:12]}… that was recorded is not here; --bundle names the directory of one")
+            _, self._found[sha256] = find_bundle(sha256, self._places, self._task)
         return self._found[sha256]
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from demo_control.bags.errors import BagError
 from demo_control.bags.evaluation import Request, evaluate_bag
 from demo_control.bags.metadata import METADATA_FILE
+from demo_control.bags.provenance import contract_hash
 from demo_control.bags.reader import Bag
 from demo_control.bundle import BundleError
 from demo_control.configuration import ConfigurationError
@@ -187,9 +188,7 @@ def _contract(bundle: Path | None) -> str:
     """What tells a bundle from others: the hash of its contract."""
     if bundle is None:
         return ""
-    with suppress(OSError):
-        return hashlib.sha256((bundle / "contract.json").read_bytes()).hexdigest()
-    return str(bundle)
+    return contract_hash(str(bundle)) or str(bundle)
 
 
 def _version() -> str:

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from demo_control.bags.bundles import find_bundle
 from demo_control.bags.errors import BagError
 from demo_control.bags.metadata import PARAMETERS_RECORD
 from demo_control.bags.player import COMMAND, NOMINAL, OBSERVATION, Survey, survey
 from demo_control.bags.reader import Bag
+from demo_control.bringup.controllers import controllers
 from demo_control.bringup.description import (
     BringUp,
     BringUpArguments,
@@ -19,14 +21,13 @@ from demo_control.bringup.description import (
     recorder_of,
     with_parameters_file,
 )
-from demo_control.bundle import BundleError, default_bundle, load_bundle
+from demo_control.bundle import default_bundle, load_bundle
 from demo_control.configuration import ConfigurationError, Entry, Scalar, parse_assignments, setting
-from demo_control.layer import LayerSettings
+from demo_control.layer import COST_WEIGHT_PREFIX, LayerSettings
 from demo_control.tasks import Task, load_task
 
 _NAME = "replay"
 _LIVE_OF_LAYER = (COMMAND, "/planner_status", "/layer_state")
-_WEIGHT_PREFIX = "cost_weight_"
 
 
 @dataclass(frozen=True)
@@ -91,33 +92,16 @@ def make_replay(arguments: ReplayArguments) -> BringUp:
         ends_run=True,
     )
     # The player comes last: it plays to nodes that are active.
-    nodes = (*_controllers(task, bundle, found, arguments), player, *recorder_of(_NAME, arguments))
+    controlling = controllers(
+        {"task": task.name, "bundle_directory": str(bundle), "use_sim_time": True},
+        {"seed": arguments.seed, **_layer_parameters(task, found, arguments)},
+        use_layer=arguments.use_layer,
+        use_policy=arguments.policy,
+    )
+    nodes = (*controlling, player, *recorder_of(_NAME, arguments))
     return BringUp(
         name=_NAME, task=task.name, arguments=arguments, nodes=with_parameters_file(nodes, arguments.parameters)
     )
-
-
-def _controllers(task: Task, bundle: Path, found: Survey, arguments: ReplayArguments) -> tuple[NodeDescription, ...]:
-    """The layer with the recorded settings, and the policy, as far as they are asked for."""
-    model: dict[str, Scalar] = {"task": task.name, "bundle_directory": str(bundle), "use_sim_time": True}
-    layer = NodeDescription(
-        package="demo_control",
-        executable="demo_layer_node",
-        module="demo_control.nodes.demo_layer_node",
-        name="demo_layer_node",
-        parameters={**model, "seed": arguments.seed, **_layer_parameters(task, found, arguments)},
-        lifecycle=True,
-    )
-    policy = NodeDescription(
-        package="demo_control",
-        executable="policy_node",
-        module="demo_control.nodes.policy_node",
-        name="policy_node",
-        parameters=model,
-        remappings={} if arguments.use_layer else {"nominal_action": "action"},
-        lifecycle=True,
-    )
-    return (*((layer,) if arguments.use_layer else ()), *((policy,) if arguments.policy else ()))
 
 
 def _layer_parameters(task: Task, found: Survey, arguments: ReplayArguments) -> dict[str, Scalar]:
@@ -135,7 +119,7 @@ def _layer_parameters(task: Task, found: Survey, arguments: ReplayArguments) -> 
         recorded, weights = json.loads(first.settings), json.loads(first.cost_weights)
         base = LayerSettings.from_mapping(recorded, source="the recording's layer_state")
         known = {term.name for term in task.cost_terms}
-        by_name = {f"{_WEIGHT_PREFIX}{name}": float(weight) for name, weight in weights.items() if name in known}
+        by_name = {f"{COST_WEIGHT_PREFIX}{name}": float(weight) for name, weight in weights.items() if name in known}
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigurationError(f"the recording's layer_state cannot be used: {error}") from None
     return {**LayerSettings.from_mapping(given, source="settings", base=base).as_mapping(), **by_name}
@@ -190,15 +174,8 @@ def _bundle(found: Survey, task: Task, arguments: ReplayArguments) -> Path:
         load_bundle(bundle, task)
         return bundle
     first = found.states[0]
-    for place in (shipped, Path(str(first.bundle_directory))):
-        try:
-            if load_bundle(place, task).sha256 == first.bundle_sha256:
-                return place.absolute()
-        except BundleError:
-            continue
-    raise BagError(
-        f"bundle {first.bundle_sha256[:12]}… that was recorded is not here; --bundle names the folder of one"
-    )
+    place, _ = find_bundle(first.bundle_sha256, (shipped, Path(str(first.bundle_directory))), task)
+    return place.absolute()
 
 
 replay = Recipe(

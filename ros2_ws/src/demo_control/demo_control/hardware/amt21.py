@@ -18,9 +18,8 @@ import numpy as np
 
 from demo_control.configuration import Settings, setting
 from demo_control.hardware.bus import BusDescription, BusError, JointDescription, Reading
-from demo_control.hardware.serial_port import SerialPort
+from demo_control.hardware.serial_port import SerialPort, SerialSensor
 from demo_control.hardware.wiring import BusKind, BusWiring
-from demo_control.tasks import Array
 
 UNITS_PER_TURN = 1 << 14
 UNIT_RAD = 2.0 * math.pi / UNITS_PER_TURN
@@ -62,7 +61,7 @@ class Amt21Settings(Settings):
     )
 
 
-class Amt21Bus:
+class Amt21Bus(SerialSensor):
     """Encoders on one line; see :class:`~demo_control.hardware.bus.Bus`.
 
     Args:
@@ -72,9 +71,8 @@ class Amt21Bus:
     def __init__(self, wiring: BusWiring) -> None:
         assert isinstance(wiring.settings, Amt21Settings)
         self._settings = wiring.settings
-        self._name = wiring.name
+        super().__init__(wiring.name)
         self._joints = wiring.joints
-        self._port: SerialPort | None = None
         self._angles = np.zeros(len(wiring.joints))
         self._rates = np.zeros(len(wiring.joints))
         self._means = np.zeros(len(wiring.joints))
@@ -173,28 +171,10 @@ class Amt21Bus:
         self._means[index] = rate
         self._heard_s[index] = now_s
 
-    def write(self, values: Array) -> Array:
-        """Nothing to command."""
-        return values
-
-    def stop(self) -> None:
-        """Nothing to stop."""
-
-    def disconnect(self) -> None:
-        """Close the port."""
-        if self._port is not None:
-            self._port.close()
-        self._port = None
-
     def counters(self) -> Mapping[str, object]:
         """Answers by fate."""
         names = ("answers", "corrupt", "missing", "unread", "implausible")
         return {f"{self._name}.{name}": self._counts[name] for name in names}
-
-    def _connected(self) -> SerialPort:
-        if self._port is None:
-            raise BusError(f"{self._name}: not connected")
-        return self._port
 
 
 class EmulatedAmt21:

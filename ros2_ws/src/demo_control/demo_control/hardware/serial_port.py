@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from demo_control.hardware.bus import BusError
+from demo_control.tasks import Array
 
 _LARGEST_READ = 4096
 _WRITE_LIMIT_S = 0.1
@@ -90,6 +91,36 @@ class SerialPort:
         """Let go of the port; never raises."""
         with contextlib.suppress(OSError):
             self._serial.close()
+
+
+class SerialSensor:
+    """What buses share that only measure, over one serial port; see :class:`~demo_control.hardware.bus.Bus`.
+
+    Args:
+        name: Of the bus.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._port: SerialPort | None = None
+
+    def write(self, values: Array) -> Array:
+        """Nothing to command."""
+        return values
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+    def disconnect(self) -> None:
+        """Close the port."""
+        if self._port is not None:
+            self._port.close()
+        self._port = None
+
+    def _connected(self) -> SerialPort:
+        if self._port is None:
+            raise BusError(f"{self._name}: not connected")
+        return self._port
 
 
 def _ask_for_low_latency(port: object) -> None:

@@ -9,9 +9,10 @@ from demo_control.layer.corrector import Corrector
 from demo_control.layer.demo_layer import DemoLayer, PlanBegun
 from demo_control.layer.planning import history_length, make_planner, situations
 from demo_control.layer.records import FALLBACK_REASONS, Correction, Counters, LayerState, Plan, PlanReport, TrialEnd
-from demo_control.layer.settings import LayerSettings
+from demo_control.layer.settings import COST_WEIGHT_PREFIX, LayerSettings
 
 __all__ = [
+    "COST_WEIGHT_PREFIX",
     "FALLBACK_REASONS",
     "Correction",
     "Corrector",

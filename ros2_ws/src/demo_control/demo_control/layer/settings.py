@@ -9,6 +9,9 @@ from demo_control.configuration import setting
 from demo_control.mpc import PlannerSettings
 from demo_control.tasks import Task
 
+COST_WEIGHT_PREFIX = "cost_weight_"
+"""Before a cost term's name in the name of the parameter that weighs it."""
+
 
 @dataclass(frozen=True)
 class LayerSettings(PlannerSettings):

@@ -19,7 +19,7 @@ from demo_msgs.msg import Action, LayerState, Observation, PlannerStatus
 
 from demo_control.bundle import load_bundle
 from demo_control.configuration import ConfigurationError, Settings, setting
-from demo_control.layer import DemoLayer, LayerSettings, PlanReport, TrialEnd
+from demo_control.layer import COST_WEIGHT_PREFIX, DemoLayer, LayerSettings, PlanReport, TrialEnd
 from demo_control.layer import LayerState as State
 from demo_control.nodes.bundle_service import BundleService
 from demo_control.nodes.diagnostics import Health
@@ -30,8 +30,6 @@ from demo_control.nodes.quality import LATCHED, RECORDING, WITHOUT_EVENTS
 from demo_control.nodes.running import run
 from demo_control.nodes.task_settings import TaskSettings
 from demo_control.tasks import Task, load_task
-
-_WEIGHT_PREFIX = "cost_weight_"
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ def cost_weight_settings(task: Task) -> type[Settings]:
     """A settings class with one weight per cost term of a task, named ``cost_weight_<term>``."""
     fields = [
         (
-            f"{_WEIGHT_PREFIX}{term.name}",
+            f"{COST_WEIGHT_PREFIX}{term.name}",
             float,
             setting(term.weight, f"Weight of: {term.text}.", minimum=0.0, in_flight=True),
         )
@@ -172,7 +170,7 @@ class DemoLayerNode(ManagedNode):
         """Hand changed weights to the layer, which applies them between two plans."""
         if self._layer is not None:
             values = weights.as_mapping().items()
-            by_term = {name.removeprefix(_WEIGHT_PREFIX): float(value) for name, value in values}
+            by_term = {name.removeprefix(COST_WEIGHT_PREFIX): float(value) for name, value in values}
             self._changed(self._layer.update_cost_weights(by_term))
 
     def _swap(self, directory: str) -> None:

@@ -15,6 +15,7 @@ from demo_control.bags.errors import BagError
 from demo_control.bags.layer_log import namespaces
 from demo_control.bags.metadata import PARAMETERS_RECORD
 from demo_control.bags.reader import Bag
+from demo_control.layer import COST_WEIGHT_PREFIX
 from demo_control.recorded_run import Motion
 from demo_control.report.bag_contents import BagContents, PlanTable, Series, Span
 from demo_control.report.vector_topic import Columns, VectorTopic
@@ -195,7 +196,7 @@ def _settings(heard: _Heard) -> Mapping[str, Any]:
     for _, message in reversed(heard.messages.get("/layer_state", [])):
         settings, weights = _object(message.settings), _object(message.cost_weights)
         if settings:
-            return {**settings, **{f"cost_weight_{name}": weight for name, weight in weights.items()}}
+            return {**settings, **{f"{COST_WEIGHT_PREFIX}{name}": weight for name, weight in weights.items()}}
     return {}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from demo_control.layer import COST_WEIGHT_PREFIX
 from demo_control.report.bag_contents import BagContents, Series
 from demo_control.tasks import Array, Task
 
@@ -62,7 +63,7 @@ def realised_costs(contents: BagContents, task: Task, settings: Mapping[str, obj
         actions = np.zeros((len(values), problem.action_dim))
         terms = [term for term in problem.cost_terms if term.counts != _PRICES]
     chosen = [problem.cost_terms.index(term) for term in terms]
-    weights = np.array([_number(settings, f"cost_weight_{term.name}", term.weight) for term in terms])
+    weights = np.array([_number(settings, f"{COST_WEIGHT_PREFIX}{term.name}", term.weight) for term in terms])
     with np.errstate(all="ignore"):
         costs = problem.stage_costs(values, actions)[:, chosen] * weights
     horizon = int(_number(settings, "horizon", 0))

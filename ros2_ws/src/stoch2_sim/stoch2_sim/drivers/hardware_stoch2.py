@@ -12,15 +12,12 @@ from demo_control.drivers.hardware_robot import HardwareRobot
 from demo_control.drivers.hardware_settings import HardwareSettings
 from demo_control.drivers.limits import Limits
 from demo_control.drivers.safety import Safety
-from demo_control.drivers.walking import Request, Walking, WalkingMachine
+from demo_control.drivers.walking import Request, Walking
 from demo_control.hardware.bus import Bus, Reading
 from demo_control.hardware.wiring import Wiring
 from demo_control.tasks import Array
-from stoch2_sim.drivers.stoch2_figures import WalkFigures
-from stoch2_sim.drivers.stoch2_motion import PERIOD_NS, Stoch2Motion, Stoch2Setup, tread
-from stoch2_sim.drivers.stoch2_script import CommandSource
+from stoch2_sim.drivers.stoch2_motion import PERIOD_NS, MovedStoch2, Stoch2Motion, Stoch2Setup, tread
 from stoch2_sim.robots.stoch2.attitude import euler_angles
-from stoch2_sim.robots.stoch2.control import Stoch2Control
 from stoch2_sim.robots.stoch2.gait import NUM_ACTIONS
 from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S, JOINT_NAMES, NUM_JOINTS, NUM_LEGS
 from stoch2_sim.robots.stoch2.plants import PITCH_LIMIT_RAD, ROLL_LIMIT_RAD
@@ -29,7 +26,7 @@ from stoch2_sim.robots.stoch2.simulation import Sensors
 _SHAPE = (NUM_LEGS, NUM_JOINTS)
 
 
-class HardwareStoch2(HardwareRobot):
+class HardwareStoch2(MovedStoch2, HardwareRobot):
     """A Stoch2 on a bus: idle on folded legs until it is armed.
 
     Args:
@@ -58,26 +55,6 @@ class HardwareStoch2(HardwareRobot):
         yaw = euler_angles(self._sensors.orientation)[:, 2]
         self._motion.start(np.zeros((1, 2)), yaw, self._sensors)
         self._sensed = self._observe(self.reading)
-
-    @property
-    def machine(self) -> WalkingMachine:
-        """What it is doing."""
-        return self._motion.machine
-
-    @property
-    def control(self) -> Stoch2Control:
-        """Its estimation and gait."""
-        return self._motion.control
-
-    @property
-    def commands(self) -> CommandSource:
-        """Where its commanded velocity comes from."""
-        return self._motion.commands
-
-    @property
-    def figures(self) -> WalkFigures:
-        """Of the run, as estimated."""
-        return self._motion.figures
 
     @property
     def sensors(self) -> Sensors:

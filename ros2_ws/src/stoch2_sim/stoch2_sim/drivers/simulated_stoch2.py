@@ -7,14 +7,13 @@ import numpy as np
 from demo_control.drivers.core import DriverCore, DriverState
 from demo_control.drivers.limits import Limits
 from demo_control.drivers.simulated_robot import SimulatedRobot, make_wire
-from demo_control.drivers.walking import Request, Walking, WalkingMachine
+from demo_control.drivers.walking import Request, Walking
 from demo_control.tasks import Array
 from stoch2_sim.drivers.simulated_stoch2_bus import SimulatedStoch2Bus
-from stoch2_sim.drivers.stoch2_figures import WalkFigures
-from stoch2_sim.drivers.stoch2_motion import PERIOD_NS, Stoch2Motion, Stoch2Setup, tread
-from stoch2_sim.drivers.stoch2_script import CommandSource, Pushes
+from stoch2_sim.drivers.stoch2_motion import PERIOD_NS, MovedStoch2, Stoch2Motion, Stoch2Setup, tread
+from stoch2_sim.drivers.stoch2_script import Pushes
 from stoch2_sim.robots.stoch2.attitude import turned
-from stoch2_sim.robots.stoch2.control import Ideal, Stoch2Control
+from stoch2_sim.robots.stoch2.control import Ideal
 from stoch2_sim.robots.stoch2.gait import NUM_ACTIONS
 from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S
 from stoch2_sim.robots.stoch2.ground import Ground
@@ -24,7 +23,7 @@ from stoch2_sim.robots.stoch2.reference import WITHOUT_LEASH
 from stoch2_sim.robots.stoch2.simulation import Sensors, Truth
 
 
-class SimulatedStoch2(SimulatedRobot):
+class SimulatedStoch2(MovedStoch2, SimulatedRobot):
     """A Stoch2 that sits, held at its start until the first valid action or accepted request.
 
     Args:
@@ -65,26 +64,6 @@ class SimulatedStoch2(SimulatedRobot):
     def frozen(self) -> bool:
         """Never: a robot that fell lies on the ground and gives way."""
         return False
-
-    @property
-    def machine(self) -> WalkingMachine:
-        """What it is doing."""
-        return self._motion.machine
-
-    @property
-    def control(self) -> Stoch2Control:
-        """Its estimation and gait."""
-        return self._motion.control
-
-    @property
-    def commands(self) -> CommandSource:
-        """Where its commanded velocity comes from."""
-        return self._motion.commands
-
-    @property
-    def figures(self) -> WalkFigures:
-        """Of the run."""
-        return self._motion.figures
 
     @property
     def truth(self) -> Truth:

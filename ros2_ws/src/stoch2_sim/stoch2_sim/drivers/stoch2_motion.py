@@ -165,3 +165,29 @@ class Stoch2Motion:
             self._stopped_since_s = time_s
         if self.machine.walks and time_s - self._stopped_since_s >= self._setup.driver.patience_s:
             self.machine.request(Request.STOP, "no actions arrive")
+
+
+class MovedStoch2:
+    """What a Stoch2 behind the driver, simulated or real, shows of its motion."""
+
+    _motion: Stoch2Motion
+
+    @property
+    def machine(self) -> WalkingMachine:
+        """What it is doing."""
+        return self._motion.machine
+
+    @property
+    def control(self) -> Stoch2Control:
+        """Its estimation and gait."""
+        return self._motion.control
+
+    @property
+    def commands(self) -> CommandSource:
+        """Where its commanded velocity comes from."""
+        return self._motion.commands
+
+    @property
+    def figures(self) -> WalkFigures:
+        """Of the run, as far as the robot knows: a simulated one the truth, a real one what it estimates."""
+        return self._motion.figures

@@ -12,7 +12,7 @@ import numpy as np
 
 from demo_control.configuration import ConfigurationError, Settings, setting
 from demo_control.hardware.bus import BusDescription, BusError, ImuReading, Reading
-from demo_control.hardware.serial_port import SerialPort
+from demo_control.hardware.serial_port import SerialPort, SerialSensor
 from demo_control.hardware.vectornav.frame import (
     FIELDS,
     FRAME_BYTES,
@@ -52,7 +52,7 @@ class VectorNavSettings(Settings):
             raise ConfigurationError(f"VectorNavSettings.rate_hz = {self.rate_hz}: must divide {IMU_RATE_HZ}")
 
 
-class VectorNavBus:
+class VectorNavBus(SerialSensor):
     """An attitude unit; see :class:`~demo_control.hardware.bus.Bus`.
 
     Args:
@@ -62,10 +62,9 @@ class VectorNavBus:
     def __init__(self, wiring: BusWiring) -> None:
         assert isinstance(wiring.settings, VectorNavSettings)
         self._settings = wiring.settings
-        self._name = wiring.name
+        super().__init__(wiring.name)
         self._mounting = _rotation(self._settings)
         self._period_ns = round(1e9 / self._settings.rate_hz)
-        self._port: SerialPort | None = None
         self._parser = FrameParser()
         self._newest: Sample | None = None
         self._heard_s = -math.inf
@@ -169,29 +168,11 @@ class VectorNavBus:
         acceleration = _turned(turn, np.array(sample.acceleration) * _FLIP)
         return _product(unit, _conjugate(turn)), rate, acceleration
 
-    def write(self, values: Array) -> Array:
-        """Nothing to command."""
-        return values
-
-    def stop(self) -> None:
-        """Nothing to stop."""
-
-    def disconnect(self) -> None:
-        """Close the port."""
-        if self._port is not None:
-            self._port.close()
-        self._port = None
-
     def counters(self) -> Mapping[str, object]:
         """Frames by fate."""
         counts = {"frames": self._parser.frames, "corrupt": self._parser.corrupt}
         counts |= {name: self._counts[name] for name in ("missing", "repeated", "implausible")}
         return {f"{self._name}.{name}": count for name, count in counts.items()}
-
-    def _connected(self) -> SerialPort:
-        if self._port is None:
-            raise BusError(f"{self._name}: not connected")
-        return self._port
 
 
 _FLIP = np.array([1.0, -1.0, -1.0])
