@@ -17,7 +17,7 @@ from demo_control.bags.layer_runs import LayerRun, State
 from demo_control.bags.layer_tables import FIGURES, Commands, Plans, PlanTable
 from demo_control.bags.model_error import model_error
 from demo_control.bags.reader import Bag
-from demo_control.bags.recorded import RecordedStretches, shift_ticks
+from demo_control.bags.recorded import RecordedStretches
 from demo_control.bags.stretches import Stretch
 from demo_control.bundle import default_bundle
 from demo_control.tasks import Array, Task, load_task
@@ -165,9 +165,9 @@ def test_a_delay_that_the_driver_told_counts_once(tmp_path: Path) -> None:
         if applied:
             late = log.applied.stamps_ns
             late._values = type(late._values)("q", [stamp + 20_000_000 for stamp in late._values])
-        delay = shift_ticks(task, log, robot.layer.settings)
-        assert delay == (0 if applied else 1)
-        errors.append(model_error(task, robot.bundle, RecordedStretches(task, log), 5, delay_ticks=delay))
+        stretches = RecordedStretches(task, log)
+        assert {stretch.delay_ticks for stretch in stretches} == {0 if applied else 1}
+        errors.append(model_error(task, robot.bundle, stretches, 5))
     told, known = errors
     assert told.relative_one_step == pytest.approx(known.relative_one_step, rel=0.05)
     assert told.relative_horizon == pytest.approx(known.relative_horizon, rel=0.05)

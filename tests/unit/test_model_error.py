@@ -95,7 +95,8 @@ def test_commands_on_their_way_are_taken_into_account(linear_task: Task) -> None
     late = driven(200, delay=3)
     bundle = bundle_of(linear_task, 0.0)
 
-    assert model_error(linear_task, bundle, [late], HORIZON, delay_ticks=3).relative_horizon < 1e-4
+    told = replace(late, delay_ticks=3)
+    assert model_error(linear_task, bundle, [told], HORIZON).relative_horizon < 1e-4
     assert model_error(linear_task, bundle, [late], HORIZON).relative_horizon > 0.1
 
 

@@ -132,7 +132,7 @@ def test_a_model_that_is_not_better_is_not_written(bags: list[Path], tmp_path: P
 def test_old_data_are_replayed(bags: list[Path], tmp_path: Path, task: Task) -> None:
     folder = tmp_path / "run" / "checkpoints"
     motion = read_motion(bags[0], task, default_bundle("cartpole"))
-    Dataset(episodes_of(task, motion.stretches, 0), ()).save(folder / "data-first.npz")
+    Dataset(episodes_of(task, motion.stretches), ()).save(folder / "data-first.npz")
     settings = [*FAST, "replay_share=0.5"]
     code, said, report = refit(bags, tmp_path / "new", "--data", str(folder.parent), settings=settings)
     assert code == 0, said
@@ -300,7 +300,7 @@ def test_transitions_follow_one_another_and_skip_what_is_not_known(task: Task) -
     observations = np.random.default_rng(0).normal(size=(40, 5))
     controls = np.arange(40.0)[:, None]
     controls[20] = np.nan
-    episodes = episodes_of(task, [Stretch(0, observations, controls)], 0)
+    episodes = episodes_of(task, [Stretch(0, observations, controls)])
     assert [len(episode) for episode in episodes] == [20, 18]
     np.testing.assert_array_equal(episodes[1].observations, observations[21:])
     np.testing.assert_array_equal(episodes[1].actions[:, 0], np.arange(21.0, 39.0))

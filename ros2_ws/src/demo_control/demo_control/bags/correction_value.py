@@ -23,7 +23,7 @@ _LATEST_PLAN_NS = 10 * 10**9
 
 
 def correction_value(
-    task: Task, runs: Sequence[LayerRun], stretches: Iterable[Stretch], blocks: Blocks, delay_ticks: int = 0
+    task: Task, runs: Sequence[LayerRun], stretches: Iterable[Stretch], blocks: Blocks
 ) -> dict[str, object]:
     """Compare predicted gains with what was realised over the same horizon.
 
@@ -32,12 +32,11 @@ def correction_value(
         runs: Of the layer, with what it told of its plans.
         stretches: Of the recording.
         blocks: Told of every gain.
-        delay_ticks: By how much the stretches' controls take effect later than they stand there.
 
     Returns:
         Ready for JSON; None where nothing can be said.
     """
-    found = [part for run in runs for stretch in stretches for part in _judged(task, run, stretch, delay_ticks)]
+    found = [part for run in runs for stretch in stretches for part in _judged(task, run, stretch)]
     nothing = np.zeros((0, len(_COLUMNS)))
     table = np.concatenate([nothing, *(rows for rows, _ in found)])
     stamps = np.concatenate([np.zeros(0, np.int64), *(times for _, times in found)])
@@ -65,7 +64,7 @@ def correction_value(
 _COLUMNS = ("nominal", "gain", "realised", "accepted", "alone")
 
 
-def _judged(task: Task, run: LayerRun, stretch: Stretch, delay_ticks: int) -> list[tuple[Array, Integers]]:
+def _judged(task: Task, run: LayerRun, stretch: Stretch) -> list[tuple[Array, Integers]]:
     """Plans whose whole horizon is in a stretch, by the state of the layer they were made under: rows, and stamps."""
     plans = run.plans
     places = np.fromiter(plans.places.values(), np.int64, len(plans))
@@ -88,7 +87,7 @@ def _judged(task: Task, run: LayerRun, stretch: Stretch, delay_ticks: int) -> li
         here &= (age >= 0) & (age < _LATEST_PLAN_NS)
         first = last
         if here.any():
-            realised = _realised(task, state, settings, stretch, starts[here], delay_ticks)
+            realised = _realised(task, state, settings, stretch, starts[here])
             alone = _policy_alone(sequences, np.asarray(figures[:, 2] > 0.0), span, settings.maximum_plan_age_ticks)
             rows = np.stack([*figures[here, :2].T, realised, figures[here, 2], alone[here]], axis=1)
             parts.append((rows, stamps[here]))
@@ -110,15 +109,13 @@ def _delay(task: Task, settings: LayerSettings) -> int:
     return settings.command_delay_ticks + task.planning_problem.unmodelled_ticks
 
 
-def _realised(
-    task: Task, state: State, settings: LayerSettings, stretch: Stretch, starts: Integers, delay_ticks: int
-) -> Array:
+def _realised(task: Task, state: State, settings: LayerSettings, stretch: Stretch, starts: Integers) -> Array:
     """Cost, as a plan's is reckoned, of what was observed and carried out in its place. Shape=(len(starts),)."""
     problem, horizon = task.planning_problem, settings.horizon
     rows = starts[:, None] + task.decision_ticks * (_delay(task, settings) + np.arange(horizon + 1))
     # After the last state no action follows: it counts as zero.
     controls = np.zeros((*rows.shape, problem.action_dim))
-    controls[:, :-1] = stretch.controls[rows[:, :-1] + effect_ticks(task, delay_ticks)]
+    controls[:, :-1] = stretch.controls[rows[:, :-1] + effect_ticks(task, stretch)]
     observations = planning_observations(task, stretch.observations[rows], stretch.controls[rows])
     weights = np.array([state.cost_weights.get(term.name, term.weight) for term in problem.cost_terms])
     steps = np.power(settings.discount, np.arange(horizon + 1))

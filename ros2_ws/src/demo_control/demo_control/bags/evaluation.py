@@ -20,7 +20,7 @@ from demo_control.bags.errors import BagError
 from demo_control.bags.layer_log import LayerLog, LayerRun, State, read_layer_log
 from demo_control.bags.model_error import model_error
 from demo_control.bags.reader import Bag
-from demo_control.bags.recorded import RecordedStretches, shift_ticks
+from demo_control.bags.recorded import RecordedStretches
 from demo_control.bags.replay import Answers, Changes, PlanWatcher, answer_again
 from demo_control.bags.task_metrics import task_costs, verdict
 from demo_control.bags.timing import timing
@@ -221,12 +221,11 @@ def _judged(
             answered = []
             warnings.append("the recorded bundle is not here: what was decided is not known, nor the model's error")
     settings = LayerSettings.from_mapping(last.settings, source="the recording's layer_state")
-    delay = shift_ticks(task, log, settings)
     stretches = RecordedStretches(task, log, answered)
     bundle = changes.bundle or _newest(log, finder)
     if len({state.bundle_sha256 for state in _states(log)}) > 1 and changes.bundle is None:
         warnings.append(f"several bundles were in use: the model's error is that of {bundle.sha256[:12]}… throughout")
-    error = model_error(task, bundle, stretches, settings.horizon, delay_ticks=delay)
+    error = model_error(task, bundle, stretches, settings.horizon)
     if len(log.applied) and log.carried_out(task.action_dim) is None:
         warnings.append("/applied_action: not of as many values as the robot's action; the commands count instead")
     if not error.count:
@@ -235,11 +234,11 @@ def _judged(
     blocks.add(
         "model_error_horizon", error.starts_ns, error.squared_errors / dimensions, error.squared_changes / dimensions
     )
-    costs = task_costs(task, stretches, last.cost_weights, settings.horizon, delay, blocks)
+    costs = task_costs(task, stretches, last.cost_weights, settings.horizon, blocks)
     return {
         "model_error": error.to_json(),
         "task_metrics": {**verdict(task, log), **costs},
-        "correction_value": _value(task, bundle, log, stretches, blocks, delay),
+        "correction_value": _value(task, bundle, log, stretches, blocks),
         "closeness": closeness(task, log, blocks),
         "timing": timing(task, log, blocks),
         "blocks": blocks.to_json(),
@@ -269,7 +268,7 @@ def _newest(log: LayerLog, finder: BundleFinder) -> Bundle:
 
 
 def _value(
-    task: Task, bundle: Bundle, log: LayerLog, stretches: RecordedStretches, blocks: Blocks, delay: int
+    task: Task, bundle: Bundle, log: LayerLog, stretches: RecordedStretches, blocks: Blocks
 ) -> dict[str, object] | None:
     """See :func:`correction_value`; None where plans end in a value function, which no observation shows."""
-    return None if bundle.value is not None else correction_value(task, log.runs, stretches, blocks, delay)
+    return None if bundle.value is not None else correction_value(task, log.runs, stretches, blocks)

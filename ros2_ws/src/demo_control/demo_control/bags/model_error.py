@@ -142,7 +142,6 @@ def model_error(
     stretches: Iterable[Stretch],
     horizon: int,
     *,
-    delay_ticks: int = 0,
     most_starts: int = MOST_STARTS,
     seed: int = 0,
 ) -> ModelError:
@@ -153,7 +152,6 @@ def model_error(
         bundle: Must fit the task.
         stretches: What was observed and carried out, of one recording or of many; gone through several times.
         horizon: Steps H, as the layer plans.
-        delay_ticks: By how much the controls take effect later than they stand there.
         most_starts: Of one-step predictions, and of those over the horizon; chosen evenly where there are more.
         seed: Of the noise in the predicted deviations at the horizon: the same seed gives the same figures.
     """
@@ -162,7 +160,7 @@ def model_error(
     entries = model.learned_entries()
     scale = np.array([(problem.observation[i].maximum - problem.observation[i].minimum) / 2.0 for i in entries])
     turns = np.array([problem.observation[i].unit == "rad" for i in entries])
-    short, long = (windows(task, stretches, steps, delay_ticks, most_starts) for steps in (1, horizon))
+    short, long = (windows(task, stretches, steps, most_starts) for steps in (1, horizon))
     first = predict_all(model, short, entries, turns, scale, None)
     last = predict_all(model, long, entries, turns, scale, np.random.default_rng(seed))
     spreads = model.members > 1

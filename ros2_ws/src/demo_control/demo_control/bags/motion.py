@@ -11,11 +11,10 @@ from demo_control.bags.errors import BagError
 from demo_control.bags.evaluation import BundleFinder, recorded_task
 from demo_control.bags.layer_log import read_layer_log
 from demo_control.bags.reader import Bag
-from demo_control.bags.recorded import RecordedStretches, shift_ticks
+from demo_control.bags.recorded import RecordedStretches
 from demo_control.bags.replay import answer_again
 from demo_control.bags.stretches import Stretch
 from demo_control.bags.usable import usable
-from demo_control.layer import LayerSettings
 from demo_control.tasks import Task
 
 _PIECE = 1 << 20
@@ -29,7 +28,7 @@ class Motion:
         name: Of the bag.
         sha256: Of its files' bytes.
         stretches: Where it can be used; NaN controls elsewhere.
-        delay_ticks: By how much the controls take effect later than they stand there.
+        delay_ticks: That of all its stretches.
         seconds: From the first to the last observation of all stretches.
         left_out: Why how many control periods are not used.
         warnings: What is wrong with the recording, one line each.
@@ -70,13 +69,12 @@ def read_motion(path: Path, task: Task, bundle_directory: Path) -> Motion:
     if task.planning is not None:
         finder = BundleFinder(task, log, bundle_directory)
         answered = [(run, answer_again(run, log, task, finder)) for run in log.runs]
-    stretches, left_out = usable(task, RecordedStretches(task, log, answered))
-    settings = LayerSettings.from_mapping(log.runs[-1].states[-1].settings, source="the recording's layer_state")
+    recorded_stretches = RecordedStretches(task, log, answered)
+    stretches, left_out = usable(task, recorded_stretches)
     seconds = task.control_period_s * sum(map(len, stretches))
     warnings = [*bag.damage(), *log.warnings, *(line for _, answers in answered for line in answers.warnings)]
-    delay = shift_ticks(task, log, settings)
     name = path.resolve().name
-    return Motion(name, _digest(bag), stretches, delay, seconds, left_out, warnings)
+    return Motion(name, _digest(bag), stretches, recorded_stretches.delay_ticks, seconds, left_out, warnings)
 
 
 def _digest(bag: Bag) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -37,6 +38,11 @@ class RecordedStretches:
 
     def __init__(self, task: Task, log: LayerLog, answered: Sequence[tuple[LayerRun, Answers]] = ()) -> None:
         self._task, self._log, self._answered = task, log, answered
+        # What the driver carried out is told with its time; a command stands beside the observation that it answers.
+        told = task.planning is None and log.carried_out(task.action_dim) is not None
+        settings = LayerSettings.from_mapping(log.runs[-1].states[-1].settings, source="the recording's layer_state")
+        self.delay_ticks = 0 if told else settings.command_delay_ticks
+        """See :class:`Stretch`."""
         self._table = log.runs[0].commands.table
         self._homes: tuple[Integers, Integers] | None = None
 
@@ -51,7 +57,8 @@ class RecordedStretches:
             piece = slice(start, min(start + _PIECE, end))
             values = observations.rows.read(piece.start, piece.stop)
             controls = self._controls(sequences[piece], stamps[piece])
-            yield from cut(self._task, sequences[piece], stamps[piece], values, controls)
+            for stretch in cut(self._task, sequences[piece], stamps[piece], values, controls):
+                yield replace(stretch, delay_ticks=self.delay_ticks)
 
     def _controls(self, sequences: Integers, stamps_ns: Integers) -> Array:
         """What was in force after each observation. Shape=(count, control_dim)."""
@@ -109,15 +116,6 @@ class RecordedStretches:
                 rows[run.commands.places] = np.arange(len(run.commands))
             self._homes = runs, rows
         return self._homes
-
-
-def shift_ticks(task: Task, log: LayerLog, settings: LayerSettings) -> int:
-    """By how many control periods the controls of :class:`RecordedStretches` take effect later than they stand there.
-
-    What the driver carried out is told with its time; a command stands beside the observation that it answers.
-    """
-    told = task.planning is None and log.carried_out(task.action_dim) is not None
-    return 0 if told else settings.command_delay_ticks
 
 
 def _held(places: Integers, sequences: Integers) -> Integers:

@@ -27,12 +27,15 @@ class Stretch:
         controls: What was in force after each of them, in the planning problem's terms: the command, or the correction
             where plans decide on corrections. Shape=(ticks, control_dim).
         first_sequence: The driver's number of the first observation.
+        delay_ticks: By how many control periods the controls take effect later than they stand there; only where the
+            commands themselves are planned.
     """
 
     first_ns: int
     observations: Array
     controls: Array
     first_sequence: int = 0
+    delay_ticks: int = 0
 
     def __len__(self) -> int:
         """Control periods."""
@@ -98,24 +101,21 @@ def _spread_out(values: Array, rows: Integers) -> Array:
     return spread
 
 
-def windows(
-    task: Task, stretches: Iterable[Stretch], steps: int, delay_ticks: int = 0, most: int | None = None
-) -> Windows:
+def windows(task: Task, stretches: Iterable[Stretch], steps: int, most: int | None = None) -> Windows:
     """Occasions to ask the model for a number of steps, and what came of it.
 
     The model's step spans ``decision_ticks`` control periods, and its control is in force from ``planning_ticks`` (or,
-    where the commands themselves are planned, ``delay_ticks``) on: so it was trained, and so plans use it. Where a
-    control changed within the time that it should have been held, there is none, nor where the first or the last
-    observation was lost. One occasion begins at the earliest a step after the one before.
+    where the commands themselves are planned, the stretch's ``delay_ticks``) on: so it was trained, and so plans use
+    it. Where a control changed within the time that it should have been held, there is none, nor where the first or
+    the last observation was lost. One occasion begins at the earliest a step after the one before.
 
     Args:
         task: The robot's.
         stretches: Of one recording or of many; gone through twice.
         steps: At least 1.
-        delay_ticks: By how much the controls take effect later than they stand there.
         most: At most that many, chosen evenly; None for all.
     """
-    starts = [starts_of(task, stretch, steps, delay_ticks) for stretch in stretches]
+    starts = [starts_of(task, stretch, steps) for stretch in stretches]
     count = sum(map(len, starts))
     chosen = np.arange(count)
     if most is not None and count > most:
@@ -130,19 +130,19 @@ def windows(
         rows = slice(done, done + len(here))
         done += len(here)
         if len(here):
-            observations[rows], controls[rows] = _asked(task, stretch, here, steps, delay_ticks)
+            observations[rows], controls[rows] = _asked(task, stretch, here, steps)
             stamps[rows] = stretch.first_ns + np.round(here * task.control_period_s * 1e9).astype(np.int64)
     return Windows(observations, controls, stamps)
 
 
-def effect_ticks(task: Task, delay_ticks: int) -> int:
+def effect_ticks(task: Task, stretch: Stretch) -> int:
     """When the first control of a step takes effect, relative to the observation that the step starts from."""
-    return -delay_ticks if task.planning is None else task.planning.planning_ticks
+    return -stretch.delay_ticks if task.planning is None else task.planning.planning_ticks
 
 
-def starts_of(task: Task, stretch: Stretch, steps: int, delay_ticks: int) -> Integers:
+def starts_of(task: Task, stretch: Stretch, steps: int) -> Integers:
     """Where windows begin in a stretch."""
-    ticks, effect = task.decision_ticks, effect_ticks(task, delay_ticks)
+    ticks, effect = task.decision_ticks, effect_ticks(task, stretch)
     starts = np.arange(max(0, -effect), len(stretch) - steps * ticks - max(0, effect))
     if not len(starts):
         return starts
@@ -156,11 +156,11 @@ def starts_of(task: Task, stretch: Stretch, steps: int, delay_ticks: int) -> Int
     return _apart(starts[good], ticks)
 
 
-def _asked(task: Task, stretch: Stretch, starts: Integers, steps: int, delay_ticks: int) -> tuple[Array, Array]:
+def _asked(task: Task, stretch: Stretch, starts: Integers, steps: int) -> tuple[Array, Array]:
     """Observations and controls of windows; see :class:`Windows`."""
     rows = starts[:, None] + task.decision_ticks * np.arange(steps + 1)
     observations = stretch.observations[rows]
-    controls = stretch.controls[rows[:, :-1] + effect_ticks(task, delay_ticks)]
+    controls = stretch.controls[rows[:, :-1] + effect_ticks(task, stretch)]
     before = np.concatenate([stretch.controls[starts][:, None], controls], axis=1)
     return planning_observations(task, observations, before), controls
 

@@ -19,7 +19,6 @@ def task_costs(
     stretches: Iterable[Stretch],
     weights: Mapping[str, float],
     horizon: int,
-    delay_ticks: int,
     blocks: Blocks,
 ) -> dict[str, object]:
     """Mean stage cost of what was observed and carried out, in all and by term.
@@ -32,7 +31,6 @@ def task_costs(
         stretches: Of the recording.
         weights: Of the cost terms, by name, as the layer had them.
         horizon: Steps of a plan.
-        delay_ticks: By how much the controls take effect later than they stand there.
         blocks: Told of all.
 
     Returns:
@@ -44,7 +42,7 @@ def task_costs(
     factors *= [1.0 / horizon if term.counts == "end" else 1.0 for term in problem.cost_terms]
     sums, count, unknown = np.zeros(len(names)), 0, 0
     for stretch in stretches:
-        observations, controls, ticks = _states(task, stretch, delay_ticks)
+        observations, controls, ticks = _states(task, stretch)
         guessed = ~np.isfinite(controls).all(axis=1)
         with np.errstate(over="ignore", invalid="ignore"):
             costs = problem.stage_costs(np.nan_to_num(observations), np.nan_to_num(controls)) * factors
@@ -67,10 +65,10 @@ def task_costs(
     }
 
 
-def _states(task: Task, stretch: Stretch, delay_ticks: int) -> tuple[Array, Array, Integers]:
+def _states(task: Task, stretch: Stretch) -> tuple[Array, Array, Integers]:
     """States one step apart, what was decided in them, and their ticks; lost observations are left out."""
-    effect = effect_ticks(task, delay_ticks)
-    decided = starts_of(task, stretch, 1, delay_ticks)
+    effect = effect_ticks(task, stretch)
+    decided = starts_of(task, stretch, 1)
     first = max(0, -effect) + (int(decided[0]) % task.decision_ticks if len(decided) and effect > 0 else 0)
     ticks = np.arange(first, len(stretch) - max(0, effect), task.decision_ticks)
     ticks = ticks[np.isfinite(stretch.observations[ticks]).all(axis=1)]

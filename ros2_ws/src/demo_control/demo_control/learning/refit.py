@@ -114,14 +114,14 @@ def refit(request: RefitRequest, reporter: Reporter) -> tuple[Verdict, dict[str,
     horizon = layer.horizon
     motions = _motions(request, task, reporter)
     shares = shared_out(task, motions, horizon, stream(request.seed, Purpose.REFIT_SHARES))
-    dataset = _dataset(task, shares, motions[0].delay_ticks, request.settings)
+    dataset = _dataset(task, shares, request.settings)
     old = _old_data(request, task, bundle, reporter)
     ensemble, report, factors = _fitted(request, task, bundle, dataset, old, reporter)
     model = dynamics_model(ensemble)
     parity = check_parity(
         ensemble, model, Windows.of(dataset.training, 1), stream(request.seed, Purpose.PARITY)
     )  # fmt: skip
-    verdict = _judged(task, bundle, replace(bundle, dynamics=model), shares, motions[0].delay_ticks, horizon)
+    verdict = _judged(task, bundle, replace(bundle, dynamics=model), shares, horizon)
     lineage = _lineage(request, bundle, motions, shares, dataset, old, report, parity)
     lineage["change_factors"] = [round(float(factor), 4) for factor in factors]
     figures = _figures(verdict)
@@ -160,13 +160,13 @@ def _motions(request: RefitRequest, task: Task, reporter: Reporter) -> list[Moti
     return motions
 
 
-def _dataset(task: Task, shares: Shares, delay_ticks: int, settings: RefitSettings) -> Dataset:
+def _dataset(task: Task, shares: Shares, settings: RefitSettings) -> Dataset:
     """What is fitted to, and what says when to stop.
 
     Raises:
         BagError: Not enough.
     """
-    parts = [episodes_of(task, stretches, delay_ticks) for stretches in (shares.training, shares.stopping)]
+    parts = [episodes_of(task, stretches) for stretches in (shares.training, shares.stopping)]
     for episodes, name in zip(parts, ("fitted to", "held out to know when to stop"), strict=True):
         if not any(len(episode) >= settings.unroll_steps for episode in episodes):
             count = sum(map(len, episodes))
@@ -218,9 +218,9 @@ def _fitted(
     return ensemble, report, factors
 
 
-def _judged(task: Task, before: Bundle, after: Bundle, shares: Shares, delay_ticks: int, horizon: int) -> Verdict:
+def _judged(task: Task, before: Bundle, after: Bundle, shares: Shares, horizon: int) -> Verdict:
     """Compare both models on what neither has seen."""
-    old, new = (model_error(task, b, shares.judging, horizon, delay_ticks=delay_ticks) for b in (before, after))
+    old, new = (model_error(task, b, shares.judging, horizon) for b in (before, after))
     ratio = interval = None
     unit_ns = round(1e9 * max(_UNIT_S, 2.0 * horizon * task.planning_problem.control_period_s))
     # Predictions that overlap are wrong together; pieces of time hardly are.

@@ -98,18 +98,17 @@ def _part(task: Task, stretch: Stretch, start: int, end: int | None = None) -> S
     )  # fmt: skip
 
 
-def episodes_of(task: Task, stretches: Sequence[Stretch], delay_ticks: int) -> tuple[Episode, ...]:
+def episodes_of(task: Task, stretches: Sequence[Stretch]) -> tuple[Episode, ...]:
     """Transitions of the planning problem that follow one another.
 
     Args:
         task: The robot's.
         stretches: NaN where something is not known.
-        delay_ticks: See :attr:`Motion.delay_ticks`.
     """
     step_ns = round(task.planning_problem.control_period_s * 1e9)
     episodes: list[Episode] = []
     for stretch in stretches:
-        asked = windows(task, [stretch], 1, delay_ticks)
+        asked = windows(task, [stretch], 1)
         good = np.isfinite(asked.observations).all(axis=(1, 2)) & np.isfinite(asked.controls).all(axis=(1, 2))
         rows = np.flatnonzero(good)
         if not len(rows):
