@@ -220,19 +220,28 @@ def chain(context: Context, bundle_directory: Path) -> Iterator[Chain]:
     chain.close()
 
 
+_MOST_GROWTH = 15_000
+"""Bytes in 1000 cycles; one float kept per cycle would be 24 kB."""
+
+
 def test_memory_does_not_grow_over_many_cycles(chain: Chain) -> None:
     chain.run(600)
     tracemalloc.start(1)
     chain.run(200)
-    before, resident = _traced(), _resident_kb()
-    chain.run(1000)
-    grown = _traced() - before
+    resident = _resident_kb()
+    grown = _MOST_GROWTH
+    for _ in range(3):
+        # What settles late grows once; what leaks grows in every stretch.
+        if grown < _MOST_GROWTH:
+            break
+        before = _traced()
+        chain.run(1000)
+        grown = _traced() - before
     tracemalloc.stop()
 
     assert np.isfinite(chain.layer._layer.correct(1, np.zeros(1)).values).all()  # type: ignore[union-attr]
     assert chain.layer._layer.counters.commands >= 1800  # type: ignore[union-attr]
-    # One float kept per cycle would be 24 kB.
-    assert grown < 15_000
+    assert grown < _MOST_GROWTH
     assert _resident_kb() - resident < 1500
 
 
