@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast, get_type_hints
 
-import yaml
+from demo_control.texts import TextError, load_yaml, shown
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
 Scalar = bool | int | float | str
@@ -142,18 +142,23 @@ def _checked(owner: str, entry: Entry, value: object) -> Scalar:
     where = f"{owner}.{entry.name}"
     description = entry.description
     if entry.type is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            raise ConfigurationError(f"{where} = {shown(value)}: must be finite") from None
     if type(value) is not entry.type:
-        raise ConfigurationError(f"{where} = {value!r}: expected {entry.type.__name__}, got {type(value).__name__}")
+        raise ConfigurationError(
+            f"{where} = {shown(value)}: expected {entry.type.__name__}, got {type(value).__name__}"
+        )
     if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigurationError(f"{where} = {value!r}: must be finite")
+        raise ConfigurationError(f"{where} = {shown(value)}: must be finite")
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         below = description.minimum is not None and value < description.minimum
         above = description.maximum is not None and value > description.maximum
         if below or above:
-            raise ConfigurationError(f"{where} = {value!r}: must be {description.allowed()}")
+            raise ConfigurationError(f"{where} = {shown(value)}: must be {description.allowed()}")
     if description.choices and value not in description.choices:
-        raise ConfigurationError(f"{where} = {value!r}: must be {description.allowed()}")
+        raise ConfigurationError(f"{where} = {shown(value)}: must be {description.allowed()}")
     return cast(Scalar, value)
 
 
@@ -169,8 +174,8 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Scalar]:
         if not separator or not name.strip():
             raise ConfigurationError(f"'{assignment}': expected name=value")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
+            value = load_yaml(text)
+        except TextError:
             raise ConfigurationError(f"'{assignment}': cannot read the value '{text}'") from None
         if not isinstance(value, (bool, int, float, str)):
             raise ConfigurationError(f"'{assignment}': expected one number, word, true or false")

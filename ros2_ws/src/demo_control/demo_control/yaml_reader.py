@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
-import yaml
-
 from demo_control.configuration import ConfigurationError, Scalar, Settings
+from demo_control.texts import TextError, load_yaml, shown
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
@@ -33,7 +32,7 @@ class Section:
 
     def wrong(self, name: str, value: object, allowed: str) -> ConfigurationError:
         """The error for a field."""
-        return ConfigurationError(f"{self.file}: {self.path}{name} = {value!r}: {allowed}")
+        return ConfigurationError(f"{self.file}: {self.path}{name} = {shown(value)}: {allowed}")
 
     def check_names(self, known: Collection[str]) -> None:
         """Refuse fields that are not known.
@@ -129,21 +128,6 @@ class Section:
             yield key, Section(self.file, f"{path}{key}.", outer.mapping(key))
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a name that occurs twice: the first one would be lost silently."""
-
-
-def _unique_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[object, object]:
-    names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-    for name in names:
-        if names.count(name) > 1:
-            raise yaml.constructor.ConstructorError(None, None, f"'{name}' occurs twice", node.start_mark)
-    return cast("dict[object, object]", yaml.SafeLoader.construct_mapping(loader, node, deep=True))
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _unique_mapping)
-
-
 def read_yaml(path: Path) -> Section:
     """Read a file that holds one mapping.
 
@@ -152,9 +136,9 @@ def read_yaml(path: Path) -> Section:
         OSError: It cannot be read.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: no YAML: {' '.join(str(error).split())}") from None
+        content = load_yaml(path.read_text(encoding="utf-8"))
+    except (TextError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: no YAML: {error}") from None
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path}: expected names with values")
     whole = Section(str(path), "", {"": content})

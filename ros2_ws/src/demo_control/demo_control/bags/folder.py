@@ -6,20 +6,17 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from demo_control.bags import database, unpacking
 from demo_control.bags.container import Container
 from demo_control.bags.database import Database
 from demo_control.bags.errors import BagError
 from demo_control.bags.metadata import METADATA_FILE
 from demo_control.bags.storage import Storage
+from demo_control.texts import TextError, load_yaml
 
 _PACKED = ".zstd"
 _SUFFIXES = (".mcap", ".db3")
 _NEWEST_VERSION = 9
-# The one in C is ten times as fast, where it is installed.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -135,12 +132,12 @@ def _order(path: Path) -> list[tuple[int, str]]:
 def read_metadata(path: Path, notes: list[str]) -> Told:
     """What metadata.yaml says; nothing if it is missing or not understood, which is noted."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-        told, version = _understood(content["rosbag2_bagfile_information"])
+        content = load_yaml(path.read_text(encoding="utf-8"))
+        told, version = _understood(content["rosbag2_bagfile_information"])  # type: ignore[index]
     except FileNotFoundError:
         notes.append(f"{METADATA_FILE} is missing")
         return Told()
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, TextError, ValueError, KeyError, TypeError):
         notes.append(f"{METADATA_FILE} cannot be understood")
         return Told()
     if version > _NEWEST_VERSION:

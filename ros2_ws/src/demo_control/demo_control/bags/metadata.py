@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from demo_control.files import write_text_atomically
+from demo_control.texts import TextError, load_yaml
 
 METADATA_FILE = "metadata.yaml"
 START_RECORD = "demo_control"
@@ -89,8 +90,8 @@ def _profiles(text: str) -> list[object]:
     if "&" in text:  # a reference, perhaps to itself; nobody writes any
         return []
     try:
-        profiles = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        profiles = load_yaml(text)
+    except TextError:
         return []
     return profiles if isinstance(profiles, list) else []
 

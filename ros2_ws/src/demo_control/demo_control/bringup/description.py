@@ -14,9 +14,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Generic
 
-import yaml
-
 from demo_control.configuration import ConfigurationError, Scalar, Settings, SettingsT, setting
+from demo_control.texts import TextError, load_yaml, shown
 
 BRINGUP_GROUP = "demo_control.bringups"
 RECORDER = "recorder_node"
@@ -264,7 +263,7 @@ def with_parameters_file(nodes: tuple[NodeDescription, ...], path: str) -> tuple
     known = [node.name for node in nodes]
     for name in sections:
         if name not in known:
-            raise ConfigurationError(f"{path}: unknown node '{name}'; known: {', '.join(known)}")
+            raise ConfigurationError(f"{path}: unknown node {name!r}; known: {', '.join(known)}")
     return tuple(_overridden(node, sections.get(node.name, {})) for node in nodes)
 
 
@@ -276,18 +275,25 @@ def _overridden(node: NodeDescription, parameters: Mapping[str, Scalar]) -> Node
 def _sections(path: Path) -> dict[str, dict[str, Scalar]]:
     """The parameters by node name of a ROS parameter file."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        first_line = str(error).splitlines()[0]
-        raise ConfigurationError(f"{path}: not a YAML file ({first_line})") from None
+    except (TextError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: not a YAML file ({error})") from None
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path}: expected node names with 'ros__parameters'")
-    sections = {}
-    for name, section in content.items():
+    sections: dict[str, dict[str, Scalar]] = {}
+    for given, section in content.items():
+        name = str(given).lstrip("/")
         parameters = section.get("ros__parameters") if isinstance(section, dict) else None
         if not isinstance(parameters, dict):
-            raise ConfigurationError(f"{path}: node '{name}': expected 'ros__parameters'")
-        sections[str(name).lstrip("/")] = parameters
+            raise ConfigurationError(f"{path}: node {name!r}: expected 'ros__parameters'")
+        if name in sections:
+            raise ConfigurationError(f"{path}: node {name!r} occurs twice")
+        for parameter, value in parameters.items():
+            if not isinstance(parameter, str) or not isinstance(value, (bool, int, float, str)):
+                raise ConfigurationError(
+                    f"{path}: node {name!r}: {parameter} = {shown(value)}: must be one number, word, true or false"
+                )
+        sections[name] = parameters
     return sections

@@ -9,6 +9,7 @@ from typing import Any
 
 from demo_control.configuration import ConfigurationError
 from demo_control.tasks import Quantity, Task
+from demo_control.texts import TextError, load_json, shown
 
 FORMAT = 1
 """Version of contract.json; raised when a field changes its meaning."""
@@ -69,11 +70,11 @@ class PlanningContract:
             "planning_ticks": int, "outputs": list,
         }  # fmt: skip
         if not isinstance(raw, dict) or set(raw) - set(expected):
-            raise BundleError(f"contract.json: planning = {raw!r}, expected an object with {', '.join(expected)}")
+            raise BundleError(f"contract.json: planning = {shown(raw)}, expected an object with {', '.join(expected)}")
         values = {name: _typed(raw, name, kind) for name, kind in expected.items()}
         for name in ("observation", "correction"):
             values[name] = _quantities(values[name], f"planning.{name}")
-        values["outputs"] = tuple(str(name) for name in values["outputs"])
+        values["outputs"] = _words(values["outputs"], "planning.outputs")
         return cls(**values)
 
 
@@ -144,13 +145,13 @@ class Contract:
             BundleError: Not JSON, a missing, unknown or wrongly typed field, or another format version.
         """
         try:
-            raw = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
+            raw = load_json(text)
+        except TextError as error:
             raise BundleError(f"contract.json: not valid JSON ({error})") from None
         if not isinstance(raw, dict):
             raise BundleError(f"contract.json: expected an object, got {type(raw).__name__}")
         if raw.get("format") != FORMAT:
-            raise BundleError(f"contract.json: format = {raw.get('format')!r}, expected {FORMAT}")
+            raise BundleError(f"contract.json: format = {shown(raw.get('format'))}, expected {FORMAT}")
         expected: dict[str, type] = {
             "task": str, "observation": list, "action": list, "control_period_s": float,
             "model_period_s": float, "members": int, "opset": int, "files": dict,
@@ -159,12 +160,12 @@ class Contract:
         for name in raw:
             if name not in expected and name not in ("format", "planning", "outputs"):
                 raise BundleError(
-                    f"contract.json: unknown field '{name}'; known: {', '.join(expected)}, planning, outputs"
+                    f"contract.json: unknown field {name!r}; known: {', '.join(expected)}, planning, outputs"
                 )
         values = {name: _typed(raw, name, kind) for name, kind in expected.items()}
         values["observation"] = _quantities(values["observation"], "observation")
         values["action"] = _quantities(values["action"], "action")
-        values["outputs"] = tuple(str(name) for name in _typed({"outputs": [], **raw}, "outputs", list))
+        values["outputs"] = _words(_typed({"outputs": [], **raw}, "outputs", list), "outputs")
         contract = cls(**values, planning=PlanningContract.from_raw(raw.get("planning")))
         contract._check_values()
         return contract
@@ -173,14 +174,14 @@ class Contract:
         """Ranges of the plain fields."""
         for name in ("control_period_s", "model_period_s"):
             if not 0.0 < getattr(self, name) <= 10.0:  # noqa: PLR2004 - no robot is that slow
-                raise BundleError(f"contract.json: {name} = {getattr(self, name)!r}, expected seconds in (0, 10]")
+                raise BundleError(f"contract.json: {name} = {shown(getattr(self, name))}, expected seconds in (0, 10]")
         if self.members < 1:
             raise BundleError(f"contract.json: members = {self.members}, expected at least 1")
         for name, digest in self.files.items():
             if not isinstance(digest, str) or len(digest) != _SHA256_LENGTH:
-                raise BundleError(f"contract.json: files['{name}'] = {digest!r}, expected a SHA-256 in hex")
+                raise BundleError(f"contract.json: files[{name!r}] = {shown(digest)}, expected a SHA-256 in hex")
             if "/" in name or "\\" in name or name.startswith("."):
-                raise BundleError(f"contract.json: files names '{name}', expected a plain file name")
+                raise BundleError(f"contract.json: files names {name!r}, expected a plain file name")
 
     def check_task(self, task: Task) -> None:
         """Compare with a task.
@@ -209,16 +210,23 @@ def learned_names(task: Task) -> tuple[str, ...]:
     return task.transition.outputs if task.planning is None and task.transition is not None else ()
 
 
-def _typed(raw: Mapping[str, Any], name: str, kind: type) -> Any:  # noqa: ANN401 - of type ``kind``
+def _typed(raw: Mapping[str, Any], name: str, kind: type, path: str = "") -> Any:  # noqa: ANN401 - of type ``kind``
     """raw[name] in its type, or a BundleError."""
     if name not in raw:
-        raise BundleError(f"contract.json: field '{name}' is missing, expected {kind.__name__}")
+        raise BundleError(f"contract.json: field '{path}{name}' is missing, expected {kind.__name__}")
     value = raw[name]
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if type(value) is not kind:
-        raise BundleError(f"contract.json: {name} = {value!r}, expected {kind.__name__}")
+        raise BundleError(f"contract.json: {path}{name} = {shown(value)}, expected {kind.__name__}")
     return value
+
+
+def _words(raw: list[Any], name: str) -> tuple[str, ...]:
+    """A list of words, or a BundleError."""
+    if not all(isinstance(word, str) for word in raw):
+        raise BundleError(f"contract.json: {name} = {shown(raw)}, expected words")
+    return tuple(raw)
 
 
 def _quantities(raw: list[Any], vector: str) -> tuple[Quantity, ...]:
@@ -229,14 +237,14 @@ def _quantities(raw: list[Any], vector: str) -> tuple[Quantity, ...]:
     for i, entry in enumerate(raw):
         where = f"contract.json: {vector}[{i}]"
         if not isinstance(entry, dict) or set(entry) != {"name", "unit", "minimum", "maximum"}:
-            raise BundleError(f"{where} = {entry!r}, expected name, unit, minimum and maximum")
+            raise BundleError(f"{where} = {shown(entry)}, expected name, unit, minimum and maximum")
+        name, unit = (_typed(entry, key, str, f"{vector}[{i}].") for key in ("name", "unit"))
+        minimum, maximum = (_typed(entry, key, float, f"{vector}[{i}].") for key in ("minimum", "maximum"))
         try:
-            quantities.append(
-                Quantity(str(entry["name"]), str(entry["unit"]), float(entry["minimum"]), float(entry["maximum"]))
-            )
-        except (TypeError, ValueError, ConfigurationError) as error:
+            quantities.append(Quantity(name, unit, minimum, maximum))
+        except ConfigurationError as error:
             raise BundleError(f"{where}: {error}") from None
     names = [quantity.name for quantity in quantities]
     if len(set(names)) != len(names):
-        raise BundleError(f"contract.json: {vector} has a name twice: {names}")
+        raise BundleError(f"contract.json: {vector} has a name twice: {shown(names)}")
     return tuple(quantities)

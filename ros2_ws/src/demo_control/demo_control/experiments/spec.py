@@ -18,6 +18,7 @@ _TOP = (
     "name", "text", "trainer", "environments", "seeds", "steps", "evaluation", "thresholds", "in_a_row", "base",
     "methods", "variants", "reference",
 )  # fmt: skip
+_MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True)
@@ -166,13 +167,13 @@ def read_experiment(path: Path) -> Experiment:
 def _seeds(top: Section) -> tuple[int, ...]:
     """A number of seeds, counted from 0, or a list of them."""
     value = top.values.get("seeds", 1)
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_SEEDS:
         return tuple(range(value))
     if isinstance(value, list) and value and all(type(seed) is int and seed >= 0 for seed in value):
         if len(set(value)) == len(value):
             return tuple(value)
         raise top.wrong("seeds", value, "a seed occurs twice")
-    raise top.wrong("seeds", value, "must be how many (at least 1) or a list of whole numbers from 0 on")
+    raise top.wrong("seeds", value, f"must be how many (1 to {_MOST_SEEDS}) or a list of whole numbers from 0 on")
 
 
 def _environments(
