@@ -118,7 +118,7 @@ BAD_FILES = {
     "no mapping": ("- 1", "expected node names"),
     "empty": ("", "expected node names"),
     "not YAML": ("driver: [1", "not a YAML file"),
-    "list": ("driver: {ros__parameters: {a: [1]}}", "parameter a = "),
+    "list": ("driver: {ros__parameters: {a: [1]}}", "parameter 'a' = "),
 }
 
 

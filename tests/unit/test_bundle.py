@@ -176,7 +176,9 @@ WRONG = {
     "other unit": (_contract(lambda c: c["action"][0].update(unit="g")), r"action\[0\].unit = 'g'"),
     "other limit": (_contract(lambda c: c["action"][0].update(maximum=60.0)), r"action\[0\].maximum = 60.0"),
     "empty range": (_contract(lambda c: c["action"][0].update(maximum=-50.0)), r"action\[0\]: .* must be finite"),
-    "range is text": (_contract(lambda c: c["action"][0].update(maximum="wide")), r"action\[0\]: could not convert"),
+    "range is text": (
+        _contract(lambda c: c["action"][0].update(maximum="wide")), r"action\[0\].maximum = 'wide', expected float"
+    ),
     "fewer observations": (_contract(lambda c: c["observation"].pop()), r"length of observation = 1"),
     "no observations": (_contract(lambda c: c.update(observation=[])), r"observation is empty"),
     "name twice": (
