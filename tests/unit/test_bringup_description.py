@@ -91,7 +91,7 @@ def test_a_driver_shares_its_process_only_in_real_time() -> None:
 def test_bad_nodes_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="node name 'a node'"):
         node("a node")
-    with pytest.raises(ConfigurationError, match=r"parameter gains = \[1\]: expected a scalar"):
+    with pytest.raises(ConfigurationError, match=r"parameter 'gains' = \[1\]: expected a name and a scalar"):
         node("driver", parameters={"gains": [1]})
 
 
