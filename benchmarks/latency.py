@@ -28,12 +28,14 @@ from rich.console import Console
 from demo_control.bringup.description import load_recipe
 from demo_control.bringup.run import BringUpError, RunInterruptedError, run_bringup
 from demo_control.cli.output import EXIT_INTERRUPTED, error_console, fail, write_json
+from demo_control.doctor.timing import measure
 from demo_control.machine import usable_cores
 
 BRINGUP = "stoch2_walk"
 COMPOSED = ("none", "policy,layer", "all")
 SCHEDULING = ("fifo", "ordinary")
 BESIDE = (QUIET, HOGS)
+_LOOKING_S = 10.0
 
 
 @contextmanager
@@ -49,11 +51,13 @@ def hogs(count: int) -> Iterator[None]:
 
 
 def run(composed: str, scheduling: str, beside: str, seconds: float, told: Any) -> dict[str, Any]:  # noqa: ANN401
-    """One run; the figures that count."""
+    """One run; the figures that count, and what the machine itself takes away, right before and after."""
+    taken = [measure("interruptions", "fifo", _LOOKING_S)]
     recipe = load_recipe(BRINGUP)
     arguments = recipe.arguments(duration=seconds, composed=composed, real_time=scheduling == "fifo")
     with hogs(usable_cores() if beside == HOGS else 0):
         result = run_bringup(recipe.make(arguments), progress=told, keeps_all=False)
+    taken.append(measure("interruptions", "fifo", _LOOKING_S))
     figures: Mapping[str, Any] = result.figures
     ticks = figures["ticks"]
     return {
@@ -71,6 +75,7 @@ def run(composed: str, scheduling: str, beside: str, seconds: float, told: Any) 
         "processor_cores": dict(result.cores),
         "real_time": dict(result.real_time),
         "load_average": os.getloadavg()[0],
+        "interruptions": taken,
     }
 
 

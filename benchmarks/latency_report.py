@@ -12,7 +12,7 @@ Report = Mapping[str, Any]
 QUIET, HOGS = "nothing", "hogs"
 _PERCENTILES = ("p50", "p99", "p99.9", "max")
 _PERIOD_MS = 5.0
-_HEAD = ("nodes", "scheduling", "beside", "p50", "p99", "p99.9", "longest", "overruns", "tick p99")
+_HEAD = ("nodes", "scheduling", "beside", "p50", "p99", "p99.9", "longest", "overruns", "tick p99", "taken")
 
 # Bars: name, run, figure, bound in ms or percent.
 _BARS = (
@@ -48,7 +48,13 @@ def _rows(report: Report) -> Iterator[tuple[str, ...]]:
         ages = (f"{run['age_ms'][name]:.2f}" for name in _PERCENTILES)
         nodes = name_of(run["composed"], run["scheduling"], run["beside"]).split(",")[0]
         late = f"{run['tick_lateness_ms']['p99']:.2f}"
-        yield nodes, run["scheduling"], run["beside"], *ages, f"{run['overruns_percent']:.3f} %", late
+        yield nodes, run["scheduling"], run["beside"], *ages, f"{run['overruns_percent']:.3f} %", late, _taken(run)
+
+
+def _taken(run: Report) -> str:
+    """Interruptions of over 1 ms a second, before and after a run."""
+    counts = (found.get("over_1_ms_per_s") for found in run["interruptions"])
+    return ", ".join("?" if count is None else f"{count:.2g}" for count in counts)
 
 
 def console_tables(report: Report) -> tuple[Table, Table]:
@@ -67,7 +73,8 @@ def table(report: Report) -> Iterator[str]:
     """As Markdown."""
     load = report["load_average"]["before"]
     yield f"Age of commands at the driver in ms, 200 Hz, runs of {report['seconds']:g} s. {report['processor']}, "
-    yield f"{report['cores']} cores, load {load:.1f} beforehand."
+    yield f"{report['cores']} cores, load {load:.1f} beforehand. taken: how often in a second the machine itself"
+    yield "stopped a real-time thread for over 1 ms, right before and after the run (`democtl doctor`: interruptions)."
     yield ""
     yield "| " + " | ".join(_HEAD) + " |"
     yield "|" + "---|" * len(_HEAD)

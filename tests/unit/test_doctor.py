@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -11,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from demo_control.doctor import Finding, worst_level
+from demo_control.doctor import Finding, measure, worst_level
 from demo_control.doctor.findings import run_checks
 from demo_control.doctor.linux import Linux
-from demo_control.doctor.measure import timer_latency
+from demo_control.doctor.measure import interruptions, timer_latency
 from demo_control.doctor.middleware import Middleware
 from demo_control.doctor.software import Software, unmet
 from demo_control.doctor.timing import Timing
@@ -164,6 +165,8 @@ def measured(fifo_refused: str, p99_ms: float, plan_ms: float) -> Timing:
     def measuring(what: str, scheduling: str, _seconds: float) -> dict[str, object]:
         if scheduling == "fifo" and fifo_refused:
             return {"refusal": fifo_refused}
+        if what == "interruptions":
+            return {"refusal": "", "share_percent": 0.1, "longest_ms": 2.0, "over_1_ms_per_s": p99_ms}
         if what == "plans":
             return {"refusal": "", "tasks": {"walker": {"p50_ms": 1.0, "p99_ms": plan_ms, "period_ms": 20.0}}}
         late = p99_ms if scheduling == "fifo" else 3.0
@@ -179,6 +182,43 @@ def test_the_scheduling_that_the_nodes_will_have_decides_about_timers(p99_ms: fl
     assert [finding.level for finding in found] == ["ok", level]
     refused = list(measured("Operation not permitted: needs …", p99_ms, 1.0).timers())
     assert [finding.level for finding in refused] == ["problem", "ok"]
+
+
+def test_a_machine_that_takes_time_from_real_time_threads_is_told_of() -> None:
+    [few] = measured("", 0.01, 1.0).interruptions()
+    [many] = measured("", 3.0, 1.0).interruptions()
+    [unknown] = measured("Operation not permitted: needs …", 3.0, 1.0).interruptions()
+
+    assert [few.level, many.level, unknown.level] == ["ok", "warning", "ok"]
+    assert "3.0 a second of over 1 ms" in many.text
+
+
+def test_what_is_taken_from_a_thread_is_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that moves by 10 µs a look, but by 2 ms at each hundredth and by 0.2 ms at each fiftieth."""
+    looks, now = 0, 0
+
+    class Clock:
+        @staticmethod
+        def monotonic_ns() -> int:
+            nonlocal looks, now
+            looks += 1
+            now += 2_000_000 if looks % 100 == 0 else 200_000 if looks % 50 == 0 else 10_000
+            return now
+
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            nonlocal now
+            now += int(1e9 * seconds)
+
+    monkeypatch.setattr(measure, "time", Clock)
+    cores = os.sched_getaffinity(0)
+    found = interruptions(4.0)
+
+    hundred_s = 98 * 10e-6 + 2e-3 + 0.2e-3
+    assert found["share_percent"] == pytest.approx(100.0 * 2.2e-3 / hundred_s, rel=0.02)
+    assert found["longest_ms"] == 2.0
+    assert found["over_1_ms_per_s"] == pytest.approx(1.0 / hundred_s, rel=0.02)
+    assert os.sched_getaffinity(0) == cores
 
 
 @pytest.mark.parametrize(("plan_ms", "level"), [(10.0, "ok"), (18.0, "warning"), (25.0, "problem")])
@@ -218,6 +258,17 @@ def test_it_looks_at_this_machine_and_writes_json(tmp_path: Path) -> None:
 
     assert done.returncode == (0 if report["holds"] else 1), done.stderr
     topics = {finding["topic"] for finding in report["findings"]}
-    assert {"kernel", "SCHED_FIFO", "cores", "memory", "disk", "Python", "kernel extension", "timer", "plans"} <= topics
+    assert {
+        "kernel",
+        "SCHED_FIFO",
+        "cores",
+        "memory",
+        "disk",
+        "Python",
+        "kernel extension",
+        "timer",
+        "interruptions",
+        "plans",
+    } <= topics
     assert report["figures"]["timer"]["ordinary"]["lateness_ms"]["p50"] is not None
     assert "kernel extension" in done.stdout

@@ -18,7 +18,7 @@ def run(composed: str, beside: str, p50: float, p99: float, overruns: float = 0.
     ages = {"p50": p50, "p99": p99, "p99.9": 2.0 * p99, "max": 3.0 * p99}
     return {
         "composed": composed, "scheduling": "fifo", "beside": beside, "age_ms": ages, "tick_lateness_ms": ages,
-        "overruns_percent": overruns,
+        "overruns_percent": overruns, "interruptions": [{"over_1_ms_per_s": 0.25}, {"refusal": "not permitted"}],
     }  # fmt: skip
 
 
@@ -53,7 +53,8 @@ def test_the_tables_and_the_plot_have_every_run(tmp_path: Path) -> None:
     lines = list(latency_report.table(report))
     latency_report.plot(report, tmp_path / "latency.png")
 
-    assert any(line.startswith("| separate | fifo | nothing | 1.20 | 2.40 | 4.80") for line in lines)
+    [separate] = [line for line in lines if line.startswith("| separate | fifo | nothing | 1.20 | 2.40 | 4.80")]
+    assert separate.endswith("| 0.25, ? |")
     assert any(line.startswith("| all in one | fifo | hogs | 0.40 | 1.50") for line in lines)
     assert (tmp_path / "latency.png").stat().st_size > 5000
     assert [table.row_count for table in latency_report.console_tables(report)] == [2, 4]

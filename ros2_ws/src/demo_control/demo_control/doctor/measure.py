@@ -1,6 +1,6 @@
-"""Measures timers and plans, in a process of its own whose scheduling can then be changed.
+"""Measures timers, interruptions and plans, in a process of its own whose scheduling can then be changed.
 
-    python -m demo_control.doctor.measure {timer|plans} {fifo|ordinary} SECONDS
+    python -m demo_control.doctor.measure {timer|interruptions|plans} {fifo|ordinary} SECONDS
 
 Prints one JSON object.
 """
@@ -8,6 +8,7 @@ Prints one JSON object.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from typing import Any
@@ -22,6 +23,9 @@ from demo_control.tuning.timing import PlanTimer
 
 _PERIOD_NS = 1_000_000
 _FEWEST_PLANS = 20
+# So long at a stretch a core is kept busy: Linux stops real-time threads that take more than 950 ms of a second.
+_STRETCH_NS, _REST_S = 80_000_000, 0.02
+_NOTICED_NS, _LONG_NS = 50_000, 1_000_000
 
 
 def timer_latency(seconds: float) -> dict[str, Any]:
@@ -43,6 +47,43 @@ def timer_latency(seconds: float) -> dict[str, Any]:
         # What was missed is not made up for.
         due_ns += _PERIOD_NS * max(1, -(-(now_ns - due_ns) // _PERIOD_NS))
     return {"lateness_ms": lateness.milliseconds()}
+
+
+def interruptions(seconds: float) -> dict[str, Any]:
+    """What is taken from a thread that never waits: by the host of a virtual machine, firmware, interrupts.
+
+    Looks at the clock without pause, on each core in turn, as hwlatdetect does. With SCHED_FIFO no program is to blame.
+
+    Args:
+        seconds: To measure, all cores together.
+
+    Returns:
+        Share of the time that was taken in percent, the longest interruption in ms, and how many of more than 1 ms
+        there were in a second.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    looked_ns = taken_ns = longest_ns = long_ones = 0
+    for core in cores:
+        os.sched_setaffinity(0, {core})
+        end_ns = time.monotonic_ns() + int(seconds * 1e9 / len(cores))
+        while time.monotonic_ns() < end_ns:
+            before_ns = began_ns = time.monotonic_ns()
+            while before_ns - began_ns < _STRETCH_NS:
+                now_ns = time.monotonic_ns()
+                gap_ns = now_ns - before_ns
+                before_ns = now_ns
+                if gap_ns > _NOTICED_NS:
+                    taken_ns += gap_ns
+                    longest_ns = max(longest_ns, gap_ns)
+                    long_ones += gap_ns > _LONG_NS
+            looked_ns += before_ns - began_ns
+            time.sleep(_REST_S)
+    os.sched_setaffinity(0, cores)
+    return {
+        "share_percent": round(100.0 * taken_ns / looked_ns, 3),
+        "longest_ms": round(longest_ns / 1e6, 3),
+        "over_1_ms_per_s": round(long_ones / (looked_ns / 1e9), 3),
+    }
 
 
 def plans(seconds: float) -> dict[str, Any]:
@@ -73,6 +114,9 @@ def plans(seconds: float) -> dict[str, Any]:
     return {"tasks": result}
 
 
+_MEASUREMENTS = {"timer": timer_latency, "interruptions": interruptions, "plans": plans}
+
+
 def _quiet(_what: str, _done: int, _total: int) -> None:
     """Nobody is told."""
 
@@ -82,7 +126,7 @@ def main() -> None:
     what, scheduling, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
     outcomes = apply(RealTimeSettings(scheduling="fifo" if scheduling == "fifo" else "inherit", reserve_mb=0))
     refusal = next((outcome.refusal for outcome in outcomes if outcome.refusal and "fifo" in outcome.text), "")
-    measured = {} if refusal else {"timer": timer_latency, "plans": plans}[what](seconds)
+    measured = {} if refusal else _MEASUREMENTS[what](seconds)
     print(json.dumps({"refusal": refusal, **measured}))
 
 

@@ -1,4 +1,4 @@
-"""What the measurements of timers and plans mean."""
+"""What the measurements of timers, interruptions and plans mean."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from demo_control.doctor.findings import Check, Finding
 
 _GOOD_MS, _BEARABLE_MS = 0.5, 2.5
 """Of the timer's 99th percentile: a tenth and half of the shortest control period that we ship, 5 ms."""
+_RARE_PER_S = 0.02
+"""Interruptions of over 1 ms, a second: one in 10 000 periods of 5 ms."""
 _GOOD_SHARE = 0.8
 _LONGEST_S = 120.0
 
@@ -36,7 +38,7 @@ class Timing:
     """Measures on this machine, for some seconds.
 
     Args:
-        seconds: For each of the three measurements.
+        seconds: For each of the measurements.
         measuring: Runs one.
     """
 
@@ -47,7 +49,7 @@ class Timing:
 
     def checks(self) -> list[tuple[str, Check]]:
         """All checks by topic."""
-        return [("timer", self.timers), ("plans", self.plans)]
+        return [("timer", self.timers), ("interruptions", self.interruptions), ("plans", self.plans)]
 
     def timers(self) -> Iterator[Finding]:
         """How late threads wake up: ordinary ones, and with SCHED_FIFO where that is permitted."""
@@ -67,6 +69,25 @@ class Timing:
             if name == "ordinary" and permitted:
                 level, advice = "ok", ""
             yield Finding("timer", level, text, advice)
+
+    def interruptions(self) -> Iterator[Finding]:
+        """What the machine takes from a thread that runs before all programs."""
+        found = self._measure("interruptions", "fifo", self._seconds)
+        self.figures["interruptions"] = found
+        if found["refusal"]:
+            yield Finding("interruptions", "ok", f"not measured, {found['refusal'].split(':')[0]}")
+            return
+        text = (
+            f"{found['over_1_ms_per_s']} a second of over 1 ms, longest {found['longest_ms']} ms, "
+            f"{found['share_percent']} % of the time"
+        )
+        if found["over_1_ms_per_s"] <= _RARE_PER_S:
+            yield Finding("interruptions", "ok", text)
+        else:
+            advice = (
+                "no program does that: the host of a virtual machine, firmware or interrupts; use cores of your own"
+            )
+            yield Finding("interruptions", "warning", text, advice)
 
     def plans(self) -> Iterator[Finding]:
         """Whether each shipped task's plans keep to their period."""
