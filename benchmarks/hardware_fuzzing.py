@@ -1,4 +1,4 @@
-"""Throws random and broken bytes at everything that reads bytes from a robot, and broken text at the wiring's reader.
+"""Throws random and broken bytes at everything that reads bytes from a robot.
 
     python benchmarks/hardware_fuzzing.py --inputs 1000000
 
@@ -9,28 +9,20 @@ the input is found. Same seed, same inputs.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import random
 import struct
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from importlib.resources import files
-from pathlib import Path
 
-from demo_control.configuration import ConfigurationError
 from demo_control.hardware.amt21 import decode_position, encode_position
 from demo_control.hardware.dynamixel.emulated import EmulatedServos
 from demo_control.hardware.dynamixel.frame import HEADER, Instruction, Packet, Parser, encode
 from demo_control.hardware.dynamixel.servo import EmulatedServo
 from demo_control.hardware.dynamixel.table import MODELS
 from demo_control.hardware.vectornav.frame import FRAME_BYTES, FrameParser, Sample, encode_line, encode_sample
-from demo_control.hardware.wiring import load_wiring
 
-# A text takes milliseconds to read, a frame microseconds.
-_TEXTS_PER_INPUT = 1 / 50
 _NEW_SERVOS = 0.02
 _SERVOS: list[EmulatedServos] = []
 _CLOCK = [0.0]
@@ -120,26 +112,6 @@ def encoder_answer(generator: random.Random) -> None:
     assert units is None or encode_position(units) == data
 
 
-def wiring_text(generator: random.Random, text: str, path: Path) -> None:
-    """The shipped wiring with characters changed, lines lost, doubled or exchanged: read, or refused in one line."""
-    lines = text.splitlines()
-    for _ in range(generator.randrange(1, 4)):
-        place = generator.randrange(len(lines))
-        kind = generator.randrange(4)
-        if kind == 0 and lines[place]:
-            letter = generator.randrange(len(lines[place]))
-            lines[place] = lines[place][:letter] + chr(generator.randrange(1, 300)) + lines[place][letter + 1 :]
-        elif kind == 1 and len(lines) > 1:
-            del lines[place]
-        elif kind == 2:
-            lines.insert(place, lines[generator.randrange(len(lines))])
-        else:
-            lines[place] = " " * generator.randrange(8) + lines[place].strip()
-    path.write_text("\n".join(lines), encoding="utf-8")
-    with contextlib.suppress(ConfigurationError):
-        load_wiring(path)
-
-
 def run(name: str, inputs: int, seed: int, try_one: Callable[[random.Random], None]) -> dict[str, object]:
     """Try many inputs, the same for the same seed; what fails is told."""
     generator = random.Random(seed)
@@ -165,25 +137,18 @@ def run(name: str, inputs: int, seed: int, try_one: Callable[[random.Random], No
 def main() -> None:
     """Run all and print the counts as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=int, default=1_000_000, help="of each kind; of texts a fiftieth")
+    parser.add_argument("--inputs", type=int, default=1_000_000, help="of each kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kind", default="", help="one kind alone")
     options = parser.parse_args()
-    text = files("stoch2_sim").joinpath("wiring", "cartpole.yaml").read_text(encoding="utf-8")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "wiring.yaml"
-        kinds: dict[str, tuple[Callable[[random.Random], None], int]] = {
-            "dynamixel_parser": (dynamixel_parser, options.inputs),
-            "dynamixel_servo": (dynamixel_servo, options.inputs),
-            "vectornav_parser": (vectornav_parser, options.inputs),
-            "encoder_answer": (encoder_answer, options.inputs),
-            "wiring_text": (
-                lambda generator: wiring_text(generator, text, path),
-                max(1, round(options.inputs * _TEXTS_PER_INPUT)),
-            ),
-        }
-        chosen = {name: kind for name, kind in kinds.items() if options.kind in ("", name)}
-        report = {name: run(name, count, options.seed, try_one) for name, (try_one, count) in chosen.items()}
+    kinds = {
+        "dynamixel_parser": dynamixel_parser,
+        "dynamixel_servo": dynamixel_servo,
+        "vectornav_parser": vectornav_parser,
+        "encoder_answer": encoder_answer,
+    }
+    chosen = {name: kind for name, kind in kinds.items() if options.kind in ("", name)}
+    report = {name: run(name, options.inputs, options.seed, try_one) for name, try_one in chosen.items()}
     print(json.dumps(report, indent=2))
 
 
