@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from demo_control.bags import database, unpacking
 from demo_control.bags.container import Container
@@ -132,8 +133,8 @@ def _order(path: Path) -> list[tuple[int, str]]:
 def read_metadata(path: Path, notes: list[str]) -> Told:
     """What metadata.yaml says; nothing if it is missing or not understood, which is noted."""
     try:
-        content = load_yaml(path.read_text(encoding="utf-8"))
-        told, version = _understood(content["rosbag2_bagfile_information"])  # type: ignore[index]
+        content = cast("dict[str, dict[str, object]]", load_yaml(path.read_text(encoding="utf-8")))
+        told, version = _understood(content["rosbag2_bagfile_information"])
     except FileNotFoundError:
         notes.append(f"{METADATA_FILE} is missing")
         return Told()

@@ -87,8 +87,6 @@ def metadata_text(entry: BagEntry) -> str:
 
 def _profiles(text: str) -> list[object]:
     """Quality of service as values; none where the text, which may be of a damaged bag, is not understood."""
-    if "&" in text:  # a reference, perhaps to itself; nobody writes any
-        return []
     try:
         profiles = load_yaml(text)
     except TextError:

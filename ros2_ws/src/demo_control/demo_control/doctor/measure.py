@@ -52,7 +52,8 @@ def timer_latency(seconds: float) -> dict[str, Any]:
 def interruptions(seconds: float) -> dict[str, Any]:
     """What is taken from a thread that never waits: by the host of a virtual machine, firmware, interrupts.
 
-    Looks at the clock without pause, on each core in turn, as hwlatdetect does. With SCHED_FIFO no program is to blame.
+    Looks at the clock without pause, on each core in turn, as hwlatdetect does. With SCHED_FIFO no
+    ordinary program is to blame.
 
     Args:
         seconds: To measure, all cores together.

@@ -85,7 +85,8 @@ class Timing:
             yield Finding("interruptions", "ok", text)
         else:
             advice = (
-                "no program does that: the host of a virtual machine, firmware or interrupts; use cores of your own"
+                "no ordinary program does that: the host of a virtual machine, firmware or interrupts; use cores that "
+                "are nobody else's"
             )
             yield Finding("interruptions", "warning", text, advice)
 
