@@ -68,6 +68,15 @@ def test_permission_for_real_time_is_a_capability_or_a_limit(
     assert levels(machine(tmp_path, {}).permissions())["SCHED_FIFO"] == "ok"
 
 
+def test_cores_that_cannot_be_kept_awake_are_a_warning_with_the_rule_that_permits_it(tmp_path: Path) -> None:
+    [closed] = [f for f in machine(tmp_path, {}).permissions() if f.topic == "sleep states"]
+    [open_] = [f for f in machine(tmp_path, {"dev/cpu_dma_latency": ""}).permissions() if f.topic == "sleep states"]
+
+    assert (closed.level, open_.level) == ("warning", "ok")
+    assert "udev" in closed.advice
+    assert "can be kept awake" in open_.text
+
+
 @pytest.mark.parametrize(
     ("governors", "level"),
     [((), "ok"), (("performance", "performance"), "ok"), (("performance", "powersave"), "warning")],

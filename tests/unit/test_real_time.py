@@ -8,11 +8,20 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from demo_control.configuration import ConfigurationError
-from demo_control.real_time import RealTimeSettings, Tidier, may_lock_memory, parse_cores, settle
+from demo_control.real_time import (
+    SLEEP_DEVICE,
+    RealTimeSettings,
+    Tidier,
+    may_keep_awake,
+    may_lock_memory,
+    parse_cores,
+    settle,
+)
 
 # What it needs is imported before: our folders may be closed to others.
 BECOME_NOBODY = """
@@ -46,9 +55,14 @@ outcomes = apply(settings)
 policies = [(os.sched_getscheduler(t.native_id), os.sched_getparam(t.native_id).sched_priority) for t in threads]
 own = os.sched_getscheduler(0), os.sched_getparam(0).sched_priority
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+held = [number for number in range(3, 20) if os.path.exists(f"/proc/self/fd/{number}")]
+held = [os.readlink(f"/proc/self/fd/{number}") for number in held]
+apply(settings)  # once more: nothing is held twice
 over.set()
 print(json.dumps({
     "outcomes": [(o.text, o.refusal) for o in outcomes], "own": own, "background": policies[0], "plain": policies[1],
+    "held": held, "again": [os.readlink(f"/proc/self/fd/{number}") for number in range(3, 20)
+                            if os.path.exists(f"/proc/self/fd/{number}")],
     "locked_kb": int(status["VmLck"].split()[0]), "cores": sorted(os.sched_getaffinity(0)),
 }))
 """
@@ -97,6 +111,22 @@ def test_memory_is_locked_where_it_is_permitted() -> None:
     assert (found["locked_kb"] > 0) == (refusals["memory locked"] == "") == (may_lock_memory() == "")  # type: ignore[operator]
 
 
+def test_cores_are_kept_awake_as_long_as_the_process_lives_where_it_is_permitted() -> None:
+    found = probe()
+    refusals = dict(map(tuple, found["outcomes"]))  # type: ignore[call-overload]
+
+    assert (refusals["cores kept awake"] == "") == (may_keep_awake() == "")
+    assert found["held"].count(str(SLEEP_DEVICE)) == int(may_keep_awake() == "")  # type: ignore[attr-defined]
+    assert found["again"] == found["held"]
+
+
+def test_who_may_not_keep_cores_awake_is_told_why(tmp_path: Path) -> None:
+    assert may_keep_awake(tmp_path / "cpu_dma_latency").endswith("this kernel does not offer it")
+    device = tmp_path / "device"
+    device.touch()
+    assert may_keep_awake(device) == ""
+
+
 def test_a_process_is_pinned_to_its_cores() -> None:
     core = max(os.sched_getaffinity(0))
 
@@ -118,6 +148,7 @@ def test_whom_nothing_is_permitted_is_told_what_is_missing_and_goes_on() -> None
     assert found["locked_kb"] == 0
     assert "rtprio limit" in refusals["fifo 41"]
     assert "memlock limit 8192 KiB" in refusals["memory locked"]
+    assert str(SLEEP_DEVICE) in refusals["cores kept awake"]
 
 
 @pytest.fixture

@@ -11,11 +11,14 @@ from pathlib import Path
 
 from demo_control.doctor.findings import Check, Finding
 from demo_control.machine import processor_name, usable_cores
-from demo_control.real_time import may_lock_memory, parse_cores
+from demo_control.real_time import SLEEP_DEVICE, may_keep_awake, may_lock_memory, parse_cores
 
 _CAP_SYS_NICE = 23
 _LIMITS = (
     "add '@realtime - rtprio 98' and '@realtime - memlock unlimited' to /etc/security/limits.conf, and log in anew"
+)
+_SLEEP = (
+    'put KERNEL=="cpu_dma_latency", GROUP="realtime", MODE="0660" into /etc/udev/rules.d/99-realtime.rules, and restart'
 )
 _ENOUGH_MEMORY_MB, _LITTLE_MEMORY_MB = 1500, 700
 _ENOUGH_DISK_MB, _LITTLE_DISK_MB = 5000, 500
@@ -75,6 +78,9 @@ class Linux:
         problem = may_lock_memory()
         text = f"not permitted ({problem.split(':')[0]})" if problem else "permitted"
         yield Finding("locked memory", "warning" if problem else "ok", text, _LIMITS if problem else "")
+        problem = may_keep_awake(self._root / SLEEP_DEVICE.relative_to("/"))
+        text = f"cores may sleep between two ticks: {problem}" if problem else "cores can be kept awake"
+        yield Finding("sleep states", "warning" if problem else "ok", text, _SLEEP if problem else "")
 
     def cores(self) -> Iterator[Finding]:
         """How many there are, isolated ones, and whether they share their units with a sibling."""
