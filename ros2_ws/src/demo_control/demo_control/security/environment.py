@@ -133,6 +133,16 @@ def enclave_arguments(enclave: str, environment: Mapping[str, str] | None = None
     return ["--ros-args", "--enclave", enclave_path(enclave)]
 
 
+def refuse_secured(what: str) -> None:
+    """Refuse to do what has no enclave.
+
+    Raises:
+        ConfigurationError: The environment asks for security.
+    """
+    if is_enabled(os.environ):
+        raise ConfigurationError(f"security: {what} has no enclave, and {ENABLE}=true: unset it for this command")
+
+
 def join_secured(enclave: str) -> list[str]:
     """The ROS arguments of a command that joins a running robot, after a check; see :func:`enclave_arguments`.
 
