@@ -43,7 +43,7 @@ Used = dict[str, set[str]]
 ELSEWHERE = {
     "cartpole_driver": {"safety_state", "joint_command", "emergency_stop", "arm", "disarm", "reset", "clock"},
     "stoch2_driver": {"push", "clock", "tf"},
-    "monitor": {"observation", "*/get_state", "*/transition_event"},
+    "monitor": {"observation", "*/transition_event"},
 }
 
 

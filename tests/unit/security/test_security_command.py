@@ -107,9 +107,13 @@ def test_what_cannot_be_is_one_line_and_exit_code_2(tmp_path: Path, words: tuple
 def test_what_is_wrong_is_shown(tmp_path: Path) -> None:
     folder = tmp_path / "keys"
     run("init", "--into", folder, "--task", "cartpole", "--days", 10)
+    (folder / "private/identity_ca.key.pem").chmod(0o640)
+    done = run("show", "--into", folder)
+    assert done.exit_code == 1
+    assert "identity_ca.key.pem is open to other users (mode 0640): chmod 600" in done.stderr
+
     (folder / "enclaves/demo_control/layer/key.pem").chmod(0o644)
     done = run("show", "--into", folder)
-
     assert done.exit_code == 1
     plain = re.sub(r"[\s│]+", "", done.stderr)
     assert "isopentootherusers(mode0644):chmod600" in plain

@@ -16,7 +16,7 @@ from demo_control.cli.output import error_console, one_line_errors, write_json
 from demo_control.configuration import ConfigurationError
 from demo_control.hardware.wiring import load_wiring
 from demo_control.security.access import Access
-from demo_control.security.checking import EnclaveState, check_enclave
+from demo_control.security.checking import EnclaveState, check_authorities, check_enclave
 from demo_control.security.environment import default_keystore, domain_of
 from demo_control.security.keystore import Keystore, Origin
 from demo_control.security.permissions import LARGEST_DOMAIN, Domains
@@ -114,10 +114,12 @@ def show(into: Annotated[Path | None, _INTO] = None, json_file: Annotated[str, _
         keystore = Keystore(into or default_keystore(os.environ))
         domain = domain_of(os.environ)
         states = [check_enclave(keystore, name, _now(), domain) for name in _names(keystore)]
-    broken = any(state.problems for state in states)
+        problems = check_authorities(keystore)
+    broken = bool(problems) or any(state.problems for state in states)
     report = {
         "keystore": str(keystore.folder),
         "usable": not broken,
+        "problems": problems,
         "enclaves": [
             {**vars(state), "name": enclave_path(state.name), "ends": state.ends and state.ends.isoformat()}
             for state in states
@@ -128,6 +130,8 @@ def show(into: Annotated[Path | None, _INTO] = None, json_file: Annotated[str, _
             write_json(report, json_file)
     if json_file != "-":
         error_console().print(_table(keystore, states))
+        for problem in problems:
+            error_console().print(problem, style="red", markup=False, soft_wrap=True)
     raise typer.Exit(_WILL_NOT_DO if broken else 0)
 
 

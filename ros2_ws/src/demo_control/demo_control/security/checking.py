@@ -59,7 +59,7 @@ def check_enclave(keystore: Keystore, name: str, now: datetime, domain: int) -> 
     missing = [file for file in REQUIRED if not (folder / file).is_file()]
     if missing:
         return EnclaveState(name, None, (f"{folder} lacks {', '.join(missing)}",))
-    problems = list(_modes(folder))
+    problems = list(_open_to_others(folder / "key.pem"))
     try:
         permissions = Permissions.read((folder / "permissions.p7s").read_bytes())
     except OSError as error:
@@ -95,9 +95,12 @@ def _way_to(name: str) -> str:
     return f"'democtl security add {name}'"
 
 
-def _modes(folder: Path) -> Iterator[str]:
-    """Who else may read the key."""
-    key = folder / "key.pem"
+def check_authorities(keystore: Keystore) -> list[str]:
+    """What is wrong with the authorities' keys; they need not be here."""
+    return [problem for key in sorted(keystore.folder.glob("private/*.pem")) for problem in _open_to_others(key)]
+
+
+def _open_to_others(key: Path) -> Iterator[str]:
     mode = stat.S_IMODE(key.stat().st_mode)
     if mode & _OTHERS:
         yield f"{key} is open to other users (mode {mode:04o}): chmod 600 {key}"

@@ -7,6 +7,7 @@ the running nodes.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -123,7 +124,7 @@ _ROLES = (
         Access(
             nodes=("democtl_monitor", "democtl_recorder", "launch_ros_*"),
             subscribes=(*_CONTROL, "ground_truth", "run_result", _DIAGNOSTICS, "*/transition_event"),
-            calls=("*/change_state", "*/get_state"),
+            calls=("*/change_state",),
         ),
     ),
 )  # fmt: skip
@@ -134,6 +135,7 @@ def own_roles() -> tuple[Role, ...]:
     return _ROLES
 
 
+@functools.cache
 def driver_roles() -> tuple[Role, ...]:
     """The installed drivers' roles, by name.
 
