@@ -119,7 +119,7 @@ def test_sigint_ends_it_cleanly(launch: Launch) -> None:
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("argument", ["bundle:=nowhere", "seed:=x", "simulator:=gazebo"])
+@pytest.mark.parametrize("argument", ["bundle:=nowhere", "seed:=x", "simulator:=gazebo", "security:=nowhere"])
 def test_a_bad_argument_fails_the_launch(launch: Launch, argument: str) -> None:
     process = launch(argument)
     said, _ = process.communicate(timeout=60)

@@ -34,6 +34,10 @@ setup(
             "cartpole_swingup = stoch2_sim.bringups:cartpole_swingup",
             "stoch2_walk = stoch2_sim.bringups:stoch2_walk",
         ],
+        "demo_control.enclaves": [
+            "cartpole_driver = stoch2_sim.enclaves:CARTPOLE_DRIVER",
+            "stoch2_driver = stoch2_sim.enclaves:STOCH2_DRIVER",
+        ],
         "demo_control.emulated_plants": [
             "cartpole = stoch2_sim.emulation.cartpole:EmulatedCartpole",
             "stoch2 = stoch2_sim.emulation.stoch2:EmulatedStoch2",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from demo_control.bringup.description import NodeDescription
 from demo_control.configuration import Scalar
+from demo_control.security.roles import LAYER, POLICY, POLICY_ALONE
 
 
 def controllers(
@@ -26,6 +27,7 @@ def controllers(
         name="demo_layer_node",
         parameters={**model, **layer},
         lifecycle=True,
+        enclave=LAYER,
     )
     policy_node = NodeDescription(
         package="demo_control",
@@ -35,5 +37,6 @@ def controllers(
         parameters=model,
         remappings={} if use_layer else {"nominal_action": "action"},
         lifecycle=True,
+        enclave=POLICY if use_layer else POLICY_ALONE,
     )
     return (*((layer_node,) if use_layer else ()), *((policy_node,) if use_policy else ()))

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any, Generic
 
 from demo_control.configuration import ConfigurationError, Scalar, Settings, SettingsT, setting
+from demo_control.security.roles import RECORDER as RECORDER_ROLE
+from demo_control.security.roles import shared_name
 from demo_control.texts import TextError, load_yaml, shown
 
 BRINGUP_GROUP = "demo_control.bringups"
@@ -48,6 +50,11 @@ class BringUpArguments(Settings):
         True, "In real time, ask Linux to run the nodes before all ordinary programs (SCHED_FIFO)."
     )
     record: str = setting("", "Folder to record the run to, which must not exist or be empty; empty for no recording.")
+    security: str = setting(
+        "",
+        "Keystore of 'democtl security': all nodes encrypt, and may do no more than their role; true for that of the "
+        "environment or ~/.config/demo_control/keystore; empty: as ROS_SECURITY_ENABLE says.",
+    )
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,7 @@ class NodeDescription:
         ends_run: Whether the run is over, and well, when this node ends with exit code 0.
         controls: Whether the robot needs it. Where it does not, its end does not end the run once that is under way,
             and it has no priority over other programs.
+        enclave: Of the process, where DDS is secured: its role. The node's name if empty.
         components: Nodes that share this process instead; made by :attr:`BringUp.processes`.
     """
 
@@ -110,10 +118,11 @@ class NodeDescription:
     lifecycle: bool = False
     ends_run: bool = False
     controls: bool = True
+    enclave: str = ""
     components: tuple[NodeDescription, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the name, and that parameters are scalars."""
+        """Check the name, and that parameters are scalars; fill in the enclave."""
         if not self.components and not _NAME.fullmatch(self.name):
             raise ConfigurationError(f"node name '{self.name}': expected a ROS name")
         for key, value in self.parameters.items():
@@ -121,6 +130,7 @@ class NodeDescription:
                 raise ConfigurationError(
                     f"node '{self.name}': parameter {shown(key)} = {shown(value)}: expected a name and a scalar"
                 )
+        object.__setattr__(self, "enclave", self.enclave or self.name)
 
 
 @dataclass(frozen=True)
@@ -172,6 +182,7 @@ def _composition(nodes: tuple[NodeDescription, ...]) -> NodeDescription:
         module="demo_control.nodes.composed",
         name="+".join(node.name for node in nodes),
         ends_run=any(node.ends_run for node in nodes),
+        enclave=shared_name(node.enclave for node in nodes),
         components=nodes,
     )
 
@@ -237,6 +248,7 @@ def recorder_of(name: str, arguments: BringUpArguments) -> tuple[NodeDescription
                 "arguments": json.dumps({**arguments.as_mapping(), "record": folder.name}),
             },
             controls=False,
+            enclave=RECORDER_ROLE,
         ),
     )
 

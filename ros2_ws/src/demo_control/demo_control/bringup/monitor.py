@@ -23,6 +23,8 @@ from demo_control.bringup.recording import Recording, make_recording
 from demo_control.bringup.result import REFUSED
 from demo_control.nodes.messages import seconds_between
 from demo_control.nodes.quality import DIAGNOSTICS
+from demo_control.security.environment import enclave_arguments
+from demo_control.security.roles import MONITOR
 
 CONFIGURE = Transition.TRANSITION_CONFIGURE
 ACTIVATE = Transition.TRANSITION_ACTIVATE
@@ -51,7 +53,7 @@ class Monitor:
 
     def __init__(self, bringup: BringUp, *, keeps_all: bool = True) -> None:
         self._context = Context()
-        rclpy.init(context=self._context, args=[])
+        rclpy.init(context=self._context, args=enclave_arguments(MONITOR))
         self._node = rclpy.create_node("democtl_monitor", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)

@@ -16,6 +16,7 @@ from pathlib import Path
 from demo_control.bringup.description import NodeDescription
 from demo_control.bringup.shared_memory import segments_of
 from demo_control.processes import end_with_parent
+from demo_control.security.environment import enclave_arguments
 
 _KEPT_LINES = 40
 _NICENESS = -10
@@ -47,7 +48,7 @@ class NodeProcess:
         self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
         parent = os.getpid()
         self._process = subprocess.Popen(
-            command_line(description, parameter_file),
+            [*command_line(description, parameter_file), *enclave_arguments(description.enclave, environment)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

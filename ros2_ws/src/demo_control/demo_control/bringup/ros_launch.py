@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,16 +12,20 @@ from typing import Any
 from launch.actions import DeclareLaunchArgument, EmitEvent, OpaqueFunction, RegisterEventHandler
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown, matches_action
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
-from demo_control.bringup.description import NodeDescription, load_recipe
+from demo_control.bringup.description import BringUp, NodeDescription, load_recipe
 from demo_control.bringup.process import component_remappings
 from demo_control.bringup.supervisor import write_parameters
 from demo_control.configuration import Entry, parse_assignments
+from demo_control.security.environment import check, requested_keystore
+from demo_control.security.roles import MONITOR
+from demo_control.security.variables import OVERRIDE, enclave_path, variables
 from launch import LaunchDescription
 
 
@@ -43,10 +48,23 @@ def launch_description(name: str) -> LaunchDescription:
         texts = {entry.name: LaunchConfiguration(entry.name).perform(context) for entry in entries}
         values = {entry.name: _value(entry, texts[entry.name]) for entry in entries}
         bringup = recipe.make(recipe.arguments.from_mapping(values, source=name))
-        return _actions(bringup.processes)
+        return _actions(bringup.processes, _secure(bringup))
 
     declarations = [_declaration(entry) for entry in entries]
     return LaunchDescription([*declarations, OpaqueFunction(function=start)])
+
+
+def _secure(bringup: BringUp) -> bool:
+    """Check and switch on security where it is asked for; returns whether it is."""
+    keystore = requested_keystore(bringup.arguments.security, os.environ)
+    if keystore is None:
+        return False
+    enclaves = [process.enclave for process in bringup.processes]
+    for warning in check(keystore, [MONITOR, *enclaves], os.environ):
+        get_logger("security").warning(warning)
+    # launch's own node, which takes the others through their lifecycle, knows no other way to its enclave.
+    os.environ.update({**variables(keystore), OVERRIDE: enclave_path(MONITOR)})
+    return True
 
 
 def _declaration(entry: Entry) -> DeclareLaunchArgument:
@@ -68,9 +86,9 @@ def _value(entry: Entry, text: str) -> object:
     return text if entry.type is str else parse_assignments([f"{entry.name}={text}"])[entry.name]
 
 
-def _actions(descriptions: tuple[NodeDescription, ...]) -> list[Any]:
+def _actions(descriptions: tuple[NodeDescription, ...], is_secured: bool) -> list[Any]:
     """Start all nodes, then take the lifecycle nodes to active, one after the other."""
-    nodes = {description.name: _node(description) for description in descriptions}
+    nodes = {description.name: _node(description, is_secured) for description in descriptions}
     managed = [nodes[description.name] for description in descriptions if description.lifecycle]
     handlers: list[Any] = [_on_exit(nodes[description.name], description) for description in descriptions]
     for node, following in zip(managed, [*managed, None][1:], strict=True):
@@ -85,11 +103,18 @@ def _actions(descriptions: tuple[NodeDescription, ...]) -> list[Any]:
     return [*handlers, *nodes.values(), *first]
 
 
-def _node(description: NodeDescription) -> Node:
+def _node(description: NodeDescription, is_secured: bool) -> Node:
     """The action that starts one process."""
+    security: dict[str, Any] = {"ros_arguments": []}
+    if is_secured:
+        security = {
+            "ros_arguments": ["--enclave", enclave_path(description.enclave)],
+            "additional_env": {OVERRIDE: ""},
+        }
     if description.components:
-        return _composition(description)
+        return _composition(description, security)
     options = {
+        **security,
         "package": description.package,
         "executable": description.executable,
         "name": description.name,
@@ -101,7 +126,7 @@ def _node(description: NodeDescription) -> Node:
     return LifecycleNode(**options) if description.lifecycle else Node(**options)
 
 
-def _composition(description: NodeDescription) -> Node:
+def _composition(description: NodeDescription, security: dict[str, Any]) -> Node:
     """The action that starts several nodes in one process, which takes them to active by itself."""
     # launch_ros would give the same parameters to all of them.
     folder = Path(tempfile.mkdtemp(prefix="demo_control-"))
@@ -111,8 +136,8 @@ def _composition(description: NodeDescription) -> Node:
         executable=description.executable,
         parameters=[str(write_parameters(description, folder))],
         arguments=["--autostart", *(node.module for node in description.components)],
-        ros_arguments=component_remappings(description.components),
         output="screen",
+        **{**security, "ros_arguments": [*component_remappings(description.components), *security["ros_arguments"]]},
     )
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from demo_control.bringup.processor_time import ProcessorUse
 from demo_control.bringup.result import RunResult
 from demo_control.bringup.shared_memory import remove_leftovers
 from demo_control.bringup.supervisor import Supervisor, prepare_environment
+from demo_control.security.environment import secured
 from demo_control.tasks import load_task
 
 _SPIN_S = 0.02
@@ -209,9 +211,13 @@ def run_bringup(
     Raises:
         RunInterruptedError: SIGINT or SIGTERM came; all nodes have been ended.
         BringUpError: A node died, refused a transition, or time stood still; all nodes have been ended.
+        ConfigurationError: Security is asked for, and cannot be had; nothing has been started.
     """
     prepare_environment()
-    with claimed_domain():
+    enclaves = [process.enclave for process in bringup.processes]
+    with claimed_domain(), secured(bringup.arguments.security, enclaves) as warnings:
+        for warning in warnings:
+            print(f"security: {warning}", file=sys.stderr)
         return _run(bringup, echo, progress, on_active, keeps_all)
 
 

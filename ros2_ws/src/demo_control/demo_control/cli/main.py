@@ -31,6 +31,7 @@ _COMMANDS = {
     "bench": "Run a benchmark of the source tree.",
     "faults": "Break everything, one thing at a time, and judge what the robot did.",
     "hardware": "Look at a real robot's devices, or emulate them.",
+    "security": "Make and look at a keystore, so that only our nodes command the robot.",
     "demo": "Show the policy alone beside the policy with the DeMo Layer.",
 }
 

@@ -10,6 +10,8 @@ import typer
 
 from demo_control.bringup.supervisor import prepare_environment
 from demo_control.cli.output import fail, one_line_errors
+from demo_control.security.environment import join_secured
+from demo_control.security.roles import RECORDER
 
 
 def command(
@@ -29,5 +31,5 @@ def command(
     folder = out or Path("out", "bags", datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
     directory = Parameter("directory", value=str(folder))
     with one_line_errors():
-        code = run(lambda: RecorderNode(parameter_overrides=[directory]), ["democtl"])
+        code = run(lambda: RecorderNode(parameter_overrides=[directory]), ["democtl", *join_secured(RECORDER)])
     raise typer.Exit(code)

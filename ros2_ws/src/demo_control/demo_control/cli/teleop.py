@@ -10,6 +10,8 @@ import typer
 
 from demo_control.bringup.supervisor import prepare_environment
 from demo_control.cli.output import error_console, fail, one_line_errors
+from demo_control.security.environment import join_secured
+from demo_control.security.roles import OPERATOR
 from demo_control.teleop.driving import HELP, QUIT, REQUESTS, STANDSTILL, STOP_KEY, DrivingSettings, Velocity, pressed
 from demo_control.teleop.keyboard import Keyboard, NoTerminalError
 
@@ -31,11 +33,12 @@ def command(
         fail(f"teleop needs ROS 2 and demo_msgs: Python cannot import '{error.name}'")
     with one_line_errors():
         settings = DrivingSettings(forward_limit_mps=speed, turn_limit_radps=turn)
+        prepare_environment()
+        arguments = join_secured(OPERATOR)
     try:
         with Keyboard() as keyboard:
-            prepare_environment()
             _show_help()
-            teleop = Teleop()
+            teleop = Teleop(arguments)
             try:
                 _drive(keyboard, teleop, settings)
             except KeyboardInterrupt:

@@ -11,6 +11,8 @@ import typer
 
 from demo_control.bags.errors import BagError
 from demo_control.cli.output import error_console, fail, one_line_errors
+from demo_control.security.environment import join_secured
+from demo_control.security.roles import VIEWER
 
 if TYPE_CHECKING:
     import rerun as rr
@@ -67,8 +69,9 @@ def _show_robot(save: Path | None) -> None:
         from demo_control.nodes.viewer_node import ViewerNode  # noqa: PLC0415 - see above
     except ImportError as error:
         fail(f"view of a running robot needs ROS 2: Python cannot import '{error.name}'")
+    arguments = join_secured(VIEWER)
     stream = _stream(save)
-    code = run(lambda: ViewerNode(stream), ["democtl"])
+    code = run(lambda: ViewerNode(stream), ["democtl", *arguments])
     stream.disconnect()
     raise typer.Exit(code)
 

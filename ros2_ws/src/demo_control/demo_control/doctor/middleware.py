@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
 
+from demo_control.configuration import ConfigurationError
 from demo_control.doctor.findings import Check, Finding
+from demo_control.security.environment import INSTALL, domain_of, requested_keystore
+from demo_control.security.middleware import Support, ask_for_plugins
+
+Ask = Callable[[Mapping[str, str]], Support]
 
 _FAST_DDS = "rmw_fastrtps_cpp"
 _DISCOVERY = ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
@@ -25,11 +31,15 @@ class Middleware:
     Args:
         environment: Of the process.
         root: Where /proc is; another folder in tests.
+        ask: Asks the middleware whether it has the plugins of DDS Security.
     """
 
-    def __init__(self, environment: Mapping[str, str] | None = None, root: Path = Path("/")) -> None:
+    def __init__(
+        self, environment: Mapping[str, str] | None = None, root: Path = Path("/"), ask: Ask = ask_for_plugins
+    ) -> None:
         self._environment = os.environ if environment is None else environment
         self._root = root
+        self._ask = ask
 
     def checks(self) -> list[tuple[str, Check]]:
         """All checks by topic."""
@@ -39,6 +49,7 @@ class Middleware:
             ("discovery", self.discovery),
             ("shared memory", self.shared_memory),
             ("sockets", self.sockets),
+            ("security", self.security),
         ]
 
     def installed(self) -> Iterator[Finding]:
@@ -111,3 +122,45 @@ class Middleware:
         level = "ok" if size >= _ENOUGH_BUFFER_KB else "warning"
         advice = "" if level == "ok" else "sysctl -w net.core.rmem_max=2097152"
         yield Finding("sockets", level, f"receive buffers of up to {size} KiB", advice)
+
+    def security(self) -> Iterator[Finding]:
+        """Whether DDS can be secured here, and the keystore that the environment asks for is in order."""
+        if find_spec("rclpy") is None:
+            return
+        try:
+            keystore = requested_keystore("", self._environment)
+        except ConfigurationError as error:
+            yield Finding("security", "problem", str(error), "docs/security.md")
+            return
+        found = self._ask(self._environment)
+        if found.error:
+            level = "problem" if keystore else "ok"
+            text = f"{'asked for, and ' if keystore else ''}not available: {found.text}"
+            yield Finding("security", level, text, "a middleware with the plugins: docs/security.md")
+        else:
+            off = "" if keystore else "; not switched on (democtl launch --security)"
+            yield Finding("security", "ok", f"the plugins are there: {found.text}{off}")
+        if keystore:
+            yield from self._keystore(keystore)
+
+    def _keystore(self, folder: Path) -> Iterator[Finding]:
+        """Whether all of a keystore's enclaves are in order."""
+        try:
+            from demo_control.security.checking import check_enclave  # noqa: PLC0415 - an extra
+            from demo_control.security.keystore import Keystore  # noqa: PLC0415 - an extra
+        except ImportError as error:
+            yield Finding("keystore", "problem", f"cannot be looked at without the package '{error.name}'", INSTALL)
+            return
+        keystore, now = Keystore(folder), datetime.now(timezone.utc)
+        names = keystore.names()
+        if not names:
+            yield Finding("keystore", "problem", f"none in {folder}", f"democtl security init --into {folder}")
+            return
+        states = [check_enclave(keystore, name, now, domain_of(self._environment)) for name in names]
+        for state in states:
+            for level, texts in (("problem", state.problems), ("warning", state.warnings)):
+                for text in texts:
+                    yield Finding("keystore", level, f"enclave '{state.name}': {text}", "democtl security show, renew")
+        if not any(state.problems or state.warnings for state in states):
+            ends = min(state.ends for state in states if state.ends)
+            yield Finding("keystore", "ok", f"{folder}: {len(states)} enclaves, the first ends {ends:%Y-%m-%d}")

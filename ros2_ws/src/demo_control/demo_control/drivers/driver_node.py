@@ -43,7 +43,7 @@ from demo_control.nodes.messages import nanoseconds, values_of
 from demo_control.nodes.parameters import Parameters
 from demo_control.nodes.quality import RECORDING, WITHOUT_EVENTS
 from demo_control.nodes.real_time_process import RealTimeProcess
-from demo_control.nodes.running import SWITCH_INTERVAL_S
+from demo_control.nodes.running import SWITCH_INTERVAL_S, RosError, first_line
 from demo_control.tasks import Array
 
 RobotT = TypeVar("RobotT", bound=Robot)
@@ -359,8 +359,10 @@ def run_driver(make_node: Callable[[], DriverNode[RobotT]], composition: Composi
     try:
         others.make(DriverNode.control_outputs)
         node = make_node()
-    except ConfigurationError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ConfigurationError, RosError) as error:
+        # ROS refuses, for instance, what the process's enclave does not permit.
+        text = first_line(error) if isinstance(error, RosError) else error
+        print(f"error: {text}", file=sys.stderr)
         rclpy.try_shutdown()
         return _USAGE_ERROR
     loop = others.loop(node)

@@ -17,6 +17,7 @@ from demo_control.faults.programs import NotPermittedError
 from demo_control.faults.rig import Rig
 from demo_control.faults.table import GOES_ON, PUSHED, RELEASE, STOPPING, STOPS, Case
 from demo_control.files import write_text_atomically
+from demo_control.security.environment import refuse_secured
 
 _BEFORE = 30
 """Outputs before the fault that are judged with it."""
@@ -46,7 +47,9 @@ class Campaign:
 
         Raises:
             RunInterruptedError: SIGINT or SIGTERM came; what was finished is kept.
+            ConfigurationError: The environment asks for security, which would keep out what is to be tried.
         """
+        refuse_secured("the fault campaign")
         prepare_environment()
         with Signals() as signals, _own_domain():
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rcl_interfaces.srv import GetParameters, ListParameters
+from rclpy.client import Client
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
-from rclpy.parameter_client import AsyncParameterClient
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
 
@@ -99,7 +100,8 @@ class RecorderNode(Node):  # type: ignore[misc] # rclpy has no types
         )
         self._ears: dict[tuple[str, str], _Ear] = {}
         self._deaf: set[tuple[str, str]] = set()
-        self._asked: dict[str, AsyncParameterClient] = {}
+        self._parameter_clients: dict[str, tuple[Client, Client]] = {}
+        self._asked: set[str] = set()
         self._told_failure = False
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(_TAKE_PERIOD_S, self._take, clock=steady)
@@ -188,14 +190,20 @@ class RecorderNode(Node):  # type: ignore[misc] # rclpy has no types
 
     def _ask(self, node: str) -> None:
         """Ask a node for all its parameters."""
-        client = AsyncParameterClient(self, node)
-        if not client.services_are_ready():
+        # Not rclpy's AsyncParameterClient: it could also set them, which a recorder's enclave does not permit.
+        if node not in self._parameter_clients:
+            kinds = ((ListParameters, "list_parameters"), (GetParameters, "get_parameters"))
+            lister, getter = (self.create_client(kind, f"{node}/{name}") for kind, name in kinds)
+            self._parameter_clients[node] = lister, getter
+        lister, getter = self._parameter_clients[node]
+        if not (lister.service_is_ready() and getter.service_is_ready()):
             return
-        self._asked[node] = client
+        self._asked.add(node)
 
         def listed(future: Any) -> None:  # noqa: ANN401 - rclpy has no types
             names = list(future.result().result.names)
-            client.get_parameters(names, lambda answer: told(names, answer))
+            answer = getter.call_async(GetParameters.Request(names=names))
+            answer.add_done_callback(lambda future: told(names, future))
 
         def told(names: list[str], future: Any) -> None:  # noqa: ANN401 - rclpy has no types
             values = map(parameter_value_to_python, future.result().values)
@@ -204,7 +212,7 @@ class RecorderNode(Node):  # type: ignore[misc] # rclpy has no types
             texts = {"parameters": json.dumps(parameters, default=list), "bundle_sha256": digest}
             self._recording.add_record(PARAMETERS_RECORD + node, texts)
 
-        client.list_parameters(callback=listed)
+        lister.call_async(ListParameters.Request()).add_done_callback(listed)
 
 
 def _qos_text(offers: list[QoSProfile]) -> str:

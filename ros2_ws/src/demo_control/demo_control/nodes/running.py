@@ -68,6 +68,10 @@ def run_nodes(
     except ConfigurationError as error:
         print(f"error: {error}", file=sys.stderr)
         return _USAGE_ERROR
+    except RosError as error:
+        # For instance what the process's enclave does not permit.
+        print(f"error: {first_line(error)}", file=sys.stderr)
+        return _USAGE_ERROR
     else:
         _spin(nodes, ControlLoop(*nodes) if make_loop is None else make_loop(), is_over)
         return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 
 import rclpy
 from demo_msgs.msg import WalkingState
@@ -28,11 +29,15 @@ _FRESH_S = 1.0
 
 
 class Teleop:
-    """A node of its own context, so that it leaves signal handlers and other ROS code alone."""
+    """A node of its own context, so that it leaves signal handlers and other ROS code alone.
 
-    def __init__(self) -> None:
+    Args:
+        arguments: Of ROS, as for the enclave.
+    """
+
+    def __init__(self, arguments: Sequence[str] = ()) -> None:
         self._context = Context()
-        rclpy.init(context=self._context, args=[])
+        rclpy.init(context=self._context, args=list(arguments))
         self._node = rclpy.create_node("teleop", context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)

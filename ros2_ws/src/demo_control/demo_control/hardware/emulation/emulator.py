@@ -18,6 +18,7 @@ from demo_control.hardware.emulation.devices import Device, columns_of, make_dev
 from demo_control.hardware.emulation.faults import FaultSettings, FaultyLine
 from demo_control.hardware.emulation.plant import Drive, EmulatedPlant
 from demo_control.hardware.wiring import BusWiring, JointWiring, Wiring
+from demo_control.security.environment import refuse_secured
 from demo_control.yaml_reader import read_yaml
 
 if TYPE_CHECKING:
@@ -235,4 +236,5 @@ def _ros_side(wiring: BusWiring, joints: tuple[str, ...]) -> Ros2ControlSide:
     # Only here: emulated devices on wires need no ROS.
     from demo_control.hardware.emulation.ros2_control_side import Ros2ControlSide  # noqa: PLC0415
 
+    refuse_secured("the emulated side of ros2_control")
     return Ros2ControlSide(wiring, columns_of(wiring, joints))
