@@ -5,6 +5,7 @@ With plugins, every process here enforces its enclave's permissions, and whoever
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -40,8 +41,8 @@ pytest.importorskip("cryptography", reason="the extra 'security' is not installe
 from demo_control.security.keystore import Keystore, Origin  # noqa: E402 - needs the extra
 
 YEAR = timedelta(days=365)
-QUIET_S = 1.5
-"""So long it is watched that nothing happens: many times what a message takes."""
+INTRUSION_S = 3.0
+"""So long intruders try: many times what meeting and a message take."""
 
 EVERYTHING = Access(nodes=("*",), publishes=("*",), subscribes=("*",), offers=("*",), calls=("*",))
 
@@ -164,41 +165,45 @@ class Watch:
 
 def watch(join: Join, driver: NodeProcess) -> Watch:
     one = Watch(join("recorder", "recorder_node"))
-    one.member.wait_until(lambda: one.observations or driver.exit_code is not None, "observations")
+
+    def hears_all() -> bool:
+        return bool(one.observations and one.member.node.count_publishers("applied_action")) or bool(driver.exit_code)
+
+    one.member.wait_until(hears_all, "the driver")
     assert driver.exit_code is None, driver.last_lines()
     return one
 
 
-def nothing_is_done(one: Watch, intruder: Publisher) -> None:
-    """Let an intruder say what it likes for a while."""
-    end = time.monotonic() + QUIET_S
-    while time.monotonic() < end:
-        intruder.send(one.observations[-1])
-        intruder.member.executor.spin_once(timeout_sec=0.0)
-        one.member.executor.spin_once(timeout_sec=0.01)
-    assert one.commanded() == []
-    assert intruder.publisher.get_subscription_count() == 0
-    assert intruder.heard == []
+def intrude(enclave: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+    """Let somebody say what they like for a while, in a process of their own."""
+    script = Path(__file__).parent / "intruder.py"
+    arguments = ["--ros-args", "--enclave", enclave_path(enclave)] if enclave else []
+    command = [sys.executable, str(script), str(INTRUSION_S), *arguments]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
 
 
 def test_the_layer_commands_and_nobody_without_its_key_does(
-    secured: Keystore, driver: NodeProcess, join: Join, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    secured: Keystore, driver: NodeProcess, join: Join, tmp_path: Path
 ) -> None:
     one = watch(join, driver)
-    for name in variables(secured.folder):
-        monkeypatch.delenv(name)
-    nothing_is_done(one, Publisher(join("", "demo_layer_node")).listen())
-
+    unsecured = {name: value for name, value in os.environ.items() if not name.startswith("ROS_SECURITY_")}
     # Keys and permissions for everything, signed by another authority.
     now = datetime.now(timezone.utc)
     other = Keystore.create(tmp_path / "other", [], now, YEAR)
     other.add("layer", Origin((), EVERYTHING), now, YEAR)
-    for name, value in variables(other.folder).items():
-        monkeypatch.setenv(name, value)
-    nothing_is_done(one, Publisher(join("layer", "demo_layer_node")).listen())
+    intruders = [intrude("", unsecured), intrude("layer", {**unsecured, **variables(other.folder)})]
+    try:
+        one.member.wait_until(lambda: all(each.poll() is not None for each in intruders), "the intruders' end")
+        told = [json.loads(each.communicate()[0]) for each in intruders]
+    finally:
+        for each in intruders:
+            each.kill()
+    for each in told:
+        assert each["sent"] > 100
+        assert (each["matched"], each["heard"]) == (0, 0)
+    assert one.observations
+    assert one.commanded() == []
 
-    for name, value in variables(secured.folder).items():
-        monkeypatch.setenv(name, value)
     layer = Publisher(join("layer", "demo_layer_node")).listen()
 
     def commanded() -> bool:

@@ -68,6 +68,10 @@ def test_which_keystore_is_asked_for(tmp_path: Path) -> None:
     assert requested_keystore("here", {}) == Path.cwd() / "here"
     with pytest.raises(ConfigurationError, match="security = 'false', and the environment has ROS_SECURITY_ENABLE"):
         requested_keystore("false", enabled)
+    assert requested_keystore("", {"ROS_SECURITY_ENABLE": "false"}) is None
+    for text in ("1", "True", "yes"):
+        with pytest.raises(ConfigurationError, match=f"ROS_SECURITY_ENABLE = '{text}': must be true or false"):
+            requested_keystore("", {"ROS_SECURITY_ENABLE": text})
 
 
 def test_a_keystore_that_will_do_is_asked_of_the_middleware(current: Keystore, asked: list[str]) -> None:

@@ -33,9 +33,11 @@ def requested_keystore(argument: str, environment: Mapping[str, str]) -> Path | 
         environment: Of the process.
 
     Raises:
-        ConfigurationError: The environment asks for security, and the argument for none.
+        ConfigurationError: The environment asks for security and the argument for none, or in words that ROS ignores.
     """
     enabled = is_enabled(environment)
+    if not enabled and environment.get(ENABLE, "") not in ("", "false"):
+        raise ConfigurationError(f"{ENABLE} = '{environment[ENABLE]}': must be true or false; ROS takes this for false")
     if argument == "false":
         if enabled:
             raise ConfigurationError(f"security = 'false', and the environment has {ENABLE}=true: unset it")
