@@ -39,6 +39,8 @@ BROKEN_YAML = {
     "a few lines that stand for billions of values": (BOMB, "more than 200000 values"),
     "half a pair of UTF-16": ('a: "\\ud800"', "."),
     "a character without meaning": ("a: \x00", "."),
+    "a name that cannot be shown": ("ro\xadot: 1", r"the name 'ro\\xadot' has a character"),
+    "such a name twice": ("ro\xadot: 1\nro\xadot: 2", r"'ro\\xadot' occurs twice"),
 }  # fmt: skip
 
 BROKEN_JSON = {
@@ -52,7 +54,8 @@ BROKEN_JSON = {
     "a number of 5000 digits": ("9" * 5000, "."),
     "nested deeply": ("[" * 100_000, "nested too deeply"),
     "nested deeply and closed": ("[" * 5000 + "]" * 5000, "nested too deeply"),
-    "half a pair of UTF-16": ('{"\\ud800": 1}', "surrogates"),
+    "half a pair of UTF-16": ('{"\\ud800": 1}', "surrogates|cannot be shown"),
+    "a name of two lines": ('{"a\\nb": 1}', "cannot be shown"),
 }
 
 VALUES = st.recursive(

@@ -87,7 +87,8 @@ def shown(value: object) -> str:
 def _one_line(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply"
-    return " ".join(f"{error}".split()) or type(error).__name__
+    text = " ".join(f"{error}".split()) or type(error).__name__
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _count_parts(value: object, counted: dict[int, int]) -> int:
@@ -109,6 +110,10 @@ def _count_parts(value: object, counted: dict[int, int]) -> int:
             raise TextError("a part contains itself")
         return counted[id(value)]
     counted[id(value)] = 0
+    if isinstance(value, dict):
+        for name in value:
+            if isinstance(name, str) and not name.isprintable():
+                raise TextError(f"the name {shown(name)} has a character that cannot be shown")
     inside = (*value.keys(), *value.values()) if isinstance(value, dict) else value
     parts = 1 + sum(_count_parts(part, counted) for part in inside)
     if parts > _MAXIMUM_PARTS:
