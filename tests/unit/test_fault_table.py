@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 
 from demo_control.bundle import default_bundle
 from demo_control.configuration import ConfigurationError
+from demo_control.faults import stalls
 from demo_control.faults.distortion import VALUE_FAULTS, Distorter, Distortion
 from demo_control.faults.disturber import KINDS
 from demo_control.faults.report import page, summary
+from demo_control.faults.stalls import StallWatch
 from demo_control.faults.table import FAULTS, PHASES, QUICK, STEADY, cases
 
 
@@ -96,6 +99,51 @@ def test_the_report_adds_up() -> None:
     text = page(results, "democtl faults", "A machine.")
     assert text.count("| steady |") == 4
     assert "3 cases, 2 commands outside limits, 1 unsafe" in text
+
+
+def test_a_failure_while_the_machine_stood_still_says_so() -> None:
+    told = [
+        result(failures=["stopped"], machine_stall_ms=117.0),
+        result(failures=["stopped"], machine_stall_ms=3.0),
+        result(failures=["stopped"], machine_stall_ms=None),
+        result(machine_stall_ms=117.0),
+    ]
+    long = "stopped (the machine stood still for 117 ms)"
+
+    assert summary(told)["failures"] == [f"cartpole, steady, x: {text}" for text in (long, "stopped", "stopped")]
+    assert page(told, "democtl faults", "A machine.").count(long) == 1
+
+
+@pytest.mark.parametrize("permitted", [True, False])
+def test_the_longest_standstill_is_found(monkeypatch: pytest.MonkeyPatch, permitted: bool) -> None:
+    """A clock of which each sleep takes as long as it should, the third one 0.25 s more."""
+    watch = StallWatch()
+    sleeps, now_s = 0, 10.0
+
+    class Clock:
+        @staticmethod
+        def monotonic() -> float:
+            return now_s
+
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            nonlocal sleeps, now_s
+            sleeps += 1
+            now_s += seconds + (0.25 if sleeps == 3 else 0.0)
+            if sleeps == 10:
+                watch._over.set()
+
+    def schedule(_thread: int, policy: int, _priority: object) -> None:
+        assert policy == os.SCHED_FIFO
+        if not permitted:
+            raise PermissionError
+
+    monkeypatch.setattr(stalls, "time", Clock)
+    monkeypatch.setattr(stalls.os, "sched_setscheduler", schedule)
+    with watch:
+        pass
+    assert watch.take_ms() == (250.0 if permitted else None)
+    assert watch.take_ms() == (0.0 if permitted else None)
 
 
 def distorter(**settings: object) -> Distorter:

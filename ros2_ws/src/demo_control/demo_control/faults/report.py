@@ -8,6 +8,8 @@ from typing import Any
 
 Result = dict[str, Any]
 
+_NOTABLE_STALL_MS = 20.0
+
 
 def summary(results: Sequence[Result]) -> dict[str, Any]:
     """The campaign as one JSON object.
@@ -32,7 +34,7 @@ def summary(results: Sequence[Result]) -> dict[str, Any]:
         },
         "latched": sum(bool(result["latched"]) for result in run),
         "skipped": [f"{_name(result)}: {result['skipped']}" for result in results if "skipped" in result],
-        "failures": [f"{_name(result)}: {'; '.join(result['failures'])}" for result in run if result["failures"]],
+        "failures": [f"{_name(result)}: {_failures(result)}" for result in run if result["failures"]],
         "results": list(results),
     }
 
@@ -40,6 +42,14 @@ def summary(results: Sequence[Result]) -> dict[str, Any]:
 def _times(results: Sequence[Result]) -> dict[str, float | None]:
     times_ms = [result["time_to_safe_ms"] for result in results if result["time_to_safe_ms"] is not None]
     return {"max": max(times_ms, default=None), "limit": max(result["limit_ms"] for result in results)}
+
+
+def _failures(result: Result) -> str:
+    """What failed, and whether the machine itself stood still meanwhile."""
+    failures, stall_ms = "; ".join(result["failures"]), result.get("machine_stall_ms") or 0.0
+    if failures and stall_ms >= _NOTABLE_STALL_MS:
+        return f"{failures} (the machine stood still for {stall_ms:.0f} ms)"
+    return failures
 
 
 def _name(result: Result) -> str:
@@ -102,5 +112,5 @@ def _row(result: Result) -> str:
     if "skipped" in result:
         return f"{head}| skipped: {result['skipped']} | | | |"
     after = "; recovered" if result["recovered"] else ""
-    failures = "; ".join(result["failures"])
-    return f"{head}| {result['did']}{after} | {_ms(result['time_to_safe_ms'])} | {result['outputs']} | {failures} |"
+    told = f"{result['did']}{after} | {_ms(result['time_to_safe_ms'])} | {result['outputs']}"
+    return f"{head}| {told} | {_failures(result)} |"
