@@ -8,13 +8,12 @@ the input is found. Same seed, same inputs.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import struct
-import sys
-import time
 from collections.abc import Callable
+
+from fuzz_support import read_options, try_many
 
 from demo_control.hardware.amt21 import decode_position, encode_position
 from demo_control.hardware.dynamixel.emulated import EmulatedServos
@@ -112,43 +111,18 @@ def encoder_answer(generator: random.Random) -> None:
     assert units is None or encode_position(units) == data
 
 
-def run(name: str, inputs: int, seed: int, try_one: Callable[[random.Random], None]) -> dict[str, object]:
-    """Try many inputs, the same for the same seed; what fails is told."""
-    generator = random.Random(seed)
-    began_s, longest_s = time.process_time(), 0.0
-    for index in range(inputs):
-        before_s = time.process_time()
-        try:
-            try_one(generator)
-        except Exception as error:
-            print(f"{name}, seed {seed}, input {index}: {type(error).__name__}: {error}", file=sys.stderr)
-            raise
-        longest_s = max(longest_s, time.process_time() - before_s)
-        if index % 100_000 == 0:
-            print(f"{name}: {index} of {inputs}", file=sys.stderr)
-    return {
-        "inputs": inputs,
-        "seed": seed,
-        "processor_s": round(time.process_time() - began_s, 1),
-        "longest_ms": round(1e3 * longest_s, 2),
-    }
+KINDS: dict[str, Callable[[random.Random], None]] = {
+    "dynamixel_parser": dynamixel_parser,
+    "dynamixel_servo": dynamixel_servo,
+    "vectornav_parser": vectornav_parser,
+    "encoder_answer": encoder_answer,
+}
 
 
 def main() -> None:
     """Run all and print the counts as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=int, default=1_000_000, help="of each kind")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kind", default="", help="one kind alone")
-    options = parser.parse_args()
-    kinds = {
-        "dynamixel_parser": dynamixel_parser,
-        "dynamixel_servo": dynamixel_servo,
-        "vectornav_parser": vectornav_parser,
-        "encoder_answer": encoder_answer,
-    }
-    chosen = {name: kind for name, kind in kinds.items() if options.kind in ("", name)}
-    report = {name: run(name, options.inputs, options.seed, try_one) for name, try_one in chosen.items()}
+    inputs, seed, chosen = read_options(__doc__, KINDS)
+    report = {name: try_many(name, inputs, seed, KINDS[name]) for name in chosen}
     print(json.dumps(report, indent=2))
 
 

@@ -9,16 +9,15 @@ the same. Same seed, same inputs.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+
+from fuzz_support import RuleError, read_options, try_many
 
 from demo_control.bags.folder import read_metadata
 from demo_control.bringup.description import NodeDescription, with_parameters_file
@@ -49,10 +48,6 @@ _YAML_VALUES = (
     "[&l1 [x,x,x,x,x,x,x,x,x], &l2 [*l1,*l1,*l1,*l1,*l1,*l1,*l1,*l1], &l3 [*l2,*l2,*l2,*l2,*l2,*l2,*l2,*l2],"
     " &l4 [*l3,*l3,*l3,*l3,*l3,*l3,*l3,*l3], &l5 [*l4,*l4,*l4,*l4,*l4,*l4,*l4,*l4], [*l5,*l5,*l5,*l5,*l5,*l5,*l5]]",
 )  # fmt: skip
-
-
-class RuleError(AssertionError):
-    """An input was not dealt with as it should; the text says how."""
 
 
 @dataclass(frozen=True)
@@ -180,43 +175,28 @@ def check(kind: Kind, text: str) -> bool:
 
 
 def run(name: str, kind: Kind, inputs: int, seed: int) -> dict[str, object]:
-    """Try many inputs; the first that breaks a rule is printed and ends the run."""
-    generator = random.Random(seed)
-    began_s, longest_s, read = time.process_time(), 0.0, 0
-    for index in range(inputs):
-        text = changed(generator, kind)
-        before_s = time.process_time()
-        try:
-            read += check(kind, text)
-        except Exception as error:
-            print(f"{name}, seed {seed}, input {index}: {type(error).__name__}: {str(error)[:500]}", file=sys.stderr)
-            Path(f"{name}-{seed}-{index}.txt").write_bytes(text.encode(errors="surrogatepass"))
-            raise SystemExit(1) from None
-        longest_s = max(longest_s, time.process_time() - before_s)
-        if longest_s > _SLOWEST_S:
-            raise RuleError(f"{name}, seed {seed}, input {index}: took {longest_s:.1f} s")
-        if index % 100_000 == 0:
-            print(f"{name}: {index} of {inputs}", file=sys.stderr, flush=True)
-    return {
-        "inputs": inputs,
-        "seed": seed,
-        "read": read,
-        "processor_s": round(time.process_time() - began_s, 1),
-        "longest_ms": round(1e3 * longest_s, 2),
-    }
+    """Try many inputs; the first that breaks a rule is told, kept as a file, and ends the run."""
+    text, tried, read = "", 0, 0
+
+    def try_one(generator: random.Random) -> None:
+        nonlocal text, tried, read
+        text, tried = changed(generator, kind), tried + 1
+        read += check(kind, text)
+
+    try:
+        report = try_many(name, inputs, seed, try_one, _SLOWEST_S)
+    except Exception:
+        Path(f"{name}-{seed}-{tried - 1}.txt").write_bytes(text.encode(errors="surrogatepass"))
+        raise SystemExit(1) from None
+    return {**report, "read": read}
 
 
 def main() -> None:
     """Run all and print the counts as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=int, default=1_000_000, help="of each kind")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kind", default="", help="some alone, separated by commas")
-    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         known = kinds(Path(folder))
-        chosen = options.kind.split(",") if options.kind else list(known)
-        report = {name: run(name, known[name], options.inputs, options.seed) for name in chosen}
+        inputs, seed, chosen = read_options(__doc__, known)
+        report = {name: run(name, known[name], inputs, seed) for name in chosen}
     print(json.dumps(report, indent=2))
 
 

@@ -7,7 +7,6 @@ whether it may change while the node runs. The same declaration validates values
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import difflib
 import math
@@ -15,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast, get_type_hints
 
-from demo_control.texts import TextError, load_yaml, shown
+from demo_control.texts import TextError, load_yaml, number_or_word, shown
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
 Scalar = bool | int | float | str
@@ -174,14 +173,10 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Scalar]:
         if not separator or not name.strip():
             raise ConfigurationError(f"'{assignment}': expected name=value")
         try:
-            value = load_yaml(text)
+            value = number_or_word(load_yaml(text))
         except TextError:
             raise ConfigurationError(f"'{assignment}': cannot read the value '{text}'") from None
         if not isinstance(value, (bool, int, float, str)):
             raise ConfigurationError(f"'{assignment}': expected one number, word, true or false")
-        if isinstance(value, str):
-            # YAML 1.1 takes 1e-3 for a word; people mean the number.
-            with contextlib.suppress(ValueError):
-                value = float(value)
         values[name.strip()] = value
     return values

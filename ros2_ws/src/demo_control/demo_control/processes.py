@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
@@ -29,8 +29,15 @@ def end_with_parent(parent: int) -> None:
 @contextmanager
 def one_thread_each() -> Iterator[None]:
     """While processes are started: their numerical libraries shall not fight for the cores."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    with environment_variables(dict.fromkeys(THREAD_VARIABLES, "1")):
+        yield
+
+
+@contextmanager
+def environment_variables(values: Mapping[str, str]) -> Iterator[None]:
+    """For a while: this process, and those that it starts, have other values of some variables."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:

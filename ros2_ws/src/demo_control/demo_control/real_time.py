@@ -219,8 +219,8 @@ def _keep_awake() -> Outcome:
         return Outcome(text, problem)
     try:
         descriptor = os.open(SLEEP_DEVICE, os.O_WRONLY)
-        _awake.append(descriptor)
         os.write(descriptor, struct.pack("i", 0))
+        _awake.append(descriptor)
     except OSError as error:
         return Outcome(text, f"{SLEEP_DEVICE}: {error.strerror}")
     return Outcome(text)

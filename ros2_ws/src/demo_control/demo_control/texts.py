@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Hashable
@@ -75,6 +76,14 @@ def load_json(text: str) -> object:
         raise
     except (ValueError, RecursionError) as error:
         raise TextError(_one_line(error)) from None
+    return value
+
+
+def number_or_word(value: object) -> object:
+    """A value; YAML 1.1 takes 1e-3 for a word, people mean the number."""
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return float(value)
     return value
 
 

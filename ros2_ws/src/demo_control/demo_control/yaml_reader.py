@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from demo_control.configuration import ConfigurationError, Scalar, Settings
-from demo_control.texts import TextError, load_yaml, shown
+from demo_control.texts import TextError, load_yaml, number_or_word, shown
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
@@ -81,7 +80,7 @@ class Section:
         """A list of numbers, or one number; [] by default."""
         value = self.values.get(name, [])
         listed = value if isinstance(value, list) else [value]
-        numbers = [_scalar(number) for number in listed]
+        numbers = [number_or_word(number) for number in listed]
         for number in numbers:
             if isinstance(number, (bool, str)) or not isinstance(number, (int, float)) or not math.isfinite(number):
                 raise self.wrong(name, value, "must be a list of numbers")
@@ -107,7 +106,7 @@ class Section:
         """All that stands here as names with one number, word, true or false each."""
         scalars: dict[str, Scalar] = {}
         for name, value in self.values.items():
-            scalar = _scalar(value)
+            scalar = number_or_word(value)
             if not isinstance(scalar, (bool, int, float, str)):
                 raise self.wrong(name, value, "must be one number, word, true or false")
             if isinstance(scalar, float) and not math.isfinite(scalar):
@@ -143,14 +142,6 @@ def read_yaml(path: Path) -> Section:
         raise ConfigurationError(f"{path}: expected names with values")
     whole = Section(str(path), "", {"": content})
     return Section(str(path), "", whole.mapping(""))
-
-
-def _scalar(value: object) -> object:
-    """A value; YAML 1.1 takes 1e-3 for a word, people mean the number."""
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            return float(value)
-    return value
 
 
 def _hint(name: str, known: Collection[str], *, known_too: bool = True) -> str:

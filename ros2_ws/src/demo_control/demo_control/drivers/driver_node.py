@@ -25,7 +25,6 @@ from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 
-from demo_control.configuration import ConfigurationError
 from demo_control.drivers.core import Command, DriverState, Output
 from demo_control.drivers.driver_health import driver_health
 from demo_control.drivers.hardware_robot import HardwareRobot
@@ -43,7 +42,7 @@ from demo_control.nodes.messages import nanoseconds, values_of
 from demo_control.nodes.parameters import Parameters
 from demo_control.nodes.quality import RECORDING, WITHOUT_EVENTS
 from demo_control.nodes.real_time_process import RealTimeProcess
-from demo_control.nodes.running import SWITCH_INTERVAL_S, RosError, first_line
+from demo_control.nodes.running import STARTING_ERRORS, SWITCH_INTERVAL_S, first_line
 from demo_control.tasks import Array
 
 RobotT = TypeVar("RobotT", bound=Robot)
@@ -359,10 +358,8 @@ def run_driver(make_node: Callable[[], DriverNode[RobotT]], composition: Composi
     try:
         others.make(DriverNode.control_outputs)
         node = make_node()
-    except (ConfigurationError, RosError) as error:
-        # ROS refuses, for instance, what the process's enclave does not permit.
-        text = first_line(error) if isinstance(error, RosError) else error
-        print(f"error: {text}", file=sys.stderr)
+    except STARTING_ERRORS as error:
+        print(f"error: {first_line(error)}", file=sys.stderr)
         rclpy.try_shutdown()
         return _USAGE_ERROR
     loop = others.loop(node)

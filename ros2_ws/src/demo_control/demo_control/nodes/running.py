@@ -17,6 +17,9 @@ from demo_control.nodes.control_loop import ControlLoop
 RosError = rclpy_implementation.RCLError
 """What rclpy raises when the layer below refuses something; rclpy itself has no public name for it."""
 
+STARTING_ERRORS = (ConfigurationError, RosError)
+"""What ends a process before it has begun; ROS refuses, for instance, what the process's enclave does not permit."""
+
 SWITCH_INTERVAL_S = 0.0001
 _USAGE_ERROR = 2
 _LONGEST_WAIT_S = 0.1
@@ -60,16 +63,8 @@ def run_nodes(
     signal.signal(signal.SIGINT, lambda _signal, _frame: None)
     try:
         rclpy.init(args=None if arguments is None else list(arguments))
-    except RosError as error:
-        print(f"error: {first_line(error)}", file=sys.stderr)
-        return _USAGE_ERROR
-    try:
         nodes = make_nodes()
-    except ConfigurationError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return _USAGE_ERROR
-    except RosError as error:
-        # For instance what the process's enclave does not permit.
+    except STARTING_ERRORS as error:
         print(f"error: {first_line(error)}", file=sys.stderr)
         return _USAGE_ERROR
     else:
@@ -98,5 +93,7 @@ def _spin(nodes: Sequence[Node], loop: ControlLoop, is_over: Callable[[], bool])
 
 
 def first_line(error: Exception) -> str:
-    """The part of an rcl error text that says what happened (the rest says where in C)."""
+    """What happened, in words; of an rcl error's text the part before that which says where in C."""
+    if not isinstance(error, RosError):
+        return str(error)
     return str(error).split(", at ", maxsplit=1)[0].strip()

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from demo_control.configuration import ConfigurationError
+from demo_control.processes import environment_variables
 from demo_control.security.middleware import ask_for_node
 from demo_control.security.roles import MONITOR
 from demo_control.security.variables import ENABLE, KEYSTORE, enclave_path, is_enabled, variables
@@ -115,17 +116,8 @@ def secured(argument: str, enclaves: Iterable[str]) -> Iterator[list[str]]:
         yield []
         return
     warnings = check(keystore, [MONITOR, *enclaves], os.environ)
-    changed = variables(keystore)
-    before = {name: os.environ.get(name) for name in changed}
-    os.environ.update(changed)
-    try:
+    with environment_variables(variables(keystore)):
         yield warnings
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def enclave_arguments(enclave: str, environment: Mapping[str, str] | None = None) -> list[str]:

@@ -1,8 +1,8 @@
 """The roles: who runs beside a robot, and what each needs. Least of all: only the layer may command the driver.
 
 A robot's package adds its drivers by an entry point of the group ``demo_control.enclaves`` whose name is the driver
-node's and whose value is a :class:`Role` (see :func:`driver_role`). tests/ros/test_roles.py holds the roles against
-the running nodes.
+node's and whose value is a :class:`Role` (see :func:`driver_role`). tests/ros/test_roles_of_nodes.py holds the roles
+against the running nodes.
 """
 
 from __future__ import annotations
