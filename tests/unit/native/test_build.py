@@ -64,6 +64,20 @@ def test_installing_goes_on_without_compiler(tmp_path: Path) -> None:
     assert "ONNX Runtime takes its place. CXX = 'no-such-compiler': no such program" in result.stdout
 
 
+def test_a_compiler_without_an_instruction_set_builds_the_others(tmp_path: Path) -> None:
+    """As one that is older than the matrix unit."""
+    (compiler, *_) = find_compiler()
+    old = tmp_path / "old"
+    old.write_text(
+        f'#!/bin/sh\nfor option; do case "$option" in -mamx*) echo "error: $option" >&2; exit 1;; esac; done\n'
+        f'exec {compiler} "$@"\n'
+    )
+    old.chmod(0o755)
+    expected = [name for name in build_module.variants([compiler]) if name != "amx"]
+    assert list(build_module.variants([str(old)])) == expected
+    assert "baseline" in expected
+
+
 def test_sources_stay_readable() -> None:
     assert {path.suffix for path in sources()} == {".cpp", ".hpp", ".py"}
     assert all(len(path.read_text().splitlines()) <= MAXIMUM_LINES for path in sources())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -24,9 +25,15 @@ def parts(rollouts: Rollouts) -> list[np.ndarray]:
     return [array for array in (*arrays, rollouts.predictions) if array is not None]
 
 
-def make_engine(kernel: Kernel, activation: str = "Silu", threads: int = 1, variant: str | None = None) -> NativeEngine:
+def make_engine(
+    kernel: Kernel,
+    activation: str = "Silu",
+    threads: int = 1,
+    variant: str | None = None,
+    hidden: Sequence[int] = (37, 21),
+) -> NativeEngine:
     task = make_task(5, 2, COSTS)
-    bundle = network_bundle(task, [37, 21], activation, 3)
+    bundle = network_bundle(task, hidden, activation, 3)
     return NativeEngine(task, bundle, SHAPE, threads=threads, kernel=kernel, variant=variant)
 
 
@@ -84,11 +91,12 @@ def test_few_samples_and_many_of_networks_of_all_sizes(
             assert_first_rows(engine.roll_out(*first_rows(passed, rows)), whole, rows)
 
 
+@pytest.mark.parametrize("hidden", [(37, 21), (150, 140)])
 @pytest.mark.parametrize("far", [1e5, 1e30, np.inf, np.nan])
-def test_a_sample_does_not_depend_on_one_that_is_far_off(kernel: Kernel, far: float) -> None:
+def test_a_sample_does_not_depend_on_one_that_is_far_off(kernel: Kernel, far: float, hidden: tuple[int, int]) -> None:
     """Angles too large for our own sine go another way, and numbers that are not finite stay where they are."""
     for variant in kernel.variants:
-        engine = make_engine(kernel, variant=variant)
+        engine = make_engine(kernel, variant=variant, hidden=hidden)
         observations, *others = given(20)
         expected = parts(engine.roll_out(observations, *others))
         observations[:, 3] = far

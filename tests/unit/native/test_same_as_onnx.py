@@ -70,6 +70,44 @@ def test_on_random_networks(
     assert_same(native, onnx, np.array([1.0, 1.0, 0.01][: 2 + value]), np.ones(sizes[0]))
 
 
+@pytest.mark.parametrize("activation", ["Relu", "Tanh", "Silu", "Sigmoid"])
+@pytest.mark.parametrize(
+    ("sizes", "hidden"), [((24, 20), [256, 256]), ((17, 6), [200, 129, 31]), ((34, 1), [65, 300]), ((63, 1), [96, 97])]
+)
+def test_wide_layers(kernel: Kernel, sizes: tuple[int, int], hidden: list[int], activation: str) -> None:
+    """Which a processor's matrix unit takes, in tiles that are seldom full."""
+    task = make_task(*sizes, {"squares": quadratic})
+    bundle = network_bundle(task, hidden, activation, 2)
+    shape = RolloutShape(5, average_members=False, with_policy=False, with_trajectory=True)
+    for variant in kernel.variants:
+        for rows in (1, 16, 50, 64, 97):
+            passed = arguments(task, shape, 2, rows)
+            native, onnx = both(kernel, task, bundle, shape, passed, variant)
+            assert_same(native, onnx, np.ones(1), np.ones(sizes[0]))
+
+
+@pytest.mark.parametrize("far", [np.inf, -np.inf, np.nan, 3e38])
+def test_numbers_without_end_go_the_same_ways_through_wide_layers(kernel: Kernel, far: float) -> None:
+    """The pieces of which a matrix unit makes its products have opposite signs; infinite ones cannot be added."""
+    task = make_task(40, 3, {"first": lambda x, u, xp: x["x0"], "last": lambda x, u, xp: x["x39"]})
+    bundle = network_bundle(task, [128, 128], "Relu", 1)
+    shape = RolloutShape(1, average_members=False, with_policy=False, with_trajectory=True)
+    observations, *others = arguments(task, shape, 1, 70)
+    for column in (0, 21, 39):  # in full tiles of inputs, and in what is left
+        observations[0, 5 + column, column] = far
+    with np.errstate(over="ignore", invalid="ignore"):
+        for variant in kernel.variants:
+            native, onnx = both(kernel, task, bundle, shape, (observations, *others), variant)
+            assert native.predictions is not None
+            assert onnx.predictions is not None
+            strange = ~np.isfinite(onnx.predictions)
+            assert strange.any() != np.isfinite(far)
+            np.testing.assert_array_equal(native.predictions[strange], onnx.predictions[strange])
+            largest = np.abs(np.where(strange, 0.0, onnx.predictions)).max(axis=-1, keepdims=True)
+            difference = np.abs(np.where(strange, 0.0, native.predictions - onnx.predictions))
+            assert np.all(difference <= 1e-5 * (1.0 + largest))
+
+
 @pytest.mark.parametrize("policy", [True, False])
 def test_controls_are_only_reported_where_they_are_wanted(kernel: Kernel, policy: bool) -> None:
     task = make_task(3, 2, {"squares": quadratic})

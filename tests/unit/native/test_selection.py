@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from demo_control.configuration import ConfigurationError
 from demo_control.layer import DemoLayer, LayerSettings
 from demo_control.onnx_graph import GraphBuilder
 from demo_control.rollout import NativeEngine, OnnxEngine, RolloutShape, choose_engine
-from demo_control.rollout.native import KernelError
+from demo_control.rollout.native import KernelError, matrix_unit
 from demo_control.rollout.native import engine as engine_module
 from demo_control.rollout.native.compiler import BLOCKS
 from demo_control.rollout.native.library import Kernel, load_kernel, open_kernel
@@ -54,7 +55,8 @@ def task() -> Task:
 @pytest.mark.usefixtures("installed")
 def test_auto_is_native_where_it_can_be(task: Task, kernel: Kernel) -> None:
     choice = choose_engine(task, network_bundle(task, [4], "Tanh", 2))
-    assert str(choice) == f"native: compiled kernel for {kernel.variants[0]}"
+    (vectors, *_) = [variant for variant in kernel.variants if variant != matrix_unit.VARIANT]
+    assert str(choice) == f"native: compiled kernel for {vectors}"
     assert isinstance(choice.make(SHAPE), NativeEngine)
 
 
@@ -148,6 +150,35 @@ def test_a_library_of_other_sources(kernel: Kernel, monkeypatch: pytest.MonkeyPa
 def test_an_instruction_set_that_is_not_there(task: Task, kernel: Kernel) -> None:
     with pytest.raises(KernelError, match="no instruction set 'abacus' here"):
         NativeEngine(task, network_bundle(task, [4], "Tanh", 1), SHAPE, kernel=kernel, variant="abacus")
+
+
+def test_the_matrix_unit_is_for_wide_networks_and_many_samples(kernel: Kernel) -> None:
+    if kernel.variants[0] != matrix_unit.VARIANT:
+        pytest.skip("no matrix unit here")
+    task = make_task(24, 20, {"squares": quadratic})
+
+    def variant(hidden: list[int], shape: RolloutShape) -> str:
+        return NativeEngine(task, network_bundle(task, hidden, "Relu", 2), shape, kernel=kernel).variant
+
+    assert variant([256, 256], SHAPE) == matrix_unit.VARIANT
+    assert variant([32, 32], SHAPE) == kernel.variants[1]
+    assert variant([256, 256], replace(SHAPE, average_members=True)) == kernel.variants[1]
+
+
+@pytest.mark.parametrize("activation", matrix_unit.ACTIVATION_CYCLES)
+def test_the_matrix_unit_pays_for_the_wider_layers(activation: str) -> None:
+    """In what is estimated; what it takes is measured by benchmarks/planner_speed.py."""
+    narrow = [
+        matrix_unit.pays_for_layer(inputs, outputs, activation) for inputs, outputs in [(6, 64), (256, 1), (1, 1)]
+    ]
+    assert not any(narrow)
+    assert matrix_unit.pays_for_layer(256, 256, activation)
+    shares = [
+        wide / vectors for vectors, wide in (matrix_unit.tape_cycles([(n, n, activation)], [n]) for n in (16, 64, 256))
+    ]
+    assert shares[0] > shares[1] > shares[2]
+    assert shares[0] > 1.0
+    assert shares[2] < matrix_unit.WORTH
 
 
 def test_rows_lie_as_the_kernel_has_them() -> None:

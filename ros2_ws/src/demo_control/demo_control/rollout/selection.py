@@ -61,7 +61,7 @@ def choose_engine(task: Task, bundle: Bundle, engine: str = "auto", threads: int
     try:
         # A short horizon has the same operators as a long one.
         tried = NativeEngine(
-            task, bundle, RolloutShape(1, average_members=True, with_policy=True, with_trajectory=True), threads
+            task, bundle, RolloutShape(1, average_members=False, with_policy=True, with_trajectory=True), threads
         )
     except (KernelError, UnsupportedGraphError) as error:
         if engine == "native":

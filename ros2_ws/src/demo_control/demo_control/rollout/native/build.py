@@ -25,8 +25,10 @@ EXTENSION = "demo_control.rollout.native._kernel"
 LIBRARY = "_kernel.so"
 """Where :func:`build_in_place` puts it; setup.py's file has the interpreter's suffix."""
 
+_AVX512 = ("-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mavx2", "-mfma")
 _X86_VARIANTS = {
-    "avx512": ("-mavx512f", "-mavx512vl", "-mavx512dq", "-mavx512bw", "-mavx2", "-mfma"),
+    "amx": ("-mamx-tile", "-mamx-bf16", *_AVX512),
+    "avx512": _AVX512,
     "avx2": ("-mavx2", "-mfma"),
     "baseline": (),
 }
@@ -85,9 +87,20 @@ def find_compiler() -> list[str]:
     raise BuildError(f"no C++ compiler: none of {', '.join(COMPILERS)} is installed")
 
 
-def variants() -> dict[str, tuple[str, ...]]:
-    """Instruction sets to compile for on this machine, and the compiler's options."""
-    return dict(_X86_VARIANTS) if platform.machine() in {"x86_64", "AMD64"} else {"baseline": ()}
+def variants(compiler: list[str]) -> dict[str, tuple[str, ...]]:
+    """Instruction sets of this kind of machine that the compiler knows, and its options."""
+    if platform.machine() not in {"x86_64", "AMD64"}:
+        return {"baseline": ()}
+    return {name: options for name, options in _X86_VARIANTS.items() if not options or _knows(compiler, options)}
+
+
+def _knows(compiler: list[str], options: tuple[str, ...]) -> bool:
+    """Whether the compiler takes these options: GCC has AMX from version 11 on, Clang from 12."""
+    try:
+        _run([*compiler, *options, "-fsyntax-only", "-x", "c++", os.devnull])
+    except BuildError:
+        return False
+    return True
 
 
 def build(target: Path) -> None:
@@ -158,7 +171,7 @@ def setuptools_arguments(package_folder: str) -> dict[str, Any]:
 
 def _compile_all(compiler: list[str], folder: Path) -> list[Path]:
     """Compile the kernel once per instruction set, and the library around it; on two cores at once."""
-    names = variants()
+    names = variants(compiler)
     jobs = {name: ("rollout", [*options, f"-DDEMO_VARIANT={name}"]) for name, options in names.items()}
     listed = " ".join(f"X({name})" for name in names)
     jobs |= {name: (name, ["-ffp-contract=off"]) for name in ("perturb", "weigh")}

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import numpy.typing as npt
 import onnx
 
 from demo_control.onnx_graph import GraphBuilder
@@ -55,9 +57,17 @@ class CompiledRollout:
 
     def operations(self, horizon: int) -> int:
         """Floating-point operations in the layers of one sample in every lane, activations not counted."""
-        per_tape = self.program.operations
+        return int(self._over_all_steps(self.program.operations, horizon))
+
+    def time_with_matrix_unit(self, horizon: int) -> float:
+        """Estimated time with the processor's matrix unit, as a share of the time without."""
+        vectors, matrix = (self._over_all_steps(cycles, horizon) for cycles in self.program.cycles.T)
+        return matrix / vectors
+
+    def _over_all_steps(self, per_tape: npt.NDArray[Any], horizon: int) -> float:
+        """Sum over whole rollouts of all lanes. per_tape: Shape=(num_tapes,)."""
         return sum(
-            int(horizon * (per_tape[control] + per_tape[dynamics]) + (horizon + 1) * per_tape[cost] + per_tape[value])
+            float(horizon * (per_tape[control] + per_tape[dynamics]) + (horizon + 1) * per_tape[cost] + per_tape[value])
             for control, cost, dynamics, value in self.lane_tapes
         )
 

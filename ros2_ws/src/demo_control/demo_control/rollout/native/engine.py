@@ -9,6 +9,7 @@ import numpy as np
 from demo_control.bundle import Bundle
 from demo_control.rollout.bundle_engine import BundleEngine
 from demo_control.rollout.engine import Floats, Rollouts, RolloutShape
+from demo_control.rollout.native import matrix_unit
 from demo_control.rollout.native.call import Call, Layout, layout
 from demo_control.rollout.native.compiler import BLOCKS, CompiledRollout, compile_rollout
 from demo_control.rollout.native.library import Kernel, KernelError, address, load_kernel
@@ -33,7 +34,7 @@ class NativeEngine(BundleEngine):
         threads: At most that many threads per call; 0 for one per core that this process may use. Either way a call
             takes no more than its work is worth; see :data:`WORK_PER_THREAD_S`.
         kernel: The compiled kernel; by default that of this installation.
-        variant: Instruction set; by default the best.
+        variant: Instruction set; by default the fastest for the program.
 
     Raises:
         KernelError: There is no kernel here.
@@ -51,21 +52,35 @@ class NativeEngine(BundleEngine):
     ) -> None:
         super().__init__(task, bundle, shape, threads)
         self._kernel = load_kernel() if kernel is None else kernel
-        self.variant = self._kernel.variants[0] if variant is None else variant
-        if self.variant not in self._kernel.variants:
+        if variant is not None and variant not in self._kernel.variants:
             raise KernelError(
-                f"the kernel has no instruction set '{self.variant}' here, only {', '.join(self._kernel.variants)}"
+                f"the kernel has no instruction set '{variant}' here, only {', '.join(self._kernel.variants)}"
             )
         self._task = task
         compiled = compile_rollout(task, shape, bundle.dynamics, self._num_members, self._policy, bundle.value)
+        matrix_share = compiled.time_with_matrix_unit(shape.horizon)
+        self.variant = self._best_variant(matrix_share) if variant is None else variant
         self._num_lanes = compiled.num_lanes
         self._counts = task.cost_counts(shape.horizon + 1)
         self.operations = compiled.operations(shape.horizon)
         rate = self._kernel.multiply_add_rate(self.variant, 20_000)
-        self._seconds_per_row = self.operations / rate
+        share = matrix_share if self.variant == matrix_unit.VARIANT else 1.0
+        self._seconds_per_row = share * self.operations / rate
         self._handle = self._create(compiled)
         self._run = self._kernel.functions.demo_native_run
         self._calls: dict[tuple[Layout, ...], Call] = {}
+
+    def _best_variant(self, matrix_share: float) -> str:
+        """The instruction set that is fastest for this program.
+
+        The mean over members is asked for a few rows. They take as long as their weights take to come, of which the
+        matrix unit needs half as many bytes again.
+        """
+        variants = self._kernel.variants
+        if variants[0] != matrix_unit.VARIANT:
+            return variants[0]
+        pays = matrix_share <= matrix_unit.WORTH and not self._shape.average_members
+        return variants[0] if pays else variants[1]
 
     def _create(self, compiled: CompiledRollout) -> int:
         """Hand the program over to the kernel, which copies it."""

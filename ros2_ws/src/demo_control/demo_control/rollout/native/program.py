@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from demo_control.rollout.native.instructions import Instruction, Operator
 from demo_control.rollout.native.layout import Allocator
+from demo_control.rollout.native.matrix_unit import pays_for_layer, tape_cycles
 from demo_control.rollout.native.scheduling import schedule
 
 Rows = tuple[int, ...]
@@ -60,13 +61,16 @@ class Program:
     Attributes:
         code: One instruction per line. Shape=(num_instructions, 7).
         tapes: Where each tape starts and stops in ``code``. Shape=(num_tapes, 2).
-        layers: Offset of weights and of bias in ``numbers``, inputs, outputs, activation. Shape=(num_layers, 5).
+        layers: Offset of weights and of bias in ``numbers``, inputs, outputs, activation, whether it is one for the
+            matrix unit. Shape=(num_layers, 6).
         numbers: Of all layers.
         constants: One per constant row.
         blocks: First row of each named block.
         num_rows: Rows of a workspace.
         operations: Floating-point operations of one sample in each tape's layers, activations not counted.
             Shape=(num_tapes,).
+        cycles: Estimates for each tape, by vectors alone and with the matrix unit; see :mod:`matrix_unit`.
+            Shape=(num_tapes, 2).
     """
 
     code: Integers
@@ -77,6 +81,7 @@ class Program:
     blocks: Mapping[str, int]
     num_rows: int
     operations: npt.NDArray[np.int64]
+    cycles: npt.NDArray[np.float64]
 
 
 class Assembler:
@@ -172,33 +177,42 @@ class Assembler:
         tapes = [schedule(tape, self._sizes, fixed_rows, lambda size: self._new(size)[0]) for tape in self._tapes]
         allocator = Allocator(self._sizes, [rows[0] for rows in fixed])
         code: list[tuple[int, ...]] = []
-        spans, operations = [], []
+        spans, operations, cycles = [], [], []
         for tape in tapes:
             places = allocator.place([(step.read(), step.written()) for step in tape])
             start = len(code)
             code.extend(_placed(step, places) for step in tape)
             spans.append((start, len(code)))
             operations.append(sum(2 * step.inputs * step.count for step in tape))
+            cycles.append(self._cycles(tape))
         numbers, layers = self._numbers()
         return Program(
             code=np.array(code, np.int32).reshape(-1, 7),
             tapes=np.array(spans, np.int32),
-            layers=np.array(layers, np.int64).reshape(-1, 5),
+            layers=np.array(layers, np.int64).reshape(-1, 6),
             numbers=numbers,
             constants=np.array([np.frombuffer(key, np.float32)[0] for key in self._constants], np.float32),
             blocks={name: allocator.fixed[rows[0]] for name, rows in self._blocks.items()},
             num_rows=allocator.num_rows,
             operations=np.array(operations, np.int64),
+            cycles=np.array(cycles, np.float64).reshape(-1, 2),
         )
 
-    def _numbers(self) -> tuple[npt.NDArray[np.float32], list[tuple[int, int, int, int, int]]]:
+    def _cycles(self, tape: Sequence[Instruction]) -> tuple[float, float]:
+        """Estimates for a tape; see :class:`Program`."""
+        layers = [self._layers[step.second] for step in tape if step.operator is Operator.DENSE]
+        others = [step.count for step in tape if step.operator is not Operator.DENSE]
+        return tape_cycles([(*layer.weights.shape, layer.activation) for layer in layers], others)
+
+    def _numbers(self) -> tuple[npt.NDArray[np.float32], list[tuple[int, ...]]]:
         """All layers' numbers one behind the other, and the table of layers."""
         parts: list[npt.NDArray[np.float32]] = [np.zeros(1, np.float32)]
         table, offset = [], 1
         for layer in self._layers:
             inputs, outputs = layer.weights.shape
             bias = offset + layer.weights.size
-            table.append((offset, bias, inputs, outputs, ACTIVATIONS.index(layer.activation)))
+            matrix = pays_for_layer(inputs, outputs, layer.activation)
+            table.append((offset, bias, inputs, outputs, ACTIVATIONS.index(layer.activation), matrix))
             parts += [layer.weights.ravel(), layer.bias.ravel()]
             offset = bias + layer.bias.size
         return np.concatenate(parts).astype(np.float32), table

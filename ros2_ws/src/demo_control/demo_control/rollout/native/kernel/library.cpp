@@ -1,4 +1,11 @@
 // The library's C interface, for library.py: choice of the instruction set, programs in memory, threads.
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #include <time.h>
 
 #include <algorithm>
@@ -35,9 +42,27 @@ Floats allocate(int64_t count) {
   return Floats(static_cast<float*>(memory));
 }
 
+#if defined(__x86_64__)
+// The matrix unit: the processor has it, and the system lets this process have its registers (Linux from 5.16 on, once
+// it was asked).
+bool allows_matrix_unit() {
+  unsigned a, b, c, d;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  constexpr unsigned kBfloat16 = 1u << 22, kTiles = 1u << 24;
+  if ((d & kBfloat16) == 0 || (d & kTiles) == 0) return false;
+#if defined(__linux__)
+  constexpr long kAskForRegisters = 0x1023, kTileRegisters = 18;
+  return syscall(SYS_arch_prctl, kAskForRegisters, kTileRegisters) == 0;
+#else
+  return false;
+#endif
+}
+#endif
+
 bool runs_here(const char* name) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
+  if (std::strcmp(name, "amx") == 0) return runs_here("avx512") && allows_matrix_unit();
   if (std::strcmp(name, "avx512") == 0) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma");
@@ -88,6 +113,7 @@ class Rollout {
     }
     program_.constants = constants_.data();
     program_.layers = layers_.data();
+    program_.num_layers = count;
   }
 
   void run(const Arrays& arrays, int64_t rows, int64_t threads) {
@@ -127,8 +153,8 @@ class Rollout {
   // samples, but no thread should be without a tile. Less than half a vector of samples is better off as few.
   Split split_for(int64_t rows, int64_t threads) const {
     const int64_t rest = rows % variant_.lanes;
-    const int64_t many = rest <= variant_.lanes / 2 ? rows - rest : rows;
-    Split split{program_.dimensions.lanes, rows, many, variant_.largest_tile, variant_.most_few};
+    const int64_t many = variant_.most_few > 0 && rest <= variant_.lanes / 2 ? rows - rest : rows;
+    Split split{program_.dimensions.lanes, rows, many, variant_.largest_tile, std::max<int64_t>(variant_.most_few, 1)};
     while (split.tile > variant_.lanes && (many <= split.tile / 2 || split.tiles() < threads)) split.tile /= 2;
     return split;
   }

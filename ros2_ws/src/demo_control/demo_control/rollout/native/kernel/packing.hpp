@@ -52,7 +52,7 @@ inline PackedLayer pack(const Layer& layer, const float* numbers, float* to) {
     }
     bias[output] = counts ? numbers[layer.bias + output] : 0.0f;
   }
-  return {wide, narrow, bias, inputs, outputs, static_cast<Activation>(layer.activation)};
+  return {wide, narrow, bias, nullptr, inputs, outputs, static_cast<Activation>(layer.activation)};
 }
 
 template <Activation activation>

@@ -35,6 +35,7 @@ struct Instruction {
 struct Layer {
   int64_t weights, bias, inputs, outputs;
   int64_t activation;
+  int64_t matrix;  // whether to use the matrix unit, where the variant has one
 };
 
 // Instructions [start, stop).
@@ -92,6 +93,7 @@ struct PackedLayer {
   const float* wide;
   const float* narrow;
   const float* bias;  // zeros behind the last output
+  const uint16_t* pieces;  // for the matrix unit, see dense_matrix.hpp; null where vectors do it
   int64_t inputs, outputs;
   Activation activation;
 };
@@ -102,6 +104,7 @@ struct Program {
   const LaneTapes* lanes;
   const Instruction* code;
   const PackedLayer* layers;
+  int64_t num_layers;
   const float* constants;
 };
 

@@ -112,16 +112,27 @@ void run_as(const Program& program, const Arrays& arrays, const Tile& tile, Samp
 }
 
 void run(const Program& program, const Arrays& arrays, const Tile& tile, const Workspace& workspace) {
+#if defined(__AMX_BF16__)
+  const MatrixUnit unit;
+#endif
   if (workspace.few) {
     run_as(program, arrays, tile, SampleColumns(workspace, program.dimensions.rows, tile.count));
   } else {
-    run_as(program, arrays, tile, SampleRows(workspace, tile.count));
+    run_as(program, arrays, tile, SampleRows(workspace, program.dimensions.rows, tile.count));
   }
 }
 
 int64_t workspace_size(const Program& program, int64_t capacity, bool few) {
   const int64_t rows = program.dimensions.rows;
-  return few ? SampleColumns::size(rows, capacity) : SampleRows::size(rows, capacity);
+  if (few) return SampleColumns::size(rows, capacity);
+  int64_t scratch = 0;
+#if defined(__AMX_BF16__)
+  for (int64_t i = 0; i < program.num_layers; ++i) {
+    const int64_t needed = matrix_workspace_size(program.layers[i].inputs, program.layers[i].outputs);
+    if (scratch < needed) scratch = needed;
+  }
+#endif
+  return SampleRows::size(rows, capacity) + scratch;
 }
 
 template <class Samples>
@@ -137,7 +148,7 @@ void fill(const Program& program, const Workspace& workspace) {
   if (workspace.few) {
     fill_as(program, SampleColumns(workspace, program.dimensions.rows, workspace.capacity));
   } else {
-    fill_as(program, SampleRows(workspace, workspace.capacity));
+    fill_as(program, SampleRows(workspace, program.dimensions.rows, workspace.capacity));
   }
 }
 
@@ -156,6 +167,23 @@ double multiply_add_rate(int64_t repetitions, double (*now)()) {
   return 2.0 * kSums * kLanes * static_cast<double>(repetitions) / (now() - started);
 }
 
+#if defined(__AMX_BF16__)
+constexpr int64_t most_few = 0;
+int64_t packed_floats(const Layer& layer) { return packed_size(layer) + (layer.matrix ? matrix_size(layer) : 0); }
+PackedLayer pack_layer(const Layer& layer, const float* numbers, float* to) {
+  PackedLayer packed = pack(layer, numbers, to);
+  if (!layer.matrix) return packed;
+  uint16_t* const pieces = reinterpret_cast<uint16_t*>(to + packed_size(layer));
+  pack_matrix(layer, numbers, pieces);
+  packed.pieces = pieces;
+  return packed;
+}
+#else
+constexpr int64_t most_few = kMostFew;
+int64_t packed_floats(const Layer& layer) { return packed_size(layer); }
+PackedLayer pack_layer(const Layer& layer, const float* numbers, float* to) { return pack(layer, numbers, to); }
+#endif
+
 }  // namespace
 
 #define DEMO_JOINED(first, second) first##second
@@ -165,6 +193,6 @@ double multiply_add_rate(int64_t repetitions, double (*now)()) {
 
 extern const Variant DEMO_VARIANT_OF(DEMO_VARIANT);
 const Variant DEMO_VARIANT_OF(DEMO_VARIANT) = {
-    DEMO_TEXT(DEMO_VARIANT), kLanes, kLargestTile, kMostFew, packed_size, pack,
+    DEMO_TEXT(DEMO_VARIANT), kLanes, kLargestTile, most_few, packed_floats, pack_layer,
     workspace_size, fill, run, multiply_add_rate,
 };

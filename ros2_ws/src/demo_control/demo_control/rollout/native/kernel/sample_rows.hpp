@@ -3,6 +3,7 @@
 #pragma once
 
 #include "dense.hpp"
+#include "dense_matrix.hpp"
 #include "elementwise.hpp"
 #include "program.hpp"
 #include "transpose.hpp"
@@ -15,9 +16,11 @@ struct SampleRows {
   int64_t stride;  // from a row to the next
   int64_t count;   // samples
   int64_t width;   // used part of a row, a multiple of kLanes
+  float* scratch;  // a layer's own, behind the rows
 
-  SampleRows(const Workspace& place, int64_t samples)
-      : workspace(place.memory), stride(place.capacity), count(samples), width(rounded_up(samples, kLanes)) {}
+  SampleRows(const Workspace& place, int64_t rows, int64_t samples)
+      : workspace(place.memory), stride(place.capacity), count(samples), width(rounded_up(samples, kLanes)),
+        scratch(place.memory + size(rows, place.capacity)) {}
 
   static int64_t size(int64_t rows, int64_t capacity) { return rows * capacity; }
 
@@ -55,7 +58,11 @@ struct SampleRows {
   }
 
   void layer(const PackedLayer& layer, const Instruction& step) const {
-    dense({layer, row(step.first), row(step.out), stride}, width);
+    const Job job{layer, row(step.first), row(step.out), stride};
+#if defined(__AMX_BF16__)
+    if (layer.pieces != nullptr) return dense_matrix(job, width, scratch);
+#endif
+    dense(job, width);
   }
 
   template <class Function>
