@@ -263,3 +263,16 @@ def test_the_environments_of_a_run_are_closed(tmp_path: Path, monkeypatch: pytes
 def test_settings_survive_their_mapping() -> None:
     settings = TrainerSettings.from_mapping(SETTINGS)
     assert TrainerSettings.from_mapping(json.loads(json.dumps(settings.as_mapping()))) == settings
+
+
+def test_the_precision_of_matrix_products_is_the_run_s_own(tmp_path: Path) -> None:
+    """Rounded factors give the same weights from the same seed, too; whoever trains afterwards has the usual ones."""
+    settings = {**SETTINGS, "loop.matrix_products": "bfloat16"}
+    request = replace(REQUEST, steps=30, settings=settings)
+    seen = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        trainer.train(request, tmp_path / name, lambda _: seen.append(torch.get_float32_matmul_precision()))
+    assert_same(tmp_path / "one", tmp_path / "other")
+    assert set(seen) == {"medium"}
+    assert torch.get_float32_matmul_precision() == "highest"

@@ -18,8 +18,11 @@ def settings(**values: object) -> PlannerSettings:
 
 def drawn(pool: NoisePool, deviation: Array, chosen: PlannerSettings, generator: np.random.Generator) -> Array:
     """Shape=(HORIZON, chosen.num_samples, ACTION_DIM)."""
-    window, scales, sizes = pool.window(chosen.num_samples, deviation, chosen, generator)
-    return window * scales[:, None] * (1.0 if sizes is None else sizes)
+    window, scales, sizes, held = pool.window(chosen.num_samples, deviation, chosen, generator)
+    noise = window.copy()
+    if held is not None:
+        noise[:, held] = noise[:1, held]
+    return noise * scales[:, None] * (1.0 if sizes is None else sizes)
 
 
 def draw(deviation: Array | None = None, seed: int = 0, **values: object) -> Array:

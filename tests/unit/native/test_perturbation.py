@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from demo_control.mpc.noise import Window
 from demo_control.mpc.perturbation import perturb_by_numpy
 from demo_control.rollout.native.library import Kernel
 from demo_control.rollout.native.perturbation import perturb
@@ -14,11 +15,20 @@ from demo_control.rollout.native.perturbation import perturb
 @pytest.mark.parametrize("sized", [True, False])
 @pytest.mark.parametrize("limited", [True, False])
 @pytest.mark.parametrize("same_scale", [True, False])
+@pytest.mark.parametrize("num_held", [0, 1, 5])
 @pytest.mark.parametrize(
     ("samples", "actions", "centres"), [(1, 1, 1), (1, 3, 2), (7, 1, 2), (101, 20, 1), (64, 70, 2)]
 )
 def test_same_bits(
-    kernel: Kernel, samples: int, actions: int, centres: int, same_scale: bool, limited: bool, sized: bool, bad: float
+    kernel: Kernel,
+    samples: int,
+    actions: int,
+    centres: int,
+    num_held: int,
+    same_scale: bool,
+    limited: bool,
+    sized: bool,
+    bad: float,
 ) -> None:
     generator = np.random.default_rng(0)
 
@@ -32,7 +42,9 @@ def test_same_bits(
     limits = (-0.3 - np.abs(numbers(actions)), 0.3 + np.abs(numbers(actions))) if limited else None
     noise[-1, -1, -1] += np.float32(bad)
     around[1, 0, 0] += np.float32(bad)
+    held = np.unique(np.linspace(0, samples - 1, num_held).astype(np.int64)) if num_held else None
+    window = Window(noise, scales, sizes, held)
     found, expected = np.zeros((2, 4, 3, samples, actions), np.float32)
-    perturb(kernel, found[:, 1], noise, scales, sizes, around, limits)
-    perturb_by_numpy(expected[:, 1], noise, scales, sizes, around, limits)
+    perturb(kernel, found[:, 1], *window, around, limits)
+    perturb_by_numpy(expected[:, 1], window, around, limits)
     np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))

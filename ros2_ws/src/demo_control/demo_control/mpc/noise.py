@@ -9,7 +9,7 @@ A kind of your own is one function and one entry of :data:`NOISES`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from demo_control.mpc.settings import PlannerSettings
 
 Float32s = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.int64]
 
 Noise = Callable[[np.random.Generator, tuple[int, int, int], "PlannerSettings"], Float32s]
 """Draws sequences, Shape=(num_sequences, horizon, action_dim), each entry with mean 0 and variance 1."""
@@ -66,6 +67,22 @@ NOISES: dict[str, Noise] = {"white": white, "coloured": coloured, "knots": knots
 """By name; ``PlannerSettings.noise`` is one of these."""
 
 
+class Window(NamedTuple):
+    """Noise of one plan and robot: three factors of each number.
+
+    Attributes:
+        noise: Not to be written to. Shape=(horizon, num_samples, action_dim).
+        scales: Shape=(horizon, action_dim), or (horizon, 1) where all entries have the same.
+        sizes: Of each sample. Shape=(num_samples, action_dim), or None where all are 1.
+        held: Samples whose noise is at every step that of the first, in rising order; or None.
+    """
+
+    noise: Float32s
+    scales: Float32s
+    sizes: Float32s | None
+    held: Indices | None
+
+
 class NoisePool:
     """A table of noise from which plans take windows.
 
@@ -83,10 +100,11 @@ class NoisePool:
         table = np.concatenate([table, table[: settings.num_samples]]).swapaxes(0, 1)
         self._table: Float32s = np.multiply(table, unit, dtype=np.float32, casting="same_kind", order="C")
         self._sizes: tuple[tuple[int, float], Float32s] = ((0, 0.0), np.empty(0, np.float32))
+        self._held: tuple[tuple[int, int], Indices | None] = ((0, 0), None)
 
     def window(
         self, num_samples: int, deviation: Array, settings: PlannerSettings, generator: np.random.Generator
-    ) -> tuple[Float32s, Float32s, Float32s | None]:
+    ) -> Window:
         """Noise of one plan and robot.
 
         Args:
@@ -97,23 +115,22 @@ class NoisePool:
                 ``noise_smallest_share`` to 1, evenly in their logarithm: wild ones find a way out of trouble, calm
                 ones settle the plan when there is none.
             generator: Chooses the window and its sign.
-
-        Returns:
-            What is to be multiplied: the window, not to be written to, Shape=(horizon, num_samples, action_dim), its
-            scales, of the deviation's shape, and each sequence's sizes, Shape=(num_samples, action_dim), or None.
         """
         # One number for both: the sign doubles the windows and makes every entry's mean zero.
         place = int(generator.integers(2 * self._count))
         start, sign = place // 2, 1.0 - 2.0 * (place % 2)
         window = self._table[:, start : start + num_samples]
-        num_held = round(settings.noise_held_share * num_samples)
-        if num_held:
-            window = window.copy()
-            held = np.linspace(0, num_samples - 1, num_held).round().astype(int)
-            window[:, held] = window[:1, held]
+        held = self._held_of(num_samples, round(settings.noise_held_share * num_samples))
         smallest = settings.noise_smallest_share
         sizes = self._sizes_of(num_samples, smallest) if smallest < 1.0 else None
-        return window, (sign * deviation).astype(np.float32), sizes
+        return Window(window, (sign * deviation).astype(np.float32), sizes, held)
+
+    def _held_of(self, num_samples: int, num_held: int) -> Indices | None:
+        """Which samples are held: as many, evenly among the others."""
+        if self._held[0] != (num_samples, num_held):
+            places = np.linspace(0, num_samples - 1, num_held).round().astype(np.int64)
+            self._held = ((num_samples, num_held), places if num_held else None)
+        return self._held[1]
 
     def _sizes_of(self, num_samples: int, smallest: float) -> Float32s:
         """Factors between the smallest and 1. Shape=(num_samples, action_dim)."""

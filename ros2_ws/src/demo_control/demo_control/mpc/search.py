@@ -176,8 +176,8 @@ class Search:
         samples, centres = self._samples, state.centres.astype(np.float32)
         limits = None if self._shift.samples_follow_policy else self.bounds.limits
         for robot, generator in enumerate(generators):
-            noise = self._noise.window(num_samples, deviation[:, robot], settings, generator)
-            perturb(samples[:, robot], *noise, centres[:, robot], limits)
+            window = self._noise.window(num_samples, deviation[:, robot], settings, generator)
+            perturb(samples[:, robot], window, centres[:, robot], limits)
         num_kept = state.elites.shape[2]
         if num_kept:
             # Spread over the ensemble's members, and not where the centres are.

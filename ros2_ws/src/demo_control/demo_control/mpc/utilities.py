@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demo_control.mpc.kernel import planning_kernel
+from demo_control.rollout.native.weighing import elites as elites_natively
 from demo_control.rollout.native.weighing import exponential as exponential_natively
 from demo_control.tasks import Array
 
@@ -60,7 +61,7 @@ def elite_fraction(costs: Array, fraction: float, weighting: str = "uniform") ->
 
     Args:
         costs: Shape=(..., num_samples).
-        fraction: p; the ⌈pM⌉ cheapest samples are elites, at least one.
+        fraction: p; the ⌈pM⌉ cheapest samples are elites, at least one. Of those that cost the same the first ones.
         weighting: 'uniform': every elite counts the same. 'return': w ∝ C_worst elite − C, the thesis's weighting
             by return made independent of an arbitrary constant and of the returns' sign; uniform where all
             elites cost the same.
@@ -68,9 +69,17 @@ def elite_fraction(costs: Array, fraction: float, weighting: str = "uniform") ->
     Returns:
         Shape=(..., num_samples).
     """
+    costs, kernel = np.ascontiguousarray(costs, np.float64), planning_kernel()
+    num_elites = max(int(np.ceil(round(fraction * costs.shape[-1], 9))), 1)
+    if kernel is None or not costs.size:
+        return elites_by_numpy(costs, num_elites, weighting)
+    return elites_natively(kernel, costs, num_elites, weighting)
+
+
+def elites_by_numpy(costs: Array, num_elites: int, weighting: str = "uniform") -> Array:
+    """See :func:`elite_fraction`, which has the compiled kernel do this where there is one."""
     costs = comparable(costs)
-    num_elites = int(np.ceil(round(fraction * costs.shape[-1], 9)))
-    elites = np.argpartition(costs, max(num_elites, 1) - 1, axis=-1)[..., : max(num_elites, 1)]
+    elites = np.argsort(costs, axis=-1, kind="stable")[..., :num_elites]
     elite_costs = np.take_along_axis(costs, elites, axis=-1)
     finite = np.isfinite(elite_costs)
     elite_weights = finite.astype(float)

@@ -21,6 +21,9 @@ from demo_control.hardware.serial_port import SerialPort
 BITS_PER_BYTE = 10
 """On the wire: a start bit, eight bits, a stop bit."""
 _LONGEST_ANSWER = 128
+_ATTEMPTS, _ATTEMPT_S = 10, 0.05
+"""For one register of one servo, which is only asked for before and after a robot moves. Half a second: while the nodes
+of a robot start, its computer may leave an adapter's data where they are for as long."""
 
 
 class NoAnswerError(RuntimeError):
@@ -120,7 +123,7 @@ class Exchange:
                     answers[packet.id] = packet
         return answers
 
-    def read(self, servo: int, name: str, *, attempts: int = 3, limit_s: float = 0.05) -> int:
+    def read(self, servo: int, name: str) -> int:
         """Read a register.
 
         Raises:
@@ -128,10 +131,10 @@ class Exchange:
         """
         register = REGISTERS[name]
         parameters = _words(register.address, register.size)
-        answer = self._insist(Packet(servo, Instruction.READ, 0, parameters), register.size, name, attempts, limit_s)
+        answer = self._insist(Packet(servo, Instruction.READ, 0, parameters), register.size, name)
         return register.decode(answer.parameters)
 
-    def write(self, servo: int, name: str, value: int, *, attempts: int = 3, limit_s: float = 0.05) -> None:
+    def write(self, servo: int, name: str, value: int) -> None:
         """Write a register.
 
         Raises:
@@ -139,7 +142,7 @@ class Exchange:
         """
         register = REGISTERS[name]
         parameters = _words(register.address) + register.encode(value)
-        self._insist(Packet(servo, Instruction.WRITE, 0, parameters), 0, f"{name} = {value}", attempts, limit_s)
+        self._insist(Packet(servo, Instruction.WRITE, 0, parameters), 0, f"{name} = {value}")
 
     def reboot(self, servo: int) -> None:
         """Restart a servo, which clears its hardware error.
@@ -147,12 +150,12 @@ class Exchange:
         Raises:
             NoAnswerError: No answer, or a refusal.
         """
-        self._insist(Packet(servo, Instruction.REBOOT, 0, b""), 0, "reboot", 3, 0.05)
+        self._insist(Packet(servo, Instruction.REBOOT, 0, b""), 0, "reboot")
 
-    def _insist(self, packet: Packet, answer_bytes: int, what: str, attempts: int, limit_s: float) -> Packet:
+    def _insist(self, packet: Packet, answer_bytes: int, what: str) -> Packet:
         """Ask until there is an answer."""
-        for _ in range(attempts):
-            answer = self.ask(packet, (packet.id,), answer_bytes, limit_s).get(packet.id)
+        for _ in range(_ATTEMPTS):
+            answer = self.ask(packet, (packet.id,), answer_bytes, _ATTEMPT_S).get(packet.id)
             if answer is None:
                 continue
             error = answer.error & ~ALERT

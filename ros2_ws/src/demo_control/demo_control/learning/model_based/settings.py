@@ -17,6 +17,7 @@ METHODS: Mapping[str, str | None] = MappingProxyType(
 """By name: the planner's preset that makes data from the model, or None for no model."""
 
 STORED = ("plan", "policy_along_plan")
+MATRIX_PRODUCTS = ("float32", "bfloat16")
 GATES = ("none", "members", "votes", "disagreement")
 
 
@@ -52,6 +53,12 @@ class LoopSettings(Settings):
     trust_starts: int = setting(32, "States from which plans are tried in the true environment to see whether they "
                                 "are better; 0: none.", minimum=0)  # fmt: skip
     trust_steps: int = setting(45, "Steps of such a trial, the plan first and then the policy.", minimum=1)
+    matrix_products: str = setting(
+        "float32",
+        "To what the factors of the networks' matrix products are rounded; sums are in float32. bfloat16 is faster "
+        "where the processor multiplies it itself, and changes nothing elsewhere.",
+        choices=MATRIX_PRODUCTS,
+    )
 
     def __post_init__(self) -> None:
         """Validate, also what no range says."""

@@ -21,6 +21,7 @@ from demo_control.learning.gymnasium_environments import gymnasium_problem
 from demo_control.learning.model_based.evaluation import evaluate
 from demo_control.learning.model_based.loop import ModelBasedLearner
 from demo_control.learning.model_based.settings import TrainerSettings
+from demo_control.learning.precision import matrix_products
 from demo_control.learning.seeding import Purpose, stream
 
 CHECKPOINT = "learner.pt"
@@ -40,7 +41,8 @@ def train(request: RunRequest, folder: Path, on_record: Callable[[Record], None]
     """
     settings = TrainerSettings.from_mapping(request.settings)
     path = folder / CHECKPOINT
-    with closing(TrainingRun(request, settings, on_record)) as run, torch.no_grad():
+    precision = matrix_products(settings.loop.matrix_products)
+    with precision, torch.no_grad(), closing(TrainingRun(request, settings, on_record)) as run:
         if path.exists():
             run.restore(path)
         run.run(path)

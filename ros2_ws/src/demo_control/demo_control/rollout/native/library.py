@@ -124,5 +124,7 @@ def _declare(functions: ctypes.CDLL) -> None:
     functions.demo_native_perturb.argtypes = [Pointer]
     functions.demo_native_weigh.restype = None
     functions.demo_native_weigh.argtypes = [Pointer]
+    functions.demo_native_select.restype = ctypes.c_int
+    functions.demo_native_select.argtypes = [Pointer]
     functions.demo_native_peak.restype = ctypes.c_double
     functions.demo_native_peak.argtypes = [ctypes.c_char_p, ctypes.c_int64]

@@ -17,10 +17,12 @@ class Arrays(ctypes.Structure):
 
     _fields_ = [
         (name, ctypes.c_int64)
-        for name in ("noise_stride", "samples_stride", "steps", "samples", "centres", "actions", "scales_of_step")
+        for name in (
+            "noise_stride", "samples_stride", "steps", "samples", "centres", "actions", "scales_of_step", "num_held",
+        )
     ] + [
         (name, Pointer)
-        for name in ("noise", "scales", "sizes", "around", "lowest", "highest", "out")
+        for name in ("noise", "scales", "sizes", "held", "around", "lowest", "highest", "out")
     ]  # fmt: skip
 
 
@@ -30,10 +32,13 @@ def perturb(
     noise: Float32s,
     scales: Float32s,
     sizes: Float32s | None,
+    held: npt.NDArray[np.int64] | None,
     centres: Float32s,
     limits: tuple[Float32s, Float32s] | None,
 ) -> None:
     """See :func:`demo_control.mpc.perturbation.perturb`; of ``noise`` and ``out`` each step must lie in C order.
+
+    ``noise`` to ``held`` are those of :class:`demo_control.mpc.noise.Window`.
 
     Raises:
         MemoryError: No memory for a few hundred numbers.
@@ -41,11 +46,11 @@ def perturb(
     steps, samples, actions = out.shape
     lowest, highest = (None, None) if limits is None else limits
     # Held until the call is over.
-    arrays = (np.ascontiguousarray(scales), sizes, np.ascontiguousarray(centres), lowest, highest)
+    arrays = (np.ascontiguousarray(scales), sizes, held, np.ascontiguousarray(centres), lowest, highest)
     addresses = [None if array is None else address(array) for array in arrays]
     given = Arrays(
         noise.strides[0], out.strides[0], steps, samples, centres.shape[1], actions, scales.shape[1],
-        address(noise[0]), *addresses, address(out[0]),
+        0 if held is None else len(held), address(noise[0]), *addresses, address(out[0]),
     )  # fmt: skip
     if kernel.functions.demo_native_perturb(ctypes.byref(given)):
         raise MemoryError("samples: no memory")

@@ -207,11 +207,12 @@ class Assembler:
     def _numbers(self) -> tuple[npt.NDArray[np.float32], list[tuple[int, ...]]]:
         """All layers' numbers one behind the other, and the table of layers."""
         parts: list[npt.NDArray[np.float32]] = [np.zeros(1, np.float32)]
-        table, offset = [], 1
+        table: list[tuple[int, ...]] = []
+        offset = 1
         for layer in self._layers:
             inputs, outputs = layer.weights.shape
             bias = offset + layer.weights.size
-            matrix = pays_for_layer(inputs, outputs, layer.activation)
+            matrix = int(pays_for_layer(inputs, outputs, layer.activation))
             table.append((offset, bias, inputs, outputs, ACTIVATIONS.index(layer.activation), matrix))
             parts += [layer.weights.ravel(), layer.bias.ravel()]
             offset = bias + layer.bias.size

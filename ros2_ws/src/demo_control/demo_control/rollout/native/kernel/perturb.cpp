@@ -16,6 +16,12 @@ constexpr int64_t kPattern = 64;
 // How many numbers before their turn they are asked for.
 constexpr int64_t kAhead = 1024;
 
+// A NaN passes, as with NumPy.
+inline float within(float value, float low, float high) {
+  const float above = value < low ? low : value;
+  return above > high ? high : above;
+}
+
 }  // namespace
 
 // One robot's samples. Bytes from one step to the next where there is a stride; else C order. Samples are around the
@@ -24,9 +30,11 @@ struct Perturbation {
   int64_t noise_stride, samples_stride;
   int64_t steps, samples, centres, actions;
   int64_t scales_of_step;  // actions, or 1 where it is the same for all
+  int64_t num_held;
   const float* noise;             // (steps, samples, actions)
   const float* scales;            // (steps, scales_of_step)
   const float* sizes;             // (samples, actions)
+  const int64_t* held;            // (num_held): samples that have the first step's noise at every step
   const float* around;            // (steps, centres, actions)
   const float *lowest, *highest;  // (actions)
   float* out;                     // (steps, samples, actions)
@@ -75,21 +83,22 @@ extern "C" __attribute__((visibility("default"))) int demo_native_perturb(const 
         for (int64_t i = 0; i < count; ++i) to[i] = here[i] * scale[i] + centre[i];
       }
       if (p.lowest == nullptr) continue;
-      // A NaN passes, as with NumPy.
-      for (int64_t i = 0; i < count; ++i) {
-        const float above = to[i] < low[i] ? low[i] : to[i];
-        to[i] = above > high[i] ? high[i] : above;
+      for (int64_t i = 0; i < count; ++i) to[i] = within(to[i], low[i], high[i]);
+    }
+    for (int64_t number = 0; step > 0 && number < p.num_held; ++number) {
+      const int64_t sample = p.held[number];
+      for (int64_t a = 0; a < p.actions; ++a) {
+        const int64_t i = sample * p.actions + a, in_pattern = i % length;
+        const float size = p.sizes == nullptr ? 1.0f : p.sizes[i];
+        const float value = p.noise[i] * scale[in_pattern] * size + centre[in_pattern];
+        out[i] = p.lowest == nullptr ? value : within(value, low[in_pattern], high[in_pattern]);
       }
     }
     // Each centre itself is among the samples.
     const int64_t most = p.centres < p.samples ? p.centres : p.samples;
     for (int64_t i = 0; i < most * p.actions; ++i) {
       const float value = p.around[step * turn + i];
-      out[i] = value;
-      if (p.lowest == nullptr) continue;
-      const int64_t a = i % p.actions;
-      const float above = value < p.lowest[a] ? p.lowest[a] : value;
-      out[i] = above > p.highest[a] ? p.highest[a] : above;
+      out[i] = p.lowest == nullptr ? value : within(value, p.lowest[i % p.actions], p.highest[i % p.actions]);
     }
   }
   return 0;

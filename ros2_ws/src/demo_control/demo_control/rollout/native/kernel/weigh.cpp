@@ -1,7 +1,11 @@
-// Weights of the exponential utility; the formula, and the same by NumPy where there is no kernel, is in
-// mpc/utilities.py.
+// Weights of the exponential utility and of the elite fraction; the formulas, and the same by NumPy where there is no
+// kernel, are in mpc/utilities.py.
 #include <math.h>
 #include <stdint.h>
+
+#include <algorithm>
+#include <new>
+#include <vector>
 
 namespace {
 
@@ -89,4 +93,50 @@ extern "C" __attribute__((visibility("default"))) void demo_native_weigh(const W
     }
     for (int64_t i = 0; i < w.samples; ++i) weights[i] /= total > 0.0 ? total : 1.0;
   }
+}
+
+// One utility's arguments, as above; the 'elites' cheapest samples count, by their return or all the same.
+struct Selecting {
+  int64_t rows, samples, elites, by_return;
+  const double* costs;
+  double* weights;
+};
+
+// 0, or 1 where there was no memory.
+extern "C" __attribute__((visibility("default"))) int demo_native_select(const Selecting* given) {
+  const Selecting& s = *given;
+  std::vector<double> sorted;
+  try {
+    sorted.resize(static_cast<size_t>(s.samples));
+  } catch (const std::bad_alloc&) {
+    return 1;
+  }
+  for (int64_t row = 0; row < s.rows; ++row) {
+    const double* const costs = s.costs + row * s.samples;
+    double* const weights = s.weights + row * s.samples;
+    for (int64_t i = 0; i < s.samples; ++i) sorted[i] = isfinite(costs[i]) ? costs[i] : INFINITY;
+    std::nth_element(sorted.begin(), sorted.begin() + (s.elites - 1), sorted.end());
+    const double last = sorted[s.elites - 1];
+    double lowest = INFINITY, highest = -INFINITY;
+    for (int64_t i = 0; i < s.elites; ++i) {
+      if (sorted[i] == INFINITY) continue;
+      lowest = sorted[i] < lowest ? sorted[i] : lowest;
+      highest = sorted[i] > highest ? sorted[i] : highest;
+    }
+    // Halved and divided by the largest: neither differences nor sums of huge costs may overflow.
+    const double range = highest / 2.0 - lowest / 2.0;
+    const bool by_return = s.by_return && range > 0.0;
+    int64_t cheaper = 0;
+    for (int64_t i = 0; i < s.samples; ++i) cheaper += costs[i] < last && isfinite(costs[i]);
+    int64_t alike = s.elites - cheaper;  // of those that cost as much as the last elite, the first ones
+    double total = 0.0;
+    for (int64_t i = 0; i < s.samples; ++i) {
+      weights[i] = 0.0;
+      if (!isfinite(costs[i]) || !(costs[i] < last || (costs[i] == last && alike-- > 0))) continue;
+      weights[i] = by_return ? (highest / 2.0 - costs[i] / 2.0) / range : 1.0;
+      total += weights[i];
+    }
+    for (int64_t i = 0; i < s.samples; ++i) weights[i] /= total > 0.0 ? total : 1.0;
+  }
+  return 0;
 }
