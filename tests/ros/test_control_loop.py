@@ -94,6 +94,30 @@ def test_the_executor_leaves_control_messages_to_the_loop(pair: Pair) -> None:
     pair.spin_until(lambda: pair.heard == [1])
 
 
+@pytest.mark.parametrize("wait_s", [0.02, 0.0005])
+def test_a_driver_without_control_inputs_is_asked_for_services_in_its_waits(context: Context, wait_s: float) -> None:
+    """Also where they are short, because it spends most of its period with its devices."""
+    node, client_node = Node("driver", context=context), Node("client", context=context)
+    node.create_service(Trigger, "answer", lambda _request, response: response)
+    client = client_node.create_client(Trigger, "answer")
+    loop, other = ControlLoop(node, context=context, is_paced=True), ControlLoop(client_node, context=context)
+    try:
+        deadline = time.monotonic() + 30.0
+        while not client.service_is_ready():
+            assert time.monotonic() < deadline, "not matched"
+            other.spin_once(0.01)
+        answer = client.call_async(Trigger.Request())
+        while not answer.done():
+            assert time.monotonic() < deadline, "not answered"
+            loop.spin_once(wait_s)
+            other.spin_once(0.0)
+    finally:
+        loop.close()
+        other.close()
+        client_node.destroy_node()
+        node.destroy_node()
+
+
 def test_timers_and_services_run_beside_a_flood_of_control_messages(pair: Pair) -> None:
     ticks: list[float] = []
     pair.node.create_timer(0.02, lambda: ticks.append(time.monotonic()))

@@ -57,7 +57,7 @@ class ControlLoop:
         context: The default one if None.
         guard: Calls a callback of a node and deals with what it raises; lets it through by default.
         is_paced: Whether the caller knows best when there is nothing to do, because it brings the control messages
-            itself: then the rest is looked at only where the caller waits for long.
+            itself: then the rest is looked at where the caller waits for long, and less often where it does not.
     """
 
     def __init__(
@@ -94,8 +94,9 @@ class ControlLoop:
                 self._housekeeping(0.0)
         elif not self._is_paced:
             self._housekeeping(timeout_s, limit_s=0.0)
-        elif self._is_due(HOUSEKEEPING_PERIOD_S) and timeout_s >= _HOUSEKEEPING_LIMIT_S:
-            self._housekeeping(0.0)
+        elif self._is_due(HOUSEKEEPING_PERIOD_S if timeout_s >= _HOUSEKEEPING_LIMIT_S else _IDLE_PERIOD_S):
+            # Now and then in short waits, too: a driver of a real robot may have no others.
+            self._housekeeping(0.0, limit_s=min(timeout_s, _HOUSEKEEPING_LIMIT_S))
         else:
             time.sleep(min(timeout_s, HOUSEKEEPING_PERIOD_S))
 
