@@ -1,4 +1,4 @@
-"""How the tests share the machine: tests in real time have it for themselves, and come last."""
+"""How the tests share the machine: tests of ROS nodes and of measured times have it for themselves, and come last."""
 
 import fcntl
 import signal
@@ -16,7 +16,7 @@ settings.load_profile("deterministic")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-REAL_TIME_MARKERS = ("ros", "e2e")
+REAL_TIME_MARKERS = ("ros", "real_time")
 
 
 def is_real_time(item: pytest.Item) -> bool:

@@ -207,6 +207,7 @@ def test_without_a_file_the_parameters_go_to_standard_output() -> None:
     assert yaml.safe_load(done.stdout)["demo_layer_node"]["ros__parameters"]["num_samples"] == 32
 
 
+@pytest.mark.real_time
 def test_a_deadline_that_nothing_keeps_is_told(tmp_path: Path) -> None:
     file = tmp_path / "tuned.yaml"
     done = democtl("tune", "cartpole", "--period-ms", "0.1", "--share", "0.1", "--out", str(file), "--json", "-")

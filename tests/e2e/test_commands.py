@@ -160,6 +160,7 @@ def test_a_scenario_s_report() -> None:
     assert [cell["episodes"] for cell in report["cells"]] == [2, 2]
 
 
+@pytest.mark.ros
 def test_the_walk_is_shown_here_and_over_ros(tmp_path: Path) -> None:
     pytest.importorskip("rclpy")
     pytest.importorskip("demo_msgs")
