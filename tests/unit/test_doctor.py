@@ -46,6 +46,36 @@ def test_a_kernel_for_real_time_is_recognised(tmp_path: Path, version: str, leve
 
 
 @pytest.mark.parametrize(
+    ("version", "files", "cores", "level", "text"),
+    [
+        ("Linux version 6.8.0", {}, 2, None, ""),
+        ("unknown", {}, 2, None, ""),
+        ("Linux version 6.12.3", {}, 2, "warning", "for 50 ms"),
+        ("Linux version 6.12.3", {}, 4, "ok", "for 50 ms"),
+        ("Linux version 6.12.3", {"cpu0": "10000000", "cpu1": "30000000"}, 2, "warning", "for 30 ms"),
+        ("Linux version 6.12.3", {"cpu0": "0", "cpu1": "0"}, 2, "ok", "off"),
+        ("Linux version 6.8.0", {"cpu0": "20000000"}, 3, "warning", "for 20 ms"),
+    ],
+)
+def test_what_starved_programs_may_take_is_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    files: dict[str, str],
+    cores: int,
+    level: str | None,
+    text: str,
+) -> None:
+    monkeypatch.setattr("demo_control.doctor.linux.usable_cores", lambda: cores)
+    folder = "sys/kernel/debug/sched/fair_server"
+    there = {"proc/version": version, **{f"{folder}/{name}/runtime": value for name, value in files.items()}}
+    found = [f for f in machine(tmp_path, there).kernel() if f.topic == "fair server"]
+
+    assert [f.level for f in found] == ([] if level is None else [level])
+    assert all(text in f.text for f in found)
+
+
+@pytest.mark.parametrize(
     ("runtime", "level", "text"), [("950000", "ok", "95 %"), ("-1", "warning", "stops the machine")]
 )
 def test_the_share_of_real_time_threads_is_told(tmp_path: Path, runtime: str, level: str, text: str) -> None:

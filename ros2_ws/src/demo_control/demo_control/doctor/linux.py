@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 import shutil
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ _LIMITS = (
 _SLEEP = (
     'put KERNEL=="cpu_dma_latency", GROUP="realtime", MODE="0660" into /etc/udev/rules.d/99-realtime.rules, and restart'
 )
+_FAIR_SERVER = "sys/kernel/debug/sched/fair_server"
+_FIRST_WITH_FAIR_SERVER = (6, 12)
+_FAIR_SERVER_NS = 50_000_000  # Linux's own setting
 _ENOUGH_MEMORY_MB, _LITTLE_MEMORY_MB = 1500, 700
 _ENOUGH_DISK_MB, _LITTLE_DISK_MB = 5000, 500
 _PRIORITY = 45
@@ -64,6 +68,26 @@ class Linux:
         elif runtime:
             period = int(self._read("proc/sys/kernel/sched_rt_period_us") or 1_000_000)
             yield Finding("real-time share", "ok", f"real-time threads may take {100 * int(runtime) / period:.0f} %")
+        yield from self._fair_server(version)
+
+    def _fair_server(self, version: str) -> Iterator[Finding]:
+        """How long ordinary programs that get no core may take one from real-time threads."""
+        runtimes = [
+            self._read(str(path.relative_to(self._root))) for path in self._root.glob(f"{_FAIR_SERVER}/*/runtime")
+        ]
+        known = [int(runtime) for runtime in runtimes if runtime.isdigit()]
+        if not known and _numbers(version) < _FIRST_WITH_FAIR_SERVER:
+            return
+        longest_ms = max(known, default=_FAIR_SERVER_NS) / 1e6
+        if longest_ms == 0.0:
+            yield Finding("fair server", "ok", "off: ordinary programs wait for as long as real-time threads want")
+            return
+        text = f"ordinary programs that get no core may take one for {longest_ms:.0f} ms of each second"
+        if usable_cores() >= _ENOUGH_CORES:
+            yield Finding("fair server", "ok", text)
+        else:
+            advice = f"4 cores; or echo 0 into /{_FAIR_SERVER}/cpu*/runtime, for as long as the robot runs"
+            yield Finding("fair server", "warning", f"{text}, from real-time threads as well", advice)
 
     def permissions(self) -> Iterator[Finding]:
         """Whether the nodes may have a real-time priority and locked memory."""
@@ -162,6 +186,12 @@ class Linux:
             return (self._root / path).read_text(encoding="utf-8").strip()
         except OSError:
             return ""
+
+
+def _numbers(version: str) -> tuple[int, int]:
+    """Linux's version, (0, 0) if the text names none."""
+    found = re.search(r"(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _effective(status: str, capability: int) -> bool:

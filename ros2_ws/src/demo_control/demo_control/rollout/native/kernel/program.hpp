@@ -126,7 +126,7 @@ struct Variant {
   const char* name;
   int64_t lanes;         // samples per vector
   int64_t largest_tile;  // samples per tile
-  int64_t most_few;      // samples per tile of few
+  int64_t most_few;      // samples per tile of few; 0 where they go the way of many
   // Floats that a layer's packed weights need, all three arrays together, and the packing itself.
   int64_t (*packed_size)(const Layer& layer);
   PackedLayer (*pack)(const Layer& layer, const float* numbers, float* to);
