@@ -24,6 +24,7 @@ BROKEN_YAML = {
     "a name twice inside": ("b: {a: 1, a: 2}", "'a' occurs twice"),
     "no whole number": ("a: !!int ''", "."),
     "no truth": ("a: !!bool maybe", "maybe"),
+    "no truth, at length": (f"a: !!bool {'maybe ' * 2000}", "maybe.*…$"),
     "no time": ("a: !!timestamp x", "."),
     "no date": ("a: 2020-99-99", "month"),
     "no digits": ("a: 0x_", "invalid literal"),
@@ -75,6 +76,7 @@ def test_broken_yaml_is_one_error_in_one_line(name: str) -> None:
     with pytest.raises(TextError, match=told) as error:
         load_yaml(text)
     assert str(error.value).isprintable()
+    assert len(str(error.value)) < 500
 
 
 @pytest.mark.parametrize("name", BROKEN_JSON)
@@ -83,6 +85,7 @@ def test_broken_json_is_one_error_in_one_line(name: str) -> None:
     with pytest.raises(TextError, match=told) as error:
         load_json(text)
     assert str(error.value).isprintable()
+    assert len(str(error.value)) < 500
 
 
 @given(VALUES)

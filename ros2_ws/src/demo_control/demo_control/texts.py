@@ -13,6 +13,8 @@ import yaml
 _MAXIMUM_PARTS = 200_000
 """Values in one text, references to other parts of it followed: those of a few kilobytes can stand for billions."""
 _SHOWN_CHARACTERS = 200
+_REASON_CHARACTERS = 400
+"""Of why a text cannot be used: some reasons quote all of a value."""
 _LARGEST_INT = 2**63 - 1
 _YAML_ERRORS = (
     yaml.YAMLError,
@@ -97,6 +99,7 @@ def _one_line(error: BaseException) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply"
     text = " ".join(f"{error}".split()) or type(error).__name__
+    text = text if len(text) <= _REASON_CHARACTERS else text[:_REASON_CHARACTERS] + "…"
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
