@@ -20,7 +20,7 @@ mpl.use("Agg")
 from matplotlib import pyplot
 
 _OURS, _OTHERS = "#00509e", "#b7b7b7"
-_OURS_TOO = (OURS, "one_process", "two_processes")
+_OURS_TOO = (OURS, f"{OURS}_bfloat16", "one_process", "two_processes")
 
 
 def command(

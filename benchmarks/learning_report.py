@@ -62,6 +62,7 @@ BARS = (
 
 TEXTS = {
     OURS: "DeMo Control",
+    "ours_bfloat16": "DeMo Control, bfloat16",
     "autograd": "PyTorch, plain",
     "stable_baselines3": "stable-baselines3",
     "mbrl": "mbrl-lib",

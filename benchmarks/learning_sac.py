@@ -40,6 +40,7 @@ def _torch(differences: dict[str, float]) -> Sequence[Contender]:
     import torch  # noqa: PLC0415 - optional
     from learning_autograd import AutogradActorCritic, random_rows  # noqa: PLC0415
 
+    from demo_control.learning.precision import matrix_products  # noqa: PLC0415
     from demo_control.learning.sac import ReplayBuffer, RowLayout, SacSettings, SoftActorCritic  # noqa: PLC0415
 
     torch.set_num_threads(1)
@@ -59,7 +60,17 @@ def _torch(differences: dict[str, float]) -> Sequence[Contender]:
 
     buffer.take(generator.integers(len(buffer), size=BATCH), batch)
     differences["autograd"] = _difference(ours, autograd, batch, generator)
-    return [Contender(OURS, partial(updates, ours.update)), Contender("autograd", partial(updates, autograd.update))]
+    rounded = SoftActorCritic(layout, SacSettings(), seed=0)
+
+    def updates_in_bfloat16() -> float:
+        with matrix_products("bfloat16"):
+            return updates(rounded.update)
+
+    return [
+        Contender(OURS, partial(updates, ours.update)),
+        Contender(f"{OURS}_bfloat16", updates_in_bfloat16),
+        Contender("autograd", partial(updates, autograd.update)),
+    ]
 
 
 def _difference(ours: Any, autograd: Any, batch: Any, generator: np.random.Generator) -> float:  # noqa: ANN401
