@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 from bag_mutations import BYTES, ODDITIES
+from fuzz_support import RuleError
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from demo_control.bags.errors import BagError
@@ -47,10 +48,6 @@ _SLOWEST_S = 20.0
 _TELLING = 1000
 _ODD = 0.03
 """Share of inputs with odd contents: these are written anew, which takes longest."""
-
-
-class RuleError(AssertionError):
-    """An input was not dealt with as it should; the text says how."""
 
 
 @dataclass(frozen=True)

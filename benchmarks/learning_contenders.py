@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 OURS = "ours"
+OURS_IN_BFLOAT16 = "ours_bfloat16"
 PACKAGES = ("numpy", "torch", "stable_baselines3", "mbrl", "gymnasium", "mujoco")
 
 

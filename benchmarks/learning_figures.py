@@ -12,7 +12,7 @@ from typing import Annotated
 import matplotlib as mpl
 import typer
 from bench_support import write_figures
-from learning_contenders import OURS
+from learning_contenders import OURS, OURS_IN_BFLOAT16
 from learning_report import FIGURES, TEXTS, Figure, Report
 
 mpl.use("Agg")
@@ -20,7 +20,7 @@ mpl.use("Agg")
 from matplotlib import pyplot
 
 _OURS, _OTHERS = "#00509e", "#b7b7b7"
-_OURS_TOO = (OURS, f"{OURS}_bfloat16", "one_process", "two_processes")
+_OURS_TOO = (OURS, OURS_IN_BFLOAT16, "one_process", "two_processes")
 
 
 def command(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from learning_contenders import OURS
+from learning_contenders import OURS, OURS_IN_BFLOAT16
 from rich.table import Column, Table
 
 Report = Mapping[str, Any]
@@ -62,7 +62,7 @@ BARS = (
 
 TEXTS = {
     OURS: "DeMo Control",
-    "ours_bfloat16": "DeMo Control, bfloat16",
+    OURS_IN_BFLOAT16: "DeMo Control, bfloat16",
     "autograd": "PyTorch, plain",
     "stable_baselines3": "stable-baselines3",
     "mbrl": "mbrl-lib",

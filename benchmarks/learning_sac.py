@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from bench_support import DifferentResultsError, those_there
-from learning_contenders import OURS, Case, Contender
+from learning_contenders import OURS, OURS_IN_BFLOAT16, Case, Contender
 
 OBSERVATIONS, ACTIONS, BATCH = 17, 6, 256
 """The half-cheetah's; two hidden layers of 256 units."""
@@ -68,7 +68,7 @@ def _torch(differences: dict[str, float]) -> Sequence[Contender]:
 
     return [
         Contender(OURS, partial(updates, ours.update)),
-        Contender(f"{OURS}_bfloat16", updates_in_bfloat16),
+        Contender(OURS_IN_BFLOAT16, updates_in_bfloat16),
         Contender("autograd", partial(updates, autograd.update)),
     ]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from demo_control.configuration import ConfigurationError, Scalar, Settings, setting
+from demo_control.learning.precision import PRECISIONS
 from demo_control.learning.sac import SacSettings
 from demo_control.mpc import PlannerSettings
 from demo_control.mpc.presets import preset
@@ -17,7 +18,6 @@ METHODS: Mapping[str, str | None] = MappingProxyType(
 """By name: the planner's preset that makes data from the model, or None for no model."""
 
 STORED = ("plan", "policy_along_plan")
-MATRIX_PRODUCTS = ("float32", "bfloat16")
 GATES = ("none", "members", "votes", "disagreement")
 
 
@@ -57,7 +57,7 @@ class LoopSettings(Settings):
         "float32",
         "To what the factors of the networks' matrix products are rounded; sums are in float32. bfloat16 is faster "
         "where the processor multiplies it itself, and changes nothing elsewhere.",
-        choices=MATRIX_PRODUCTS,
+        choices=tuple(PRECISIONS),
     )
 
     def __post_init__(self) -> None:

@@ -94,18 +94,7 @@ void dense_wide(const Job& job, int64_t width) {
 }
 
 inline void dense(const Job& job, int64_t width) {
-  switch (job.layer.activation) {
-    case Activation::none:
-      return dense_wide<Activation::none>(job, width);
-    case Activation::relu:
-      return dense_wide<Activation::relu>(job, width);
-    case Activation::hyperbolic_tangent:
-      return dense_wide<Activation::hyperbolic_tangent>(job, width);
-    case Activation::sigmoid:
-      return dense_wide<Activation::sigmoid>(job, width);
-    case Activation::silu:
-      return dense_wide<Activation::silu>(job, width);
-  }
+  with_activation(job.layer.activation, [&](auto known) { dense_wide<decltype(known)::value>(job, width); });
 }
 
 }  // namespace

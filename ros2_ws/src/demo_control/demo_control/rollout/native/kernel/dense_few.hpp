@@ -96,18 +96,8 @@ void activate(float* numbers, int64_t count) {
 }
 
 inline void activate(Activation activation, float* numbers, int64_t count) {
-  switch (activation) {
-    case Activation::none:
-      return;
-    case Activation::relu:
-      return activate<Activation::relu>(numbers, count);
-    case Activation::hyperbolic_tangent:
-      return activate<Activation::hyperbolic_tangent>(numbers, count);
-    case Activation::sigmoid:
-      return activate<Activation::sigmoid>(numbers, count);
-    case Activation::silu:
-      return activate<Activation::silu>(numbers, count);
-  }
+  if (activation == Activation::none) return;
+  with_activation(activation, [&](auto known) { activate<decltype(known)::value>(numbers, count); });
 }
 
 // At most kMostFew samples.

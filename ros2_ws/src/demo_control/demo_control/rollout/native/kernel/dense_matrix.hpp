@@ -317,18 +317,9 @@ void matrix_wide(const Job& job, int64_t width, float* workspace) {
 }
 
 inline void dense_matrix(const Job& job, int64_t width, float* workspace) {
-  switch (job.layer.activation) {
-    case Activation::none:
-      return matrix_wide<Activation::none>(job, width, workspace);
-    case Activation::relu:
-      return matrix_wide<Activation::relu>(job, width, workspace);
-    case Activation::hyperbolic_tangent:
-      return matrix_wide<Activation::hyperbolic_tangent>(job, width, workspace);
-    case Activation::sigmoid:
-      return matrix_wide<Activation::sigmoid>(job, width, workspace);
-    case Activation::silu:
-      return matrix_wide<Activation::silu>(job, width, workspace);
-  }
+  with_activation(job.layer.activation, [&](auto known) {
+    matrix_wide<decltype(known)::value>(job, width, workspace);
+  });
 }
 
 // How the unit's tiles are laid out; see the processor's manual.

@@ -64,4 +64,26 @@ DEMO_INLINE Vector activated(Vector x) {
   return x;
 }
 
+template <Activation activation>
+struct Activated {
+  static constexpr Activation value = activation;
+};
+
+// Calls 'function' with the Activated of an activation that is known only when the kernel runs.
+template <class Function>
+DEMO_INLINE void with_activation(Activation activation, Function function) {
+  switch (activation) {
+    case Activation::none:
+      return function(Activated<Activation::none>());
+    case Activation::relu:
+      return function(Activated<Activation::relu>());
+    case Activation::hyperbolic_tangent:
+      return function(Activated<Activation::hyperbolic_tangent>());
+    case Activation::sigmoid:
+      return function(Activated<Activation::sigmoid>());
+    case Activation::silu:
+      return function(Activated<Activation::silu>());
+  }
+}
+
 }  // namespace
