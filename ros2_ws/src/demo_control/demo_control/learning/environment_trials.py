@@ -55,10 +55,10 @@ def run_policies(
         seen.append(observations)
         step = environments.step_some(alive, law(observations))
         returns[alive] += step.rewards
-        lengths[alive] += 1
-        observations, going_on = step.observations, ~step.ended
-        if not going_on.all():
-            alive, observations = alive[going_on], observations[going_on]
+        observations, ended = step.observations, step.ended
+        if ended.any():
+            lengths[alive[ended]] = len(seen)
+            alive, observations = alive[~ended], observations[~ended]
             law = _chosen(policies, alive).law(problem)
     return Episodes(returns, lengths, np.concatenate(seen))
 

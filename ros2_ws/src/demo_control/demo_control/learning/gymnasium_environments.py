@@ -28,7 +28,7 @@ def _half_cheetah() -> Problem:
     """Runs; never terminates. The reward takes the mean velocity of a step, the observation has that at its end."""
 
     def observe(motion: Motion) -> Array:
-        return np.hstack([motion.positions[:, 1:], motion.velocities])
+        return np.concatenate([motion.positions[:, 1:], motion.velocities], axis=-1)
 
     def judge(before: Motion, after: Motion, actions: Array, period_s: float) -> tuple[Array, Booleans]:
         velocity = (after.positions[:, 0] - before.positions[:, 0]) / period_s
@@ -44,7 +44,7 @@ def _hopper() -> Problem:
     lowest, largest_angle, largest = 0.7, 0.2, 100.0
 
     def observe(motion: Motion) -> Array:
-        return np.hstack([motion.positions[:, 1:], motion.velocities.clip(-10, 10)])
+        return np.concatenate([motion.positions[:, 1:], motion.velocities.clip(-10, 10)], axis=-1)
 
     def healthy(height_and_angle: Array, others: Array) -> Booleans:
         height, angle = height_and_angle[..., 0], height_and_angle[..., 1]
@@ -53,7 +53,7 @@ def _hopper() -> Problem:
 
     def judge(before: Motion, after: Motion, actions: Array, period_s: float) -> tuple[Array, Booleans]:
         velocity = (after.positions[:, 0] - before.positions[:, 0]) / period_s
-        alive = healthy(after.positions[:, 1:3], np.hstack([after.positions[:, 2:], after.velocities]))
+        alive = healthy(after.positions[:, 1:3], np.concatenate([after.positions[:, 2:], after.velocities], axis=-1))
         return velocity + alive - 1e-3 * np.square(actions).sum(axis=-1), ~alive
 
     def terminated(observations: Array) -> Booleans:
@@ -77,7 +77,7 @@ def _inverted_double_pendulum() -> Problem:
         angles = motion.positions[:, 1:]
         force = motion.derived[:, 2:].clip(-10, 10)
         velocities = motion.velocities.clip(-10, 10)
-        return np.hstack([motion.positions[:, :1], np.sin(angles), np.cos(angles), velocities, force])
+        return np.concatenate([motion.positions[:, :1], np.sin(angles), np.cos(angles), velocities, force], axis=-1)
 
     def rewarded(x: Array, y: Array, velocities: Array) -> Array:
         distance = 0.01 * x**2 + (y - 2) ** 2
@@ -131,14 +131,14 @@ def _ant() -> Problem:
     lowest, highest = 0.2, 1.0
 
     def observe(motion: Motion) -> Array:
-        return np.hstack([motion.positions[:, 2:], motion.velocities])
+        return np.concatenate([motion.positions[:, 2:], motion.velocities], axis=-1)
 
     def healthy(height: Array, others: Array) -> Booleans:
         return np.asarray(np.isfinite(others).all(axis=-1) & (height >= lowest) & (height <= highest))
 
     def judge(before: Motion, after: Motion, actions: Array, period_s: float) -> tuple[Array, Booleans]:
         velocity = (after.derived[:, 0] - before.derived[:, 0]) / period_s
-        alive = healthy(after.positions[:, 2], np.hstack([after.positions, after.velocities]))
+        alive = healthy(after.positions[:, 2], np.concatenate([after.positions, after.velocities], axis=-1))
         cost = 0.5 * np.square(actions).sum(axis=-1)
         contact_cost = 5e-4 * np.square(after.derived[:, 1:].clip(-1, 1)).sum(axis=-1)
         return velocity + alive - (cost + contact_cost), ~alive

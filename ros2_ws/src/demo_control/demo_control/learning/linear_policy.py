@@ -80,16 +80,27 @@ class LinearPolicies:
     def law(self, controlled: Controlled) -> ControlLaw:
         """What they do."""
         weights, bias = self.parameters[..., :-1], self.parameters[..., -1]
+        mean, scale, denormalise = self.mean, self.scale, denormaliser(controlled)
 
         def act(observations: Array) -> Array:
-            normalised = ((observations - self.mean) / self.scale)[..., np.newaxis]
-            return denormalised((weights @ normalised)[..., 0] + bias, controlled)
+            normalised = ((observations - mean) / scale)[..., np.newaxis]
+            return denormalise((weights @ normalised)[..., 0] + bias)
 
         return act
 
 
-def denormalised(normalised: Array, controlled: Controlled) -> Array:
-    """Actions of -1 .. 1 (clipped) in physical units."""
+def denormaliser(controlled: Controlled) -> ControlLaw:
+    """Maps actions of -1 .. 1 (clipped) to physical units."""
     middle = (controlled.action_maximum + controlled.action_minimum) / 2
     half_range = (controlled.action_maximum - controlled.action_minimum) / 2
-    return np.asarray(middle + half_range * np.clip(normalised, -1.0, 1.0))
+
+    def denormalise(normalised: Array) -> Array:
+        # What np.clip does, without its wrapper: this is called at every step of a search.
+        return np.asarray(middle + half_range * np.minimum(np.maximum(normalised, -1.0), 1.0))
+
+    return denormalise
+
+
+def denormalised(normalised: Array, controlled: Controlled) -> Array:
+    """Actions of -1 .. 1 (clipped) in physical units."""
+    return denormaliser(controlled)(normalised)

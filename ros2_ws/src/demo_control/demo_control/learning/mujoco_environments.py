@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import NamedTuple
 
 import mujoco
 import numpy as np
@@ -21,8 +22,7 @@ _STATE = int(mujoco.mjtState.mjSTATE_FULLPHYSICS | mujoco.mjtState.mjSTATE_WARMS
 """What a step depends on: physics, where the solver starts from, and the action."""
 
 
-@dataclass(frozen=True)
-class Motion:
+class Motion(NamedTuple):
     """Where k environments are.
 
     Attributes:
@@ -119,7 +119,8 @@ class MujocoEnvironments:
     def step_some(self, indices: Indices, actions: Array) -> Step:
         """See the protocol."""
         model, data = self._model, self._data
-        before = self._motion(self._rows[indices])
+        # take, not an index: a fifth of the time for so few rows.
+        before = self._motion(self._rows.take(indices, axis=0))
         self._rows[indices, self._controls] = actions
         # Names and numbers of Python's own: what is looked up here is looked up at every step of every environment.
         frame_skip, contact_forces, simulated = self._robot.frame_skip, self._robot.contact_forces, self._simulated
@@ -133,8 +134,9 @@ class MujocoEnvironments:
             get_state(model, data, row, _STATE)
             if self._views:
                 np.concatenate(self._views, out=self._derived[index])
-        self._rows[indices, -1] += 1.0
-        rows = self._rows[indices]
+        rows = self._rows.take(indices, axis=0)
+        rows[:, -1] += 1.0
+        self._rows[indices, -1] = rows[:, -1]
         after = self._motion(rows)
         rewards, terminated = self._robot.judge(before, after, actions, self._period_s)
         return Step(self._robot.observe(after), rewards, terminated, rows[:, -1] >= self._time_limit)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from demo_control.files import write_atomically
 from demo_control.learning.environments import Booleans, Step, SteppedEnvironments
-from demo_control.learning.linear_policy import denormalised
+from demo_control.learning.linear_policy import denormaliser
 from demo_control.learning.model_based.evaluation import evaluate
 from demo_control.learning.sac.actor_critic import SoftActorCritic
 from demo_control.learning.sac.base_policy import BasePolicy
@@ -156,12 +156,13 @@ class TaskLearner:
         observations, rewards = observations.copy(), np.zeros(len(alive))
         terminated, truncated = np.zeros(len(alive), dtype=bool), np.zeros(len(alive), dtype=bool)
         ticks = np.zeros(len(alive), dtype=np.int64)
+        denormalise = denormaliser(task)
         for _ in range(self._problem.learning.decision_ticks):
             running = np.flatnonzero(~(terminated | truncated))
             if not len(running):
                 break
             nominal = self.base.share(observations[running], share[running])
-            step = environments.step_some(alive[running], denormalised(nominal, task))
+            step = environments.step_some(alive[running], denormalise(nominal))
             observations[running], terminated[running], truncated[running] = (
                 step.observations, step.terminated, step.truncated,
             )  # fmt: skip
