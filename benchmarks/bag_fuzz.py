@@ -21,8 +21,10 @@ import time
 import traceback
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from bag_mutations import BYTES, ODDITIES
@@ -37,6 +39,7 @@ from demo_control.bags.reader import Bag, Heard
 from demo_control.bags.repair import repair
 from demo_control.bundle import BundleError
 from demo_control.configuration import ConfigurationError
+from demo_control.texts import load_yaml
 
 KINDS = ("recorded", "mcap none", "mcap storage", "mcap message", "mcap file", "sqlite3 none", "sqlite3 message",
          "sqlite3 file")  # fmt: skip
@@ -260,7 +263,9 @@ def fuzz(
     outcomes: Counter[str] = Counter()
     broken: list[str] = []
     definitions = definitions_of(bag)
-    with tempfile.TemporaryDirectory() as scratch:
+    # Nine tenths of the inputs have the metadata.yaml of what they were made from; text_fuzzing.py looks at the parser.
+    parsed_once = patch("demo_control.bags.folder.load_yaml", lru_cache(maxsize=64)(load_yaml))
+    with tempfile.TemporaryDirectory() as scratch, parsed_once:
         bases = [make_base(bag, kind, Path(scratch, f"base {kind}", "bag")) for kind in KINDS]
         for index in range(inputs):
             random = np.random.default_rng((seed, index))

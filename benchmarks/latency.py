@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +31,7 @@ from demo_control.bringup.run import BringUpError, RunInterruptedError, run_brin
 from demo_control.cli.output import EXIT_INTERRUPTED, error_console, fail, write_json
 from demo_control.doctor.timing import measure
 from demo_control.machine import usable_cores
+from demo_control.standstill import StandstillWatch
 
 BRINGUP = "stoch2_walk"
 COMPOSED = ("none", "policy,layer", "all")
@@ -51,12 +53,13 @@ def hogs(count: int) -> Iterator[None]:
 
 
 def run(composed: str, scheduling: str, beside: str, seconds: float, told: Any) -> dict[str, Any]:  # noqa: ANN401
-    """One run; the figures that count, and what the machine itself takes away, right before and after."""
+    """One run; the figures that count, and what the machine itself takes away: before, meanwhile, after."""
     taken = [measure("interruptions", "fifo", _LOOKING_S)]
     recipe = load_recipe(BRINGUP)
     arguments = recipe.arguments(duration=seconds, composed=composed, real_time=scheduling == "fifo")
-    with hogs(usable_cores() if beside == HOGS else 0):
+    with hogs(usable_cores() if beside == HOGS else 0), StandstillWatch() as watch:
         result = run_bringup(recipe.make(arguments), progress=told, keeps_all=False)
+        standstills = watch.take()
     taken.append(measure("interruptions", "fifo", _LOOKING_S))
     figures: Mapping[str, Any] = result.figures
     ticks = figures["ticks"]
@@ -76,6 +79,7 @@ def run(composed: str, scheduling: str, beside: str, seconds: float, told: Any) 
         "real_time": dict(result.real_time),
         "load_average": os.getloadavg()[0],
         "interruptions": taken,
+        "standstills": None if standstills is None else asdict(standstills),
     }
 
 

@@ -12,7 +12,9 @@ Report = Mapping[str, Any]
 QUIET, HOGS = "nothing", "hogs"
 _PERCENTILES = ("p50", "p99", "p99.9", "max")
 _PERIOD_MS = 5.0
-_HEAD = ("nodes", "scheduling", "beside", "p50", "p99", "p99.9", "longest", "overruns", "tick p99", "taken")
+_HEAD = (
+    "nodes", "scheduling", "beside", "p50", "p99", "p99.9", "longest", "overruns", "tick p99", "taken", "stood still",
+)  # fmt: skip
 
 # Bars: name, run, figure, bound in ms or percent.
 _BARS = (
@@ -48,7 +50,16 @@ def _rows(report: Report) -> Iterator[tuple[str, ...]]:
         ages = (f"{run['age_ms'][name]:.2f}" for name in _PERCENTILES)
         nodes = name_of(run["composed"], run["scheduling"], run["beside"]).split(",")[0]
         late = f"{run['tick_lateness_ms']['p99']:.2f}"
-        yield nodes, run["scheduling"], run["beside"], *ages, f"{run['overruns_percent']:.3f} %", late, _taken(run)
+        yield (
+            nodes,
+            run["scheduling"],
+            run["beside"],
+            *ages,
+            f"{run['overruns_percent']:.3f} %",
+            late,
+            _taken(run),
+            _stood_still(run),
+        )
 
 
 def _taken(run: Report) -> str:
@@ -57,11 +68,19 @@ def _taken(run: Report) -> str:
     return ", ".join("?" if count is None else f"{count:.2g}" for count in counts)
 
 
+def _stood_still(run: Report) -> str:
+    """How often cores stood still for longer than a control period meanwhile, and for how long at most."""
+    found = run.get("standstills")
+    return "?" if found is None else f"{found['number']} ×, {found['longest_ms']:.1f}"
+
+
 def console_tables(report: Report) -> tuple[Table, Table]:
     """For the terminal: the runs, and the bars."""
-    runs = Table(*_HEAD, title=f"Age of commands at the driver, ms; runs of {report['seconds']:g} s")
-    for row in _rows(report):
-        runs.add_row(*row)
+    title = f"Age of commands at the driver, ms; runs of {report['seconds']:g} s"
+    runs = Table("run", *_PERCENTILES, "overruns", "stood still", title=title)
+    for name, run in report["runs"].items():
+        ages = (f"{run['age_ms'][p]:.2f}" for p in _PERCENTILES)
+        runs.add_row(name, *ages, f"{run['overruns_percent']:.3f} %", _stood_still(run))
     bounds = Table("bar", "measured", "bound", "")
     for text, bar in report.get("bars", {}).items():
         holds = "[green]holds[/]" if bar["holds"] else "[red]does not hold[/]"
@@ -75,6 +94,8 @@ def table(report: Report) -> Iterator[str]:
     yield f"Age of commands at the driver in ms, 200 Hz, runs of {report['seconds']:g} s. {report['processor']}, "
     yield f"{report['cores']} cores, load {load:.1f} beforehand. taken: how often in a second the machine itself"
     yield "stopped a real-time thread for over 1 ms, right before and after the run (`democtl doctor`: interruptions)."
+    yield "stood still: how often, meanwhile, a thread of a higher priority than the nodes' had to wait for over 5 ms"
+    yield "for its core, and the longest: at such times no node ran there either."
     yield ""
     yield "| " + " | ".join(_HEAD) + " |"
     yield "|" + "---|" * len(_HEAD)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -10,11 +9,9 @@ import pytest
 
 from demo_control.bundle import default_bundle
 from demo_control.configuration import ConfigurationError
-from demo_control.faults import stalls
 from demo_control.faults.distortion import VALUE_FAULTS, Distorter, Distortion
 from demo_control.faults.disturber import KINDS
 from demo_control.faults.report import page, summary
-from demo_control.faults.stalls import StallWatch
 from demo_control.faults.table import FAULTS, PHASES, QUICK, STEADY, cases
 
 
@@ -112,38 +109,6 @@ def test_a_failure_while_the_machine_stood_still_says_so() -> None:
 
     assert summary(told)["failures"] == [f"cartpole, steady, x: {text}" for text in (long, "stopped", "stopped")]
     assert page(told, "democtl faults", "A machine.").count(long) == 1
-
-
-@pytest.mark.parametrize("permitted", [True, False])
-def test_the_longest_standstill_is_found(monkeypatch: pytest.MonkeyPatch, permitted: bool) -> None:
-    """A clock of which each sleep takes as long as it should, the third one 0.25 s more."""
-    watch = StallWatch()
-    sleeps, now_s = 0, 10.0
-
-    class Clock:
-        @staticmethod
-        def monotonic() -> float:
-            return now_s
-
-        @staticmethod
-        def sleep(seconds: float) -> None:
-            nonlocal sleeps, now_s
-            sleeps += 1
-            now_s += seconds + (0.25 if sleeps == 3 else 0.0)
-            if sleeps == 10:
-                watch._over.set()
-
-    def schedule(_thread: int, policy: int, _priority: object) -> None:
-        assert policy == os.SCHED_FIFO
-        if not permitted:
-            raise PermissionError
-
-    monkeypatch.setattr(stalls, "time", Clock)
-    monkeypatch.setattr(stalls.os, "sched_setscheduler", schedule)
-    with watch:
-        pass
-    assert watch.take_ms() == (250.0 if permitted else None)
-    assert watch.take_ms() == (0.0 if permitted else None)
 
 
 def distorter(**settings: object) -> Distorter:

@@ -15,10 +15,10 @@ from demo_control.bringup.supervisor import prepare_environment
 from demo_control.faults.judge import judge
 from demo_control.faults.programs import NotPermittedError
 from demo_control.faults.rig import Rig
-from demo_control.faults.stalls import StallWatch
 from demo_control.faults.table import GOES_ON, PUSHED, RELEASE, STOPPING, STOPS, Case
 from demo_control.files import write_text_atomically
 from demo_control.security.environment import refuse_secured
+from demo_control.standstill import StandstillWatch
 
 _BEFORE = 30
 """Outputs before the fault that are judged with it."""
@@ -52,14 +52,14 @@ class Campaign:
         """
         refuse_secured("the fault campaign")
         prepare_environment()
-        with Signals() as signals, _own_domain(), StallWatch() as stalls:
+        with Signals() as signals, _own_domain(), StandstillWatch() as watch:
 
             def check() -> None:
                 if signals.received:
                     raise RunInterruptedError("interrupted")
 
             for (task, pushed), group in groupby(self._missing(), lambda case: (case.task, case.phase == PUSHED)):
-                self._run_group(task, pushed, list(group), check, stalls)
+                self._run_group(task, pushed, list(group), check, watch)
         return [result for case in self.cases if (result := self._kept(case)) is not None]
 
     @property
@@ -81,17 +81,18 @@ class Campaign:
         return result if result.get("seed") == self.seed else None
 
     def _run_group(
-        self, task: str, pushed: bool, group: list[Case], check: Callable[[], None], stalls: StallWatch
+        self, task: str, pushed: bool, group: list[Case], check: Callable[[], None], watch: StandstillWatch
     ) -> None:
         """Cases of one bring-up; where the rig itself does not come back, the rest gets a new one."""
         while group:
             with Rig(task, self.seed, pushed=pushed, check=check) as rig:
                 while group:
                     case = group.pop(0)
-                    stalls.take_ms()
+                    watch.take()
                     result, is_sound = _run_case(rig, case)
-                    machine = {"load": round(os.getloadavg()[0], 1), "machine_stall_ms": stalls.take_ms()}
-                    result |= {"seed": self.seed, **machine}
+                    found = watch.take()
+                    stall_ms = None if found is None else round(found.longest_ms, 1)
+                    result |= {"seed": self.seed, "load": round(os.getloadavg()[0], 1), "machine_stall_ms": stall_ms}
                     write_text_atomically(self._path(case), json.dumps(result, indent=2) + "\n")
                     self.tell(case, result)
                     if not is_sound:

@@ -1,0 +1,97 @@
+"""How long a machine stood still: found by a process of its own, and not known where that may not be."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+
+import pytest
+
+from demo_control import standstill
+from demo_control.standstill import Standstills, StandstillWatch, answer
+
+
+def test_each_standstill_counts_once_and_short_ones_only_as_the_longest() -> None:
+    found = Standstills()
+    for late_ms in (0.25, 99.0, 4.75, 6.0):
+        found = found.and_one(late_ms)
+
+    assert found == Standstills(99.0, 2, 105.0)
+    assert found + Standstills(120.0, 1, 120.0) == Standstills(120.0, 3, 225.0)
+    assert Standstills().and_one(4.75) == Standstills(4.75, 0, 0.0)
+
+
+def permitted() -> bool:
+    """Whether this process may have such a priority."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(60))
+    except OSError:
+        return False
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    return True
+
+
+def test_a_process_looks_until_the_watch_is_over() -> None:
+    with StandstillWatch() as watch:
+        process = watch._process
+        assert process is not None
+        found = watch.take()
+        assert (found is not None) == permitted()
+        if found is not None:
+            assert found.longest_ms >= 0.0
+            assert found.total_ms >= standstill.LONG_MS * found.number
+    assert process.returncode == 0
+    assert watch.take() is None
+
+
+def test_a_watch_whose_process_died_knows_nothing() -> None:
+    with StandstillWatch() as watch:
+        assert watch._process is not None
+        watch._process.kill()
+        watch._process.wait()
+        assert watch.take() is None
+        assert watch.take() is None
+
+
+def test_without_permission_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(standstill.os, "sched_setscheduler", refuse)
+    answers = io.StringIO()
+    answer(io.StringIO("\n\n"), answers)
+    assert answers.getvalue() == ""
+
+
+def test_a_standstill_is_found_on_its_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock of which each sleep takes as long as it should, the third one 0.25 s more."""
+    pinned: list[set[int]] = []
+    sleeps, now_s = 0, 10.0
+
+    class Clock:
+        @staticmethod
+        def monotonic() -> float:
+            return now_s
+
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            nonlocal sleeps, now_s
+            sleeps += 1
+            now_s += seconds + (0.25 if sleeps == 3 else 0.0)
+
+    class Over:
+        @staticmethod
+        def is_set() -> bool:
+            return sleeps == 10
+
+    monkeypatch.setattr(standstill, "time", Clock)
+    monkeypatch.setattr(standstill.os, "sched_setaffinity", lambda _, cores: pinned.append(cores))
+    core = standstill._Core(1)
+    core.watch(Over())  # type: ignore[arg-type]
+
+    found = core.take()
+    assert found.longest_ms == pytest.approx(250.0)
+    assert found.number == 1
+    assert pinned == [{1}]
+    assert json.dumps(core.take().longest_ms) == "0.0"
