@@ -249,3 +249,21 @@ def test_a_wrong_clock_in_the_file_is_counted(tmp_path: Path) -> None:
 
     assert info["out_of_order"] == 1
     assert info["duration_s"] == pytest.approx(6e-9)
+
+
+def test_times_that_ros_has_not_are_told_and_mended(tmp_path: Path) -> None:
+    """A bit too many in a time, where nothing has a checksum: found by fuzzing, as a repair that repaired nothing."""
+    writer = BagWriter(tmp_path / "bag")
+    topic = writer.add_topic("/observation", KIND, definition_of(KIND))
+    for log_time in (5, 1 << 63, 9):
+        writer.write(topic, START_NS + log_time, observation(np.zeros(5)), START_NS)
+    writer.close()
+    told = "1 messages with times that no clock of ROS has"
+
+    assert told in bag_info(tmp_path / "bag")["damage"]
+    done = repair(tmp_path / "bag")
+    assert (done.messages, told in done.lost) == (2, True)
+    assert repair(tmp_path / "bag").lost == []
+    info = bag_info(tmp_path / "bag")
+    assert info["messages"] == 2
+    assert info["duration_s"] == pytest.approx(4e-9)

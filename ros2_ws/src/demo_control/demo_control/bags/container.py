@@ -34,6 +34,8 @@ _STATISTICS_HEAD = struct.Struct("<Q")
 _FOOTER_BODY = struct.Struct("<QQI")
 _CHECKSUM_BYTES = 4
 _LARGEST_CHUNK = 1 << 30
+_LATEST_NS = 2**63 - 1
+"""MCAP's times reach twice as far as those of ROS, and of metadata.yaml."""
 _MARKS = tuple(struct.pack("<I", len(name)) + name for name in (b"zstd", b"lz4"))
 _BEFORE_MARK = _FRAME.size + _CHUNK_HEAD.size
 
@@ -66,6 +68,7 @@ class Container:
     _indexed: tuple[dict[int, Channel], dict[int, tuple[str, str, str]]] = field(default_factory=lambda: ({}, {}))
     _expected: int | None = None
     _lost: int = 0
+    _undated: int = 0
 
     @classmethod
     def open(cls, path: Path, unpacked: Unpacked | None = None) -> Container:
@@ -121,7 +124,7 @@ class Container:
     def messages(self) -> Iterator[Message]:
         """All whole messages, in the file's order; :attr:`damage` then tells of the others."""
         self.damage.clear()
-        self._lost = 0
+        self._lost = self._undated = 0
         # Each reading begins with the same knowledge, and finds the same.
         self.channels.clear()
         self.channels.update(self._indexed[0])
@@ -147,8 +150,11 @@ class Container:
             self.damage.append("the file has no whole index: it was not ended in order, or its end is damaged")
         if self._lost:
             self.damage.append(f"{self._lost} messages of topics whose names are lost")
-        if self._expected not in (None, count + self._lost):
-            self.damage.append(f"the index tells of {self._expected} messages, {count + self._lost} are here")
+        if self._undated:
+            self.damage.append(f"{self._undated} messages with times that no clock of ROS has")
+        here = count + self._lost + self._undated
+        if self._expected not in (None, here):
+            self.damage.append(f"the index tells of {self._expected} messages, {here} are here")
 
     def _file(self) -> BinaryIO:
         return self.unpacked.open() if self.unpacked else self.path.open("rb")
@@ -177,7 +183,9 @@ class Container:
             self.damage.append("a message without its head")
             return
         channel, sequence, log_time, publish_time = _MESSAGE_HEAD.unpack_from(body)
-        if channel in self.channels:
+        if log_time > _LATEST_NS:
+            self._undated += 1
+        elif channel in self.channels:
             yield Message(channel, sequence, log_time, publish_time, bytes(body[_MESSAGE_HEAD.size :]))
         else:
             self._lost += 1
