@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import gymnasium
+import mujoco
 import numpy as np
 import pytest
 
@@ -267,3 +270,16 @@ def test_unknown_environments() -> None:
     with pytest.raises(ConfigurationError, match="no vector"):
         gymnasium_problem("CartPole-v1")  # its actions are choices
     assert gymnasium_problem("Hopper-v5") is GYMNASIUM_PROBLEMS["Hopper-v5"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_written_where_somebody_trains(
+    name: str, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MuJoCo warns of what Gymnasium's descriptions still have, on the terminal and in a file of its own."""
+    monkeypatch.chdir(tmp_path)
+    gymnasium_problem(name).make(1).close()
+
+    assert capfd.readouterr() == ("", "")
+    assert not list(tmp_path.iterdir())
+    assert mujoco.get_mju_user_warning() is None

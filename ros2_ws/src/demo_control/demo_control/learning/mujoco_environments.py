@@ -7,6 +7,7 @@ computed for all rows at once.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -74,7 +75,7 @@ class MujocoEnvironments:
     def __init__(self, robot: Robot, time_limit: int, num_environments: int) -> None:
         self._robot, self._time_limit = robot, time_limit
         path = files("gymnasium") / "envs" / "mujoco" / "assets" / robot.model_file
-        self._model = mujoco.MjModel.from_xml_path(str(path))
+        self._model = _loaded(str(path))
         self._data = mujoco.MjData(self._model)
         self._period_s = self._model.opt.timestep * robot.frame_skip
         self._views = [np.reshape(view, -1) for view in robot.derived(self._data)]
@@ -171,3 +172,18 @@ class MujocoEnvironments:
         bit = int(part)
         first = mujoco.mj_stateSize(self._model, _STATE & (bit - 1))
         return slice(first, first + mujoco.mj_stateSize(self._model, bit))
+
+
+def _loaded(path: str) -> mujoco.MjModel:
+    """One of Gymnasium's descriptions, without word of what it says in an old way: that is not the user's to mend."""
+
+    def tell(text: str) -> None:
+        if "deprecated" not in text:
+            print(f"MuJoCo: {text}", file=sys.stderr)
+
+    before = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(tell)
+    try:
+        return mujoco.MjModel.from_xml_path(path)
+    finally:
+        mujoco.set_mju_user_warning(before)
