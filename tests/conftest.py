@@ -2,6 +2,8 @@
 
 import fcntl
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,3 +42,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     with Path(__file__).open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if is_real_time(item) else fcntl.LOCK_SH)
         return (yield)
+
+
+@pytest.fixture(scope="session")
+def priority_permitted() -> bool:
+    """Whether a process may have a real-time priority on this machine."""
+    code = "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(41))"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0

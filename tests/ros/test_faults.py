@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from demo_control.faults.bringup import RELAY
 from demo_control.faults.campaign import Campaign
 from demo_control.faults.report import summary
+from demo_control.faults.rig import Rig
 from demo_control.faults.table import RISING, Case, cases
 
 pytestmark = pytest.mark.ros
@@ -35,3 +38,14 @@ def test_faults_are_survived_within_the_limits_and_results_are_kept(tmp_path: Pa
     assert again.finished == len(CHOSEN)
     assert again.run() == results
     assert len(told) == len(CHOSEN), "what has a result is not run again"
+
+
+def test_what_stands_between_the_nodes_runs_before_them(priority_permitted: bool) -> None:
+    """All of its threads: with those in which DDS receives left out, programs that start made it late for 0.1 s."""
+    with Rig("cartpole", 1, pushed=False, check=lambda: None) as rig:
+        process = rig.supervisor.process(RELAY).process_id
+        threads = [int(name) for name in os.listdir(f"/proc/{process}/task")]
+        policies = [os.sched_getscheduler(thread) for thread in threads]
+
+    assert len(threads) > 3
+    assert set(policies) == {os.SCHED_FIFO if priority_permitted else os.SCHED_OTHER}

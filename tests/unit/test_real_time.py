@@ -76,11 +76,6 @@ def probe(cores: str = "", *, unprivileged: bool = False) -> dict[str, object]:
     return dict(json.loads(done.stdout))
 
 
-def is_permitted() -> bool:
-    code = "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(41))"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
-
-
 @pytest.mark.parametrize(
     ("text", "cores"), [("", set()), ("3", {3}), ("0,2-4", {0, 2, 3, 4}), (" 1 , 5 ", {1, 5}), ("2-2", {2})]
 )
@@ -94,8 +89,8 @@ def test_what_is_no_list_of_cores_is_refused(text: str) -> None:
         RealTimeSettings(cores=text)
 
 
-def test_all_threads_but_the_background_get_the_priority_where_it_is_permitted() -> None:
-    if not is_permitted():
+def test_all_threads_but_the_background_get_the_priority_where_it_is_permitted(priority_permitted: bool) -> None:
+    if not priority_permitted:
         pytest.skip("real-time priorities are not permitted here")
     found = probe()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 
 import pytest
 
@@ -22,22 +21,12 @@ def test_each_standstill_counts_once_and_short_ones_only_as_the_longest() -> Non
     assert Standstills().and_one(4.75) == Standstills(4.75, 0, 0.0)
 
 
-def permitted() -> bool:
-    """Whether this process may have such a priority."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(60))
-    except OSError:
-        return False
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-    return True
-
-
-def test_a_process_looks_until_the_watch_is_over() -> None:
+def test_a_process_looks_until_the_watch_is_over(priority_permitted: bool) -> None:
     with StandstillWatch() as watch:
         process = watch._process
         assert process is not None
         found = watch.take()
-        assert (found is not None) == permitted()
+        assert (found is not None) == priority_permitted
         if found is not None:
             assert found.longest_ms >= 0.0
             assert found.total_ms >= standstill.LONG_MS * found.number

@@ -6,10 +6,8 @@ Subscribes ``observation`` and ``sent/action``, publishes ``seen/observation`` a
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import json
-import os
 import sys
 import threading
 import time
@@ -32,9 +30,11 @@ from demo_control.nodes.messages import nanoseconds, values_of
 from demo_control.nodes.parameters import Parameters
 from demo_control.nodes.quality import LATCHED
 from demo_control.nodes.running import run
+from demo_control.real_time import RealTimeSettings, apply
 
 ORDER_TOPIC, DONE_TOPIC = "fault_relay/order", "fault_relay/done"
-_PRIORITY = 42
+_SCHEDULING = RealTimeSettings(scheduling="fifo", scheduling_priority=42, lock_memory=False, reserve_mb=0)
+"""Before the nodes: what stands between them may not be what is late."""
 _SECOND_NS = 1_000_000_000
 
 
@@ -89,8 +89,8 @@ class FaultRelay(Node):  # type: ignore[misc] # rclpy has no types
         )
         self._done = self.create_publisher(Int64, DONE_TOPIC, LATCHED)
         self.create_subscription(String, ORDER_TOPIC, self._on_order, LATCHED)
-        with contextlib.suppress(OSError):  # without the right to it, it is only slower
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+        # All threads: those in which DDS receives, too. Without the right to it, it is only slower.
+        apply(_SCHEDULING)
 
     def _on_order(self, message: String) -> None:
         order = Order(**json.loads(message.data))
