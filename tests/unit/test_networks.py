@@ -12,9 +12,24 @@ from demo_control.configuration import ConfigurationError
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
+from demo_control.learning import networks as networks_module  # noqa: E402
+from demo_control.learning.native_passes import kernel_of_passes  # noqa: E402
 from demo_control.learning.networks import ACTIVATIONS, Adam, StackedNetworks  # noqa: E402
+from demo_control.learning.precision import matrix_products  # noqa: E402
 
 SIZES = (4, 9, 8, 3)
+WIDE = (4, 160, 136, 3)
+"""Wide enough, with as many rows, for the matrix unit where there is one."""
+
+
+@pytest.fixture(params=["kernel", "pytorch"])
+def maker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Who makes the products of passes."""
+    if request.param == "pytorch":
+        monkeypatch.setattr(networks_module, "kernel_of_passes", lambda: None)
+    elif kernel_of_passes() is None:
+        pytest.skip("no compiled kernel here")
+    return str(request.param)
 
 
 def stack(num_networks: int, activation: str = "relu", seed: int = 0, sizes: tuple[int, ...] = SIZES) -> object:
@@ -40,20 +55,21 @@ def by_autograd(networks: object, x: object, parameters: object) -> object:
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("num_networks", [1, 2, 7])
 @pytest.mark.parametrize("shared_input", [True, False])
-@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize(("sizes", "batch_size"), [((4, 9, 8, 1), 6), (SIZES, 6), (WIDE, 150), ((4, 2), 5)])
 def test_passes_are_those_of_automatic_differentiation(
-    activation: str, num_networks: int, shared_input: bool, outputs: int
+    maker: str, activation: str, num_networks: int, shared_input: bool, sizes: tuple[int, ...], batch_size: int
 ) -> None:
-    networks = stack(num_networks, activation, sizes=(*SIZES[:-1], outputs))
+    networks = stack(num_networks, activation, sizes=sizes)
     generator = torch.Generator().manual_seed(1)
-    x = torch.randn((1 if shared_input else num_networks, 6, 4), generator=generator)
-    direction = torch.randn((num_networks, 6, outputs), generator=generator)
+    x = torch.randn((1 if shared_input else num_networks, batch_size, sizes[0]), generator=generator)
+    direction = torch.randn((num_networks, batch_size, sizes[-1]), generator=generator)
     parameters = networks.parameters.clone().requires_grad_()
     seen = x.expand(num_networks, -1, -1).clone().requires_grad_()
     expected = by_autograd(networks, seen, parameters)
     (expected * direction).sum().backward()
 
     run = networks.forward(x)
+    assert (run.native is None) == (maker == "pytorch")
     torch.testing.assert_close(run.sums[-1], expected.detach())
     networks.backward(run, direction)
     torch.testing.assert_close(networks.gradient, parameters.grad)
@@ -104,7 +120,45 @@ def test_only_the_chosen_members_are_copied() -> None:
         assert (copied[~chosen] == 7.0).all()
 
 
-def test_passes_of_different_use_do_not_overwrite_each_other() -> None:
+def test_a_pass_serves_other_memory_and_a_part_of_its_batch(maker: str) -> None:
+    """What is asked for later may lie elsewhere, and need not lie in one piece."""
+    networks = stack(2, "silu")
+    generator = torch.Generator().manual_seed(1)
+    first, second = torch.randn((2, 3, 6, 8), generator=generator)[..., 2:6].unbind()
+    direction = torch.randn((2, 3, 6), generator=generator).transpose(1, 2)
+    networks.backward(networks.forward(first[:1]), direction)
+    networks.input_gradient(networks.forward(first[:1]), direction, slice(0, 2))
+
+    run = networks.forward(second[:2])
+    values = run.sums[-1].clone()
+    networks.backward(run, direction)
+    gradient = networks.gradient.clone()
+    by_input = networks.input_gradient(run, direction, slice(0, 2))
+    again = stack(2, "silu")
+    whole = again.forward(second[:2].contiguous())
+    again.backward(whole, direction.contiguous())
+    torch.testing.assert_close(values, whole.sums[-1])
+    torch.testing.assert_close(gradient, again.gradient)
+    torch.testing.assert_close(by_input, again.input_gradient(whole, direction.contiguous(), slice(0, 2)))
+
+    part = run.rows(2)
+    networks.backward(part, direction[:, 2:])
+    few = again.forward(second[:2, 2:])
+    again.backward(few, direction[:, 2:])
+    torch.testing.assert_close(networks.gradient, again.gradient)
+
+
+def test_less_exact_products_are_pytorchs() -> None:
+    with matrix_products("bfloat16"):
+        assert stack(2).forward(torch.zeros((1, 6, 4))).native is None
+
+
+def test_other_numbers_than_single_precision_are_refused(maker: str) -> None:
+    with pytest.raises((TypeError, RuntimeError)):
+        stack(2).forward(torch.zeros((1, 6, 4), dtype=torch.float64))
+
+
+def test_passes_of_different_use_do_not_overwrite_each_other(maker: str) -> None:
     networks = stack(2)
     x = torch.randn((1, 6, 4), generator=torch.Generator().manual_seed(1))
     kept = networks.forward(x, "kept")
@@ -119,7 +173,7 @@ def test_passes_of_different_use_do_not_overwrite_each_other() -> None:
     assert torch.equal(networks.gradient, gradient)
 
 
-def test_a_pass_of_another_size_leaves_no_memory_behind() -> None:
+def test_a_pass_of_another_size_leaves_no_memory_behind(maker: str) -> None:
     """Held-out sets grow from refit to refit: a pass of each size ever seen would fill the memory."""
     networks = stack(2)
     for size in range(1, 20):

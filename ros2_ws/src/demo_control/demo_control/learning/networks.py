@@ -6,7 +6,8 @@ learning on a processor that takes as long as the products themselves. Here the 
 results and gradients lie in memory that is allocated once, and all parameters of a stack are one vector, so that Adam
 and moving averages are one call. Every call of PyTorch costs a microsecond or more beside its arithmetic, and every
 pass over memory about as much: biases are added within the products, activations are computed in place where the
-gradient allows it.
+gradient allows it. The compiled kernel, where there is one, makes all products of a pass in one call, with biases,
+activations and their slopes (``native_passes.py``).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor
 
 from demo_control.configuration import ConfigurationError
+from demo_control.learning.native_passes import Layers, NativePass, Room, kernel_of_passes
 
 _MEAN_DECAY, _SQUARE_DECAY, _EPSILON = 0.9, 0.999, 1e-8
 """Of Adam, as in the paper."""
@@ -38,6 +40,7 @@ class Pass:
         outputs: Activations of the hidden layers.
         gradients: Of the loss, by the outputs of each layer.
         x: The input of the pass.
+        native: Makes the products, where the compiled kernel does.
     """
 
     batch_size: int
@@ -45,13 +48,15 @@ class Pass:
     outputs: list[Tensor]
     gradients: list[Tensor]
     x: Tensor
+    native: NativePass | None = None
 
     def rows(self, first: int) -> Pass:
         """The part of the batch from a row on, in the same memory."""
         sums, outputs, gradients = (
             [tensor[:, first:] for tensor in tensors] for tensors in (self.sums, self.outputs, self.gradients)
         )
-        return Pass(self.batch_size - first, sums, outputs, gradients, self.x[:, first:])
+        native = None if self.native is None else self.native.within(Room(sums, outputs, gradients))
+        return Pass(self.batch_size - first, sums, outputs, gradients, self.x[:, first:], native)
 
 
 class StackedNetworks:
@@ -121,6 +126,9 @@ class StackedNetworks:
         """
         run = self._pass(x.shape[1], use)
         run.x = x.expand(self.num_networks, -1, -1)
+        if run.native is not None:
+            run.native.forward(run.x)
+            return run
         hidden = run.x
         for layer, weight in enumerate(self.weights):
             _affine(self.biases[layer], hidden, weight, run.sums[layer])
@@ -136,6 +144,9 @@ class StackedNetworks:
             run: The forward pass.
             gradient: Of the loss by the outputs. Shape=(num_networks, batch_size, outputs).
         """
+        if run.native is not None:
+            run.native.backward(run.x, gradient)
+            return
         for layer in reversed(range(len(self.weights))):
             hidden = run.outputs[layer - 1] if layer else run.x
             _multiply(hidden, gradient, self._weight_gradients[layer])
@@ -154,8 +165,11 @@ class StackedNetworks:
         Returns:
             Shape=(num_networks, batch_size, number of these inputs).
         """
-        for layer in reversed(range(1, len(self.weights))):
-            gradient = self._through_layer(run, layer, gradient)
+        if run.native is not None and len(self.weights) > 1:
+            gradient = run.native.through(gradient)
+        else:
+            for layer in reversed(range(1, len(self.weights))):
+                gradient = self._through_layer(run, layer, gradient)
         return torch.bmm(gradient, self._transposed[0][..., inputs])
 
     def _through_layer(self, run: Pass, layer: int, gradient: Tensor) -> Tensor:
@@ -189,7 +203,12 @@ class StackedNetworks:
             # ReLU's gradient needs no more than its output: it overwrites the sums.
             outputs = made[:-1] if self.activation == "relu" else [torch.empty_like(tensor) for tensor in made[:-1]]
             gradients = [torch.empty_like(tensor) for tensor in made[:-1]]
-            self._passes[use] = Pass(batch_size, made, outputs, gradients, torch.empty(0))
+            native, kernel = None, kernel_of_passes()
+            if kernel is not None:
+                weight_gradients, bias_gradients = self._weight_gradients, self._bias_gradients
+                layers = Layers(self.weights, self.biases, weight_gradients, bias_gradients, self.activation)
+                native = NativePass(kernel, layers, Room(made, outputs, gradients))
+            self._passes[use] = Pass(batch_size, made, outputs, gradients, torch.empty(0), native)
         return self._passes[use]
 
 

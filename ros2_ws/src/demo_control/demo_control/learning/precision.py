@@ -27,3 +27,8 @@ def matrix_products(precision: str) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def are_exact() -> bool:
+    """Whether products are made with factors as they are."""
+    return torch.get_float32_matmul_precision() == PRECISIONS["float32"]

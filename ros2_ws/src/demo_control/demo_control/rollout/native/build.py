@@ -174,6 +174,7 @@ def _compile_all(compiler: list[str], folder: Path) -> list[Path]:
     names = variants(compiler)
     jobs = {name: ("rollout", [*options, f"-DDEMO_VARIANT={name}"]) for name, options in names.items()}
     listed = " ".join(f"X({name})" for name in names)
+    jobs |= {f"multiply {name}": ("multiply", [*options, f"-DDEMO_VARIANT={name}"]) for name, options in names.items()}
     jobs |= {name: (name, ["-ffp-contract=off"]) for name in ("perturb", "weigh")}
     jobs["library"] = ("library", [f"-DDEMO_VARIANTS(X)={listed}", f'-DDEMO_SOURCES="{_mark()}"'])
 

@@ -126,5 +126,11 @@ def _declare(functions: ctypes.CDLL) -> None:
     functions.demo_native_weigh.argtypes = [Pointer]
     functions.demo_native_select.restype = ctypes.c_int
     functions.demo_native_select.argtypes = [Pointer]
+    functions.demo_native_multiplier.restype = Pointer
+    functions.demo_native_multiplier.argtypes = [ctypes.c_char_p]
+    functions.demo_native_product_workspace.restype = ctypes.c_int64
+    functions.demo_native_product_workspace.argtypes = [Pointer, Pointer, ctypes.c_int64]
+    functions.demo_native_multiply.restype = None
+    functions.demo_native_multiply.argtypes = [Pointer, Pointer, ctypes.c_int64, Pointer]
     functions.demo_native_peak.restype = ctypes.c_double
     functions.demo_native_peak.argtypes = [ctypes.c_char_p, ctypes.c_int64]

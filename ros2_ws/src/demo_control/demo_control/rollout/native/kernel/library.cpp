@@ -20,9 +20,12 @@
 #include <thread>
 #include <vector>
 
+#include "multiply.hpp"
 #include "program.hpp"
 
-#define DEMO_DECLARE(name) extern const Variant demo_variant_##name;
+#define DEMO_DECLARE(name)                 \
+  extern const Variant demo_variant_##name; \
+  extern const Multiplier demo_multiplier_##name;
 DEMO_VARIANTS(DEMO_DECLARE)
 #undef DEMO_DECLARE
 
@@ -270,4 +273,28 @@ DEMO_PUBLIC void demo_native_destroy(void* rollout) { delete static_cast<Rollout
 DEMO_PUBLIC double demo_native_peak(const char* variant, int64_t repetitions) {
   const Variant* chosen = variant_named(variant);
   return chosen == nullptr ? 0.0 : chosen->multiply_add_rate(repetitions, seconds);
+}
+
+// The instruction set for products, or null where this machine has none of that name.
+DEMO_PUBLIC const void* demo_native_multiplier(const char* name) {
+#define DEMO_FIND(known) \
+  if (std::strcmp(name, #known) == 0 && runs_here(#known)) return &demo_multiplier_##known;
+  DEMO_VARIANTS(DEMO_FIND)
+#undef DEMO_FIND
+  return nullptr;
+}
+
+// Floats of a workspace that serves all of these products.
+DEMO_PUBLIC int64_t demo_native_product_workspace(const void* multiplier, const Product* products, int64_t count) {
+  int64_t most = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    most = std::max(most, static_cast<const Multiplier*>(multiplier)->workspace_size(products[i]));
+  }
+  return most;
+}
+
+// Products one after the other; 'workspace' is aligned to vectors.
+DEMO_PUBLIC void demo_native_multiply(const void* multiplier, const Product* products, int64_t count,
+                                      float* workspace) {
+  for (int64_t i = 0; i < count; ++i) static_cast<const Multiplier*>(multiplier)->multiply(products[i], workspace);
 }
