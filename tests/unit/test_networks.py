@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
 from demo_control.learning import networks as networks_module  # noqa: E402
-from demo_control.learning.native_passes import kernel_of_passes  # noqa: E402
+from demo_control.learning.native_passes import maker_of_passes  # noqa: E402
 from demo_control.learning.networks import ACTIVATIONS, Adam, StackedNetworks  # noqa: E402
 from demo_control.learning.precision import matrix_products  # noqa: E402
 
@@ -26,8 +26,8 @@ WIDE = (4, 160, 136, 3)
 def maker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Who makes the products of passes."""
     if request.param == "pytorch":
-        monkeypatch.setattr(networks_module, "kernel_of_passes", lambda: None)
-    elif kernel_of_passes() is None:
+        monkeypatch.setattr(networks_module, "maker_of_passes", lambda: None)
+    elif maker_of_passes() is None:
         pytest.skip("no compiled kernel here")
     return str(request.param)
 
@@ -148,9 +148,17 @@ def test_a_pass_serves_other_memory_and_a_part_of_its_batch(maker: str) -> None:
     torch.testing.assert_close(networks.gradient, again.gradient)
 
 
-def test_less_exact_products_are_pytorchs() -> None:
-    with matrix_products("bfloat16"):
-        assert stack(2).forward(torch.zeros((1, 6, 4))).native is None
+def test_rounded_products_are_nearly_the_exact_ones(maker: str) -> None:
+    x = torch.randn((2, 150, 4), generator=torch.Generator().manual_seed(1))
+    found = []
+    for precision in ("float32", "bfloat16"):
+        with matrix_products(precision):
+            networks = stack(2, "silu", sizes=WIDE)
+            run = networks.forward(x)
+            networks.backward(run, torch.ones_like(run.sums[-1]))
+        found.append((run.sums[-1], networks.gradient))
+    for exact, rounded in zip(*found, strict=True):
+        assert float((rounded - exact).norm() / exact.norm()) < 0.01
 
 
 def test_other_numbers_than_single_precision_are_refused(maker: str) -> None:

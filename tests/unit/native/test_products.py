@@ -120,6 +120,31 @@ def test_one_product_may_take_what_another_made(kernel: Kernel, variant: str) ->
     np.testing.assert_allclose(out, np.tanh(x.astype(np.float64) @ weights) @ weights, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", SHAPES[-3:])
+@pytest.mark.parametrize("turned", [False, True])
+def test_factors_are_rounded_where_a_matrix_unit_gains_by_it(
+    kernel: Kernel, variant: str, shape: tuple[int, int, int, int], turned: bool
+) -> None:
+    networks, rows, inner, columns = shape
+    left = numbers(0, networks, inner, rows).transpose(0, 2, 1) if turned else numbers(0, networks, rows, inner)
+    right, out = numbers(1, networks, inner, columns), np.empty((networks, rows, columns), np.float32)
+    left[0, 0, 0] = np.nan
+    Products(kernel, [Term(matrices(left), matrices(right), matrices(out))], variant, rounded=True).make()
+    assert np.isnan(out[0, 0]).all()
+
+    factors = (rounded(left), rounded(right)) if variant == "amx" else (left.astype(np.float64), right)
+    expected, unit = factors[0] @ factors[1], 1e-6 * (np.abs(factors[0]) @ np.abs(factors[1]) + 1.0)
+    finite = np.isfinite(expected)
+    assert finite.sum() == expected.size - columns
+    assert (np.abs(out - expected)[finite] <= unit[finite]).all()
+
+
+def rounded(array: Float32s) -> npt.NDArray[np.float64]:
+    """To the nearest number of eight bits."""
+    fraction, exponent = np.frexp(array.astype(np.float64))
+    return np.asarray(np.ldexp(np.rint(fraction * 256.0) / 256.0, exponent))
+
+
 def test_what_does_not_go_together_is_refused(kernel: Kernel) -> None:
     one, other = matrices(numbers(0, 2, 3, 4)), matrices(numbers(1, 2, 4, 5))
     out = matrices(numbers(2, 2, 3, 5))

@@ -1,12 +1,13 @@
 """Passes through networks side by side by the compiled kernel: all layers of a pass in one call.
 
-PyTorch takes its place where there is no kernel, and where less exact products are asked for (``precision.py``).
+PyTorch takes its place where there is no kernel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,9 +18,22 @@ from demo_control.rollout.native.library import Kernel
 from demo_control.rollout.native.products import Matrices, Products, Term
 
 
-def kernel_of_passes() -> Kernel | None:
-    """The kernel, if passes are to be made by it."""
-    return planning_kernel() if are_exact() else None
+class Maker(NamedTuple):
+    """Who makes the products of passes.
+
+    Attributes:
+        kernel: The compiled one.
+        rounded: Whether factors may be rounded to bfloat16 (``precision.py``).
+    """
+
+    kernel: Kernel
+    rounded: bool
+
+
+def maker_of_passes() -> Maker | None:
+    """The kernel, if there is one."""
+    kernel = planning_kernel()
+    return None if kernel is None else Maker(kernel, not are_exact())
 
 
 @dataclass(frozen=True)
@@ -60,26 +74,26 @@ class NativePass:
     """The products of a pass, ready to be made again and again.
 
     Args:
-        kernel: Makes them.
+        maker: Makes them.
         layers: Of the networks.
         room: Results and gradients; both must live as long as this.
     """
 
-    def __init__(self, kernel: Kernel, layers: Layers, room: Room) -> None:
-        self._kernel, self._layers, self._room = kernel, layers, room
+    def __init__(self, maker: Maker, layers: Layers, room: Room) -> None:
+        self._maker, self._layers, self._room = maker, layers, room
         self._forward: Products | None = None
         self._backward: Products | None = None
-        self._through: Products | None = None
+        self._by_inputs: dict[tuple[int | None, ...], tuple[Products, Tensor]] = {}
 
     def within(self, room: Room) -> NativePass:
         """A pass of the same networks in other memory."""
-        return NativePass(self._kernel, self._layers, room)
+        return NativePass(self._maker, self._layers, room)
 
     def forward(self, x: Tensor) -> None:
         """From the inputs to the last sums. Shape=(num_networks, batch_size, inputs)."""
         inputs = _matrices(x)
         if self._forward is None:
-            self._forward = Products(self._kernel, self._forward_terms(inputs))
+            self._forward = self._products(self._forward_terms(inputs))
         self._forward.set_left(0, inputs)
         self._forward.make()
 
@@ -87,7 +101,7 @@ class NativePass:
         """From the gradient by the last sums to those by the parameters. Shape=(num_networks, batch_size, outputs)."""
         inputs, by_output = _matrices(x), _matrices(gradient)
         if self._backward is None:
-            self._backward = Products(self._kernel, self._backward_terms(inputs, by_output))
+            self._backward = self._products(self._backward_terms(inputs, by_output))
         for number in (0, 1):
             self._backward.set_right(number, by_output)
         if len(self._layers.weights) > 1:
@@ -95,14 +109,23 @@ class NativePass:
         self._backward.set_left(3 * (len(self._layers.weights) - 1), inputs.transposed)
         self._backward.make()
 
-    def through(self, gradient: Tensor) -> Tensor:
-        """From the gradient by the last sums to that by the first; there must be a hidden layer."""
-        by_output = _matrices(gradient)
-        if self._through is None:
-            self._through = Products(self._kernel, self._through_terms(by_output))
-        self._through.set_left(0, by_output)
-        self._through.make()
-        return self._room.gradients[0]
+    def input_gradient(self, gradient: Tensor, inputs: slice) -> Tensor:
+        """From the gradient by the last sums to that by some inputs. Shape=(num_networks, batch_size, such inputs).
+
+        It is overwritten by the next one of the same inputs.
+        """
+        by_output, key = _matrices(gradient), (inputs.start, inputs.stop, inputs.step)
+        if key not in self._by_inputs:
+            rows = self._layers.weights[0][:, inputs]
+            made = torch.empty((*gradient.shape[:2], rows.shape[1]))
+            self._by_inputs[key] = (self._products(self._through_terms(by_output, rows, made)), made)
+        products, made = self._by_inputs[key]
+        products.set_left(0, by_output)
+        products.make()
+        return made
+
+    def _products(self, terms: Sequence[Term]) -> Products:
+        return Products(self._maker.kernel, terms, rounded=self._maker.rounded)
 
     def _forward_terms(self, inputs: Matrices) -> list[Term]:
         layers, room, terms, hidden = self._layers, self._room, list[Term](), inputs
@@ -129,12 +152,12 @@ class NativePass:
                 gradient = terms[-1].out
         return terms
 
-    def _through_terms(self, gradient: Matrices) -> list[Term]:
+    def _through_terms(self, gradient: Matrices, first_weights: Tensor, made: Tensor) -> list[Term]:
         terms = list[Term]()
         for layer in reversed(range(1, len(self._layers.weights))):
             terms.append(self._through_layer(layer, gradient))
             gradient = terms[-1].out
-        return terms
+        return [*terms, Term(gradient, _matrices(first_weights).transposed, _matrices(made))]
 
     def _through_layer(self, layer: int, gradient: Matrices) -> Term:
         """From the gradient by a layer's outputs to that by the sums of the layer before."""

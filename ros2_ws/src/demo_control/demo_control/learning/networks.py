@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from demo_control.configuration import ConfigurationError
-from demo_control.learning.native_passes import Layers, NativePass, Room, kernel_of_passes
+from demo_control.learning.native_passes import Layers, NativePass, Room, maker_of_passes
 
 _MEAN_DECAY, _SQUARE_DECAY, _EPSILON = 0.9, 0.999, 1e-8
 """Of Adam, as in the paper."""
@@ -165,11 +165,10 @@ class StackedNetworks:
         Returns:
             Shape=(num_networks, batch_size, number of these inputs).
         """
-        if run.native is not None and len(self.weights) > 1:
-            gradient = run.native.through(gradient)
-        else:
-            for layer in reversed(range(1, len(self.weights))):
-                gradient = self._through_layer(run, layer, gradient)
+        if run.native is not None:
+            return run.native.input_gradient(gradient, inputs)
+        for layer in reversed(range(1, len(self.weights))):
+            gradient = self._through_layer(run, layer, gradient)
         return torch.bmm(gradient, self._transposed[0][..., inputs])
 
     def _through_layer(self, run: Pass, layer: int, gradient: Tensor) -> Tensor:
@@ -203,11 +202,11 @@ class StackedNetworks:
             # ReLU's gradient needs no more than its output: it overwrites the sums.
             outputs = made[:-1] if self.activation == "relu" else [torch.empty_like(tensor) for tensor in made[:-1]]
             gradients = [torch.empty_like(tensor) for tensor in made[:-1]]
-            native, kernel = None, kernel_of_passes()
-            if kernel is not None:
+            native, maker = None, maker_of_passes()
+            if maker is not None:
                 weight_gradients, bias_gradients = self._weight_gradients, self._bias_gradients
                 layers = Layers(self.weights, self.biases, weight_gradients, bias_gradients, self.activation)
-                native = NativePass(kernel, layers, Room(made, outputs, gradients))
+                native = NativePass(maker, layers, Room(made, outputs, gradients))
             self._passes[use] = Pass(batch_size, made, outputs, gradients, torch.empty(0), native)
         return self._passes[use]
 

@@ -1,4 +1,4 @@
-"""How exact PyTorch's matrix products are."""
+"""How exact matrix products are: PyTorch's, and those of passes (``native_passes.py``)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PRECISIONS: Mapping[str, str] = MappingProxyType({"float32": "highest", "bfloat1
 def matrix_products(precision: str) -> Iterator[None]:
     """Make products of float32 matrices with factors rounded to this precision, where the processor gains by it.
 
-    That is where it multiplies bfloat16 itself (AVX-512 BF16, AMX); elsewhere nothing is rounded.
+    That is where it multiplies bfloat16 itself (passes: AMX; PyTorch: AVX-512 BF16, too); elsewhere nothing is rounded.
 
     Args:
         precision: One of :data:`PRECISIONS`.

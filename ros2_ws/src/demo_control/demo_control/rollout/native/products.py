@@ -22,7 +22,7 @@ class _Product(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_int64)
         for name in (
-            "networks", "rows", "inner", "columns", "finish", "left_network", "left_row", "left_inner",
+            "networks", "rows", "inner", "columns", "pieces", "finish", "left_network", "left_row", "left_inner",
             "right_network", "right_inner", "right_column", "bias_network", "out_network", "out_row",
         )
     ] + [(name, Pointer) for name in ("left", "right", "bias", "applied", "out")]  # fmt: skip
@@ -117,15 +117,20 @@ class Products:
         kernel: Makes them.
         terms: The first one first.
         variant: Instruction set; by default the fastest.
+        rounded: Whether factors of large products are rounded to bfloat16 where a matrix unit gains by it (the variant
+            'amx'); elsewhere nothing is.
 
     Raises:
         KernelError: No such instruction set here.
     """
 
-    def __init__(self, kernel: Kernel, terms: Sequence[Term], variant: str | None = None) -> None:
+    def __init__(
+        self, kernel: Kernel, terms: Sequence[Term], variant: str | None = None, *, rounded: bool = False
+    ) -> None:
         self._products = (_Product * len(terms))()
         for product, term in zip(self._products, terms, strict=True):
             term.fill(product)
+            product.pieces = 1 if rounded else 3
         names = kernel.variants if variant is None else (variant,)
         found = (kernel.functions.demo_native_multiplier(name.encode()) for name in names)
         self._multiplier = next(filter(None, found), None)

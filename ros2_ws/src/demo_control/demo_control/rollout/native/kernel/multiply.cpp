@@ -173,7 +173,11 @@ void multiply_as(const Product& p, float* workspace) {
     }
 #if defined(__AMX_BF16__)
     if (takes_matrix_unit(p)) {
-      multiply_by_unit<finish>(p, bias, panel, n);
+      if (p.pieces == 1) {
+        multiply_by_unit<finish, 1>(p, bias, panel, n);
+      } else {
+        multiply_by_unit<finish, kPieces>(p, bias, panel, n);
+      }
       continue;
     }
 #endif

@@ -1,6 +1,6 @@
 // Products by the processor's matrix unit (AMX), to the accuracy of float32; how, says dense_matrix.hpp: there outputs
 // stand for the rows here, inputs for the inner index, and samples for the columns. A product with a number that is not
-// finite is none, as its pieces have no sum.
+// finite is none, as its pieces have no sum. With one piece instead of three, factors are rounded to bfloat16.
 #pragma once
 
 #if defined(__AMX_BF16__)
@@ -31,7 +31,7 @@ struct MatrixRoom {
   explicit MatrixRoom(const Product& p)
       : inner((p.inner + kTileInputs - 1) / kTileInputs * kTileInputs),
         blocks((p.rows + kBlockRows - 1) / kBlockRows),
-        block(2 * kPieces * inner / kTileInputs * kTileFloats),
+        block(2 * p.pieces * inner / kTileInputs * kTileFloats),
         turned(0),
         left(p.left_inner == 1 ? 0 : blocks * kBlockRows * inner),
         right(left + blocks * block),
@@ -40,20 +40,34 @@ struct MatrixRoom {
         size(sums + 2 * kBlockRows * kPanelColumns) {}
 };
 
-// 32 numbers of a row as three pieces, each in a tile of its own; the smallest piece comes first.
+// To the nearest bfloat16, which is the upper half of the result.
+DEMO_INLINE Vector rounded(Vector x) {
+  const Integers number = bits(x), odd = (Integers)_mm512_srli_epi32((__m512i)number, 16) & 1;
+  return x == x ? floats(number + 0x7fff + odd) : x;
+}
+
+DEMO_INLINE __m256i upper_halves(Vector x) { return _mm512_cvtepi32_epi16(_mm512_srli_epi32((__m512i)bits(x), 16)); }
+
+// 32 numbers of a row as one piece.
+inline void round_row(Vector first, Vector second, char* to) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), upper_halves(rounded(first)));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 32), upper_halves(rounded(second)));
+}
+
+// The same as three pieces, each in a tile of its own; the smallest piece comes first.
 inline void split_row(Vector first, Vector second, char* to, int64_t tile_step) {
   for (int piece = kPieces - 1; piece >= 0; --piece) {
     char* const tile = to + piece * tile_step;
-    const auto upper = [](Vector x) { return _mm512_cvtepi32_epi16(_mm512_srli_epi32((__m512i)x, 16)); };
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(tile), upper(first));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(tile + 32), upper(second));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(tile), upper_halves(first));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(tile + 32), upper_halves(second));
     first -= floats(bits(first) & static_cast<int32_t>(0xffff0000));
     second -= floats(bits(second) & static_cast<int32_t>(0xffff0000));
   }
 }
 
 // The left matrix of one network: (blocks, tiles of the inner index, pieces, rows of block, 32 numbers).
-inline void split_left(const Product& p, const MatrixRoom& room, const float* left, float* workspace) {
+template <int pieces>
+void split_left(const Product& p, const MatrixRoom& room, const float* left, float* workspace) {
   const float* rows = left;
   int64_t stride = p.left_row;
   if (p.left_inner != 1) {
@@ -73,11 +87,63 @@ inline void split_left(const Product& p, const MatrixRoom& room, const float* le
           first = rest >= kLanes ? load_from(from) : load_some(from, rest);
           if (rest > kLanes) second = rest >= 2 * kLanes ? load_from(from + kLanes) : load_some(from + kLanes, rest - kLanes);
         }
-        split_row(first, second, to + row * 64, kPieceBytes);
+        if constexpr (pieces == 1) {
+          round_row(first, second, to + row * 64);
+        } else {
+          split_row(first, second, to + row * 64, kPieceBytes);
+        }
       }
-      to += kPieces * kPieceBytes;
+      to += pieces * kPieceBytes;
     }
   }
+}
+
+// A panel of the right matrix as one piece; laid out as split_samples does it.
+inline void round_right(const float* x, int64_t inner, float* to) {
+  for (int64_t k = 0; k < inner; k += 2) {
+    for (int v = 0; v < 2; ++v) {
+      const Vector even = rounded(load(x + v * kLanes)), odd = rounded(load(x + kPanelColumns + v * kLanes));
+      const __m512i lower = _mm512_srli_epi32((__m512i)bits(even), 16);
+      const int64_t place = (k / kTileInputs * 2 + v) * kTileFloats + k % kTileInputs / 2 * kLanes;
+      store(to + place, (Vector)_mm512_mask_blend_epi16(0xaaaaaaaau, lower, (__m512i)bits(odd)));
+    }
+    x += 2 * kPanelColumns;
+  }
+}
+
+// sum_tiles of dense_matrix.hpp for one piece, two groups and two vectors.
+template <class Before>
+__attribute__((noinline)) void sum_rounded(int64_t tiles, const char* left, const float* panel, float* made,
+                                           Before& finish) {
+  Before before = finish;
+  const char* right = reinterpret_cast<const char*>(panel);
+  char* const sums = reinterpret_cast<char*>(made);
+  const int64_t rows = (kBlockRows + tiles - 1) / tiles;
+  asm volatile("" ::: "memory");
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  for (int64_t i = 0; i < tiles; ++i) {
+    _tile_loadd(4, left, 64);
+    _tile_loadd(5, left + kTileBytes, 64);
+    _tile_loadd(6, right, 64);
+    _tile_loadd(7, right + kTileBytes, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+    before.go_on(rows);
+    left += 2 * kTileBytes;
+    right += 2 * kTileBytes;
+  }
+  constexpr int64_t step = 128;
+  _tile_stored(0, sums, step);
+  _tile_stored(1, sums + 64, step);
+  _tile_stored(2, sums + kTileOutputs * step, step);
+  _tile_stored(3, sums + kTileOutputs * step + 64, step);
+  asm volatile("" ::: "memory");
+  finish = before;
 }
 
 // Finishes the rows of a block that was summed, while the unit sums the next one.
@@ -116,11 +182,11 @@ struct Finishing {
   }
 };
 
-template <FinishKind finish>
+template <FinishKind finish, int pieces>
 void multiply_by_unit(const Product& p, const float* bias, float* workspace, int64_t network) {
   const MatrixRoom room(p);
   const Inputs inputs(room.inner);
-  split_left(p, room, p.left + network * p.left_network, workspace);
+  split_left<pieces>(p, room, p.left + network * p.left_network, workspace);
   const float* const right = p.right + network * p.right_network;
   float* const packed = workspace + room.right;
   float* sums = workspace + room.sums;
@@ -128,11 +194,20 @@ void multiply_by_unit(const Product& p, const float* bias, float* workspace, int
   Finishing<finish> before;
   for (int64_t column = 0; column < p.columns; column += kPanelColumns) {
     pack(p, right + column * p.right_column, p.columns - column, kPanelColumns, packed);
-    split_samples<2>(packed, kPanelColumns, room.inner, workspace + room.pieces);
+    float* const panel = workspace + room.pieces;
+    if constexpr (pieces == 1) {
+      round_right(packed, room.inner, panel);
+    } else {
+      split_samples<2>(packed, kPanelColumns, room.inner, panel);
+    }
     const int64_t place = network * p.out_network + column;
     for (int64_t block = 0; block < room.blocks; ++block) {
-      const char* const pieces = reinterpret_cast<const char*>(workspace + room.left + block * room.block);
-      sum_tiles<2>(inputs, pieces, workspace + room.pieces, sums, before);
+      const char* const left = reinterpret_cast<const char*>(workspace + room.left + block * room.block);
+      if constexpr (pieces == 1) {
+        sum_rounded(inputs.whole, left, panel, sums, before);
+      } else {
+        sum_tiles<2>(inputs, left, panel, sums, before);
+      }
       before.go_on(before.rows);
       const int64_t row = block * kBlockRows;
       before.sums = sums;
