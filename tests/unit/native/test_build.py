@@ -61,7 +61,7 @@ def test_installing_goes_on_without_compiler(tmp_path: Path) -> None:
         cwd=tmp_path, env={"CXX": "no-such-compiler", "PATH": ""}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    assert "ONNX Runtime takes its place. CXX = 'no-such-compiler': no such program" in result.stdout
+    assert "ONNX Runtime and PyTorch take its place. CXX = 'no-such-compiler': no such program" in result.stdout
 
 
 def test_a_compiler_without_an_instruction_set_builds_the_others(tmp_path: Path) -> None:

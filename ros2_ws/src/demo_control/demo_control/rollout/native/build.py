@@ -158,7 +158,7 @@ def setuptools_arguments(package_folder: str) -> dict[str, Any]:
                     shutil.copy2(in_place, target)
                 build(target)
             except BuildError as error:
-                print(f"The native rollout kernel was not built; ONNX Runtime takes its place. {error}")
+                print(f"The native kernel was not built; ONNX Runtime and PyTorch take its place. {error}")
                 raise CompileError(str(error)) from error
 
     folder = Path(package_folder) / "rollout" / "native" / "kernel"
