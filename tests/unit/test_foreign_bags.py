@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 import shutil
 import sqlite3
 from dataclasses import replace
@@ -318,6 +319,34 @@ def test_rows_of_wrong_types_are_counted_and_left_out(tmp_path: Path, heard: lis
     assert contents(opened) == expected(heard)
     assert any("3 messages are no messages" in line for line in opened.damage())
     assert any("2 messages of topics whose names are lost" in line for line in opened.damage())
+
+
+@pytest.mark.parametrize(
+    ("table", "text"),
+    [
+        ("message_definitions", "definitions of types cannot be read (a length beyond all memory)"),
+        ("topics", "its topics cannot be read (a length beyond all memory)"),
+    ],
+)
+def test_lengths_that_ask_for_all_memory_are_told(
+    tmp_path: Path, heard: list[Heard], monkeypatch: pytest.MonkeyPatch, table: str, text: str
+) -> None:
+    """A wrong bit in a length: SQLite has no memory for it, and Python no words. Found by fuzzing."""
+    bag = write_with_rosbags(tmp_path / "bag", heard, "sqlite3")
+
+    class Forgetful(sqlite3.Connection):
+        def execute(self, query: str, *arguments: Any) -> sqlite3.Cursor:  # noqa: ANN401 - as it comes
+            if f"FROM {table}" in query:
+                raise MemoryError
+            return super().execute(query, *arguments)
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *given, **named: connect(*given, factory=Forgetful, **named))
+    if table == "topics":
+        with pytest.raises(BagError, match=re.escape(text)):
+            Bag.open(bag)
+    else:
+        assert text in bag_info(bag)["damage"]
 
 
 def test_uncompressed_chunks_are_found_again_by_the_index(tmp_path: Path, heard: list[Heard]) -> None:

@@ -68,8 +68,8 @@ class Database:
         try:
             with database._connected() as connection:
                 database._learn(connection)
-        except sqlite3.Error as error:
-            raise BagError(f"{path}: its topics cannot be read ({error})") from None
+        except _UNREADABLE as error:
+            raise BagError(f"{path}: its topics cannot be read ({_why(error)})") from None
         return database
 
     def messages(self) -> Iterator[Message]:
@@ -110,7 +110,7 @@ class Database:
                 # Python reads ahead: the last row that can be read may be lost with the error, and is read again here.
                 if found is None or found[0] > last + 1:
                     onward = "" if found is None else f", and again from message {found[0]} on"
-                    self.damage.append(f"unreadable after message {last} ({error}){onward}")
+                    self.damage.append(f"unreadable after message {last} ({_why(error)}){onward}")
                 if found is None:
                     return
                 last = found[0]
@@ -142,8 +142,8 @@ class Database:
             for kind, encoding, text in connection.execute(query):
                 if isinstance(kind, str) and isinstance(encoding, str) and isinstance(text, str):
                     found[kind] = encoding, text
-        except sqlite3.Error as error:
-            self._notes.append(f"definitions of types cannot be read ({error})")
+        except _UNREADABLE as error:
+            self._notes.append(f"definitions of types cannot be read ({_why(error)})")
         return found
 
     @contextlib.contextmanager
@@ -205,13 +205,18 @@ class Database:
             try:
                 with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as connection:
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            except sqlite3.Error as error:
-                self._notes.append(f"{log.name} cannot be read ({error})")
+            except _UNREADABLE as error:
+                self._notes.append(f"{log.name} cannot be read ({_why(error)})")
                 return
             with copy.open("rb") as file:
                 while piece := file.read(_PIECE_BYTES):
                     merged.write(piece)
         self.unpacked = merged
+
+
+def _why(error: BaseException) -> str:
+    """In words; a wrong length may ask for more memory than there is, of which SQLite says nothing."""
+    return str(error) or "a length beyond all memory"
 
 
 def _connect(name: str) -> sqlite3.Connection:
