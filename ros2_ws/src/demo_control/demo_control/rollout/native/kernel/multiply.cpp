@@ -159,49 +159,59 @@ void pack(const Product& p, const float* right, int64_t columns, int64_t width, 
 
 namespace {
 
+// One network's bias with zeros behind it, or zeros.
+void spread_bias(const Product& p, int64_t network, float* to) {
+  for (int64_t j = 0; j < padded(p.columns); ++j) {
+    to[j] = p.bias != nullptr && j < p.columns ? p.bias[network * p.bias_network + j] : 0.0f;
+  }
+}
+
+template <FinishKind finish>
+void multiply_network(const Product& p, int64_t network, const float* bias, float* panel) {
+  const float* const left = p.left + network * p.left_network;
+  for (int64_t column = 0; column < p.columns; column += kMostVectors * kLanes) {
+    const int64_t columns = p.columns - column, vectors = (columns + kLanes - 1) / kLanes;
+    const float* const right = p.right + network * p.right_network + column * p.right_column;
+    const int64_t place = network * p.out_network + column;
+    float* const applied = p.applied == nullptr ? nullptr : p.applied + place;
+    const auto rows = [&](auto number) {
+      constexpr int count = decltype(number)::value;
+      pack(p, right, columns, count * kLanes, panel);
+      panel_rows<finish, count>(p, left, panel, bias + column, applied, p.out + place, columns);
+    };
+    if (vectors >= kMostVectors) {
+      rows(Number<kMostVectors>());
+    } else if (vectors == 3) {
+      rows(Number<(kMostVectors < 3 ? kMostVectors : 3)>());
+    } else if (vectors == 2) {
+      rows(Number<2>());
+    } else {
+      rows(Number<1>());
+    }
+  }
+}
+
 template <FinishKind finish>
 void multiply_as(const Product& p, float* workspace) {
-  const int64_t whole = kMostVectors * kLanes;
   float* const bias = workspace;
-  float* const panel = workspace + padded(p.columns);
+  float* const rest = workspace + padded(p.columns);
 #if defined(__AMX_BF16__)
-  const MatrixUnit unit;
-#endif
-  for (int64_t n = 0; n < p.networks; ++n) {
-    for (int64_t j = 0; j < padded(p.columns); ++j) {
-      bias[j] = p.bias != nullptr && j < p.columns ? p.bias[n * p.bias_network + j] : 0.0f;
-    }
-#if defined(__AMX_BF16__)
-    if (takes_matrix_unit(p)) {
+  if (takes_matrix_unit(p)) {
+    const MatrixUnit unit;
+    for (int64_t network = 0; network < p.networks; ++network) {
+      spread_bias(p, network, bias);
       if (p.pieces == 1) {
-        multiply_by_unit<finish, 1>(p, bias, panel, n);
+        multiply_by_unit<finish, 1>(p, network, bias, rest);
       } else {
-        multiply_by_unit<finish, kPieces>(p, bias, panel, n);
+        multiply_by_unit<finish, kPieces>(p, network, bias, rest);
       }
-      continue;
     }
+    return;
+  }
 #endif
-    for (int64_t column = 0; column < p.columns; column += whole) {
-      const int64_t columns = p.columns - column, vectors = (columns + kLanes - 1) / kLanes;
-      const float* const left = p.left + n * p.left_network;
-      const float* const right = p.right + n * p.right_network + column * p.right_column;
-      const int64_t place = n * p.out_network + column;
-      float* const applied = p.applied == nullptr ? nullptr : p.applied + place;
-      const auto rows = [&](auto number) {
-        constexpr int count = decltype(number)::value;
-        pack(p, right, columns, count * kLanes, panel);
-        panel_rows<finish, count>(p, left, panel, bias + column, applied, p.out + place, columns);
-      };
-      if (vectors >= kMostVectors) {
-        rows(Number<kMostVectors>());
-      } else if (vectors == 3) {
-        rows(Number<(kMostVectors < 3 ? kMostVectors : 3)>());
-      } else if (vectors == 2) {
-        rows(Number<2>());
-      } else {
-        rows(Number<1>());
-      }
-    }
+  for (int64_t network = 0; network < p.networks; ++network) {
+    spread_bias(p, network, bias);
+    multiply_network<finish>(p, network, bias, rest);
   }
 }
 

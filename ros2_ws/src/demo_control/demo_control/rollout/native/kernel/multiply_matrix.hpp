@@ -183,7 +183,7 @@ struct Finishing {
 };
 
 template <FinishKind finish, int pieces>
-void multiply_by_unit(const Product& p, const float* bias, float* workspace, int64_t network) {
+void multiply_by_unit(const Product& p, int64_t network, const float* bias, float* workspace) {
   const MatrixRoom room(p);
   const Inputs inputs(room.inner);
   split_left<pieces>(p, room, p.left + network * p.left_network, workspace);
