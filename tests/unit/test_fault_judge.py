@@ -110,7 +110,7 @@ def test_a_new_command_for_the_old_one_is_no_safe_stop() -> None:
 
 def test_what_is_expected_must_come() -> None:
     assert judge(commanded(20), BOUNDS, STOPS, 20, recovered=True).failures == ["did not stop"]
-    assert judge(stop_after_timeout(), BOUNDS, GOES_ON, 16, recovered=True).failures == ["stopped"]
+    assert judge(stop_after_timeout(), BOUNDS, GOES_ON, 16, recovered=True).failures == ["stopped: command_timeout"]
 
 
 def test_a_stop_before_the_fault_is_not_its_doing() -> None:

@@ -127,7 +127,8 @@ def judge(
         latched=latched,
     )
     under_fault = log[injected_at:undone_at]
-    stopped = any(sent.is_safe for sent in under_fault) or (not under_fault and expected == STOPS)
+    reasons = [sent.source.removeprefix(DRIVER_PREFIX) for sent in under_fault if sent.is_safe]
+    stopped = bool(reasons) or (not under_fault and expected == STOPS)
     verdict.did = _told(under_fault, stopped, expected, verdict)
     rivals = sum(sent.source == RIVAL for sent in log)
     checks = (
@@ -136,7 +137,7 @@ def judge(
         (bool(times_s) and max(times_s) > bounds.safe_limit_s + _ROUNDING_S, "safe too late"),
         (rivals > 0, f"{rivals} outputs of a second publisher"),
         (expected == STOPS and not stopped, "did not stop"),
-        (expected == GOES_ON and stopped, "stopped"),
+        (expected == GOES_ON and stopped, f"stopped: {', '.join(dict.fromkeys(reasons))}"),
         (not recovered and not latched, "did not recover"),
     )
     verdict.failures = [text for failed, text in checks if failed]
