@@ -166,6 +166,19 @@ def test_other_numbers_than_single_precision_are_refused(maker: str) -> None:
         stack(2).forward(torch.zeros((1, 6, 4), dtype=torch.float64))
 
 
+def test_inputs_of_another_width_are_refused(maker: str) -> None:
+    """In the first pass as in later ones, which find everything made ready."""
+    networks = stack(2)
+    for _ in range(2):
+        with pytest.raises((ValueError, RuntimeError)):
+            networks.forward(torch.zeros((1, 6, 5)))
+        run = networks.forward(torch.zeros((1, 6, 4)))
+        if maker == "kernel":
+            with pytest.raises(ValueError, match=r"shape \(2, 6, 4\), expected \(2, 6, 3\)"):
+                networks.backward(run, torch.zeros((2, 6, 4)))
+        networks.backward(run, torch.zeros((2, 6, 3)))
+
+
 def test_passes_of_different_use_do_not_overwrite_each_other(maker: str) -> None:
     networks = stack(2)
     x = torch.randn((1, 6, 4), generator=torch.Generator().manual_seed(1))

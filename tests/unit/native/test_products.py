@@ -156,5 +156,10 @@ def test_what_does_not_go_together_is_refused(kernel: Kernel) -> None:
         Term(one, other, out, "relu_slope", applied=matrices(numbers(3, 2, 3, 6)[..., :5]))
     with pytest.raises(ValueError, match="finish = 'tanh_slope': needs 'applied'"):
         Term(one, other, out, "tanh_slope")
+    products = Products(kernel, [Term(one, other, out)])
+    with pytest.raises(ValueError, match=r"left: shape \(2, 4, 5\), expected \(2, 3, 4\)"):
+        products.set_left(0, other)
+    with pytest.raises(ValueError, match=r"right: shape \(2, 3, 4\), expected \(2, 4, 5\)"):
+        products.set_right(0, one)
     with pytest.raises(KernelError, match="no products with the instruction sets sse9 here"):
         Products(kernel, [Term(one, other, out)], "sse9")

@@ -84,6 +84,8 @@ class NativePass:
         self._forward: Products | None = None
         self._backward: Products | None = None
         self._by_inputs: dict[tuple[int | None, ...], tuple[Products, Tensor]] = {}
+        # Sums over a batch are products with ones.
+        self._ones = torch.ones((1, room.sums[-1].shape[1]))
 
     def within(self, room: Room) -> NativePass:
         """A pass of the same networks in other memory."""
@@ -141,7 +143,6 @@ class NativePass:
     def _backward_terms(self, inputs: Matrices, gradient: Matrices) -> list[Term]:
         layers, terms = self._layers, list[Term]()
         num_networks, batch_size, _ = gradient.shape
-        self._ones = torch.ones((1, batch_size))
         ones = _matrices(self._ones.expand(num_networks, 1, batch_size))
         for layer in reversed(range(len(layers.weights))):
             hidden = _matrices(self._room.outputs[layer - 1]) if layer else inputs

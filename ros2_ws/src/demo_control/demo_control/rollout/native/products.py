@@ -127,6 +127,7 @@ class Products:
     def __init__(
         self, kernel: Kernel, terms: Sequence[Term], variant: str | None = None, *, rounded: bool = False
     ) -> None:
+        self._terms = tuple(terms)
         self._products = (_Product * len(terms))()
         for product, term in zip(self._products, terms, strict=True):
             term.fill(product)
@@ -143,16 +144,31 @@ class Products:
         self._multiply = kernel.functions.demo_native_multiply
 
     def set_left(self, number: int, left: Matrices) -> None:
-        """Another left matrix, of the same shape, in one of the products."""
+        """Another left matrix in one of the products.
+
+        Raises:
+            ValueError: Of another shape.
+        """
+        self._check("left", left, self._terms[number].left)
         product = self._products[number]
         product.left_network, product.left_row, product.left_inner = left.strides
         product.left = left.address
 
     def set_right(self, number: int, right: Matrices) -> None:
-        """Another right matrix, of the same shape, in one of the products."""
+        """Another right matrix in one of the products.
+
+        Raises:
+            ValueError: Of another shape.
+        """
+        self._check("right", right, self._terms[number].right)
         product = self._products[number]
         product.right_network, product.right_inner, product.right_column = right.strides
         product.right = right.address
+
+    @staticmethod
+    def _check(name: str, given: Matrices, known: Matrices) -> None:
+        if given.shape != known.shape:
+            raise ValueError(f"{name}: shape {given.shape}, expected {known.shape}")
 
     def make(self) -> None:
         """Make all of them."""
