@@ -85,8 +85,8 @@ class Term:
             "applied": (self.applied, self.out.shape),
         }
         for name, (given, shape) in wanted.items():
-            if given is not None and given.shape != shape:
-                raise ValueError(f"{name}: shape {given.shape}, expected {shape}")
+            if given is not None:
+                _check(name, given, shape)
         if any(given is not None and given.strides[2] != 1 for given in (self.out, self.bias)):
             raise ValueError("out, bias: columns must lie side by side")
         if self.applied is not None and self.applied.strides != self.out.strides:
@@ -98,10 +98,9 @@ class Term:
         """Write what the kernel reads."""
         product.networks, product.rows, product.columns = self.out.shape
         product.inner, product.finish = self.left.shape[2], FINISHES.index(self.finish)
-        product.left_network, product.left_row, product.left_inner = self.left.strides
-        product.right_network, product.right_inner, product.right_column = self.right.strides
-        product.out_network, product.out_row = self.out.strides[:2]
-        product.left, product.right, product.out = self.left.address, self.right.address, self.out.address
+        _write_left(product, self.left)
+        _write_right(product, self.right)
+        product.out, (product.out_network, product.out_row, _) = self.out.address, self.out.strides
         if self.bias is not None:
             product.bias, product.bias_network = self.bias.address, self.bias.strides[0]
         if self.applied is not None:
@@ -149,10 +148,8 @@ class Products:
         Raises:
             ValueError: Of another shape.
         """
-        self._check("left", left, self._terms[number].left)
-        product = self._products[number]
-        product.left_network, product.left_row, product.left_inner = left.strides
-        product.left = left.address
+        _check("left", left, self._terms[number].left.shape)
+        _write_left(self._products[number], left)
 
     def set_right(self, number: int, right: Matrices) -> None:
         """Another right matrix in one of the products.
@@ -160,16 +157,22 @@ class Products:
         Raises:
             ValueError: Of another shape.
         """
-        self._check("right", right, self._terms[number].right)
-        product = self._products[number]
-        product.right_network, product.right_inner, product.right_column = right.strides
-        product.right = right.address
-
-    @staticmethod
-    def _check(name: str, given: Matrices, known: Matrices) -> None:
-        if given.shape != known.shape:
-            raise ValueError(f"{name}: shape {given.shape}, expected {known.shape}")
+        _check("right", right, self._terms[number].right.shape)
+        _write_right(self._products[number], right)
 
     def make(self) -> None:
         """Make all of them."""
         self._multiply(self._multiplier, self._products, len(self._products), self._workspace)
+
+
+def _write_left(product: _Product, left: Matrices) -> None:
+    product.left, (product.left_network, product.left_row, product.left_inner) = left.address, left.strides
+
+
+def _write_right(product: _Product, right: Matrices) -> None:
+    product.right, (product.right_network, product.right_inner, product.right_column) = right.address, right.strides
+
+
+def _check(name: str, given: Matrices, shape: tuple[int, int, int]) -> None:
+    if given.shape != shape:
+        raise ValueError(f"{name}: shape {given.shape}, expected {shape}")
