@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from demo_control.faults.judge import Bounds, Sent, judge, outside_limits, overlong, times_to_safe
+from demo_control.faults.judge import Bounds, Lives, Sent, judge, outside_limits, overlong, times_to_safe
 from demo_control.faults.table import EITHER, GOES_ON, SILENT, STOPS
 
 PERIOD_S = 0.02
@@ -135,3 +135,22 @@ def test_who_does_not_recover_must_be_latched_for_a_reason() -> None:
 
 def test_a_dead_driver_says_nothing() -> None:
     assert judge(commanded(3), BOUNDS, SILENT, 3, recovered=True).did == "no output while the driver was gone"
+
+
+def test_a_dead_drivers_last_words_are_not_its_successors() -> None:
+    lives = Lives()
+    assert lives.at(1_000) == lives.newest == 0
+    lives.begin(2_000)
+    # Heard after the restart, said before it.
+    assert lives.at(1_999) == 0
+    assert lives.at(2_000) == lives.newest == 1
+    lives.begin(3_000)
+    assert [lives.at(stamp_ns) for stamp_ns in (1_000, 2_500, 3_500)] == [0, 1, 2]
+
+
+def test_a_stop_from_before_the_fault_is_told_as_such() -> None:
+    log = [*stop_after_timeout(), *commanded(10, first=20)]
+    stopped = judge(log, BOUNDS, GOES_ON, len(log), injected_at=15, recovered=True)
+    assert stopped.failures == ["stopped: command_timeout (since before the fault)"]
+    stops = judge(log, BOUNDS, GOES_ON, len(log), injected_at=14, recovered=True)
+    assert stops.failures == ["stopped: command_timeout"]

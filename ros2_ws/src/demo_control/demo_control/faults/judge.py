@@ -6,6 +6,7 @@ All bounds are worked out here from the numbers alone, so that a mistake in the 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -66,6 +67,29 @@ class Sent:
     def is_safe(self) -> bool:
         """Whether the driver itself decided."""
         return self.source.startswith(DRIVER_PREFIX)
+
+
+class Lives:
+    """Which of a driver's processes an output comes from: the one that lived at its stamp.
+
+    By when it is heard would be wrong: who listens may lag, and a dead driver's last words come after its successor.
+    """
+
+    def __init__(self) -> None:
+        self._births_ns: list[int] = []
+
+    @property
+    def newest(self) -> int:
+        """The process that lives now, counted from 0."""
+        return len(self._births_ns)
+
+    def begin(self, now_ns: int) -> None:
+        """The one before is dead, and the next is about to be started."""
+        self._births_ns.append(now_ns)
+
+    def at(self, stamp_ns: int) -> int:
+        """The process that lived at a time."""
+        return bisect_right(self._births_ns, stamp_ns)
 
 
 @dataclass
@@ -129,6 +153,7 @@ def judge(
     under_fault = log[injected_at:undone_at]
     reasons = [sent.source.removeprefix(DRIVER_PREFIX) for sent in under_fault if sent.is_safe]
     stopped = bool(reasons) or (not under_fault and expected == STOPS)
+    was_stopped = 0 < injected_at < undone_at and log[injected_at - 1].is_safe and log[injected_at].is_safe
     verdict.did = _told(under_fault, stopped, expected, verdict)
     rivals = sum(sent.source == RIVAL for sent in log)
     checks = (
@@ -137,11 +162,17 @@ def judge(
         (bool(times_s) and max(times_s) > bounds.safe_limit_s + _ROUNDING_S, "safe too late"),
         (rivals > 0, f"{rivals} outputs of a second publisher"),
         (expected == STOPS and not stopped, "did not stop"),
-        (expected == GOES_ON and stopped, f"stopped: {', '.join(dict.fromkeys(reasons))}"),
+        (expected == GOES_ON and stopped, _stop_told(reasons, was_stopped)),
         (not recovered and not latched, "did not recover"),
     )
     verdict.failures = [text for failed, text in checks if failed]
     return verdict
+
+
+def _stop_told(reasons: Sequence[str], was_stopped: bool) -> str:
+    """A stop that should not have been, and whether the fault can have caused it."""
+    since = " (since before the fault)" if was_stopped else ""
+    return f"stopped: {', '.join(dict.fromkeys(reasons))}{since}"
 
 
 def _told(under_fault: Sequence[Sent], stopped: bool, expected: str, verdict: Verdict) -> str:

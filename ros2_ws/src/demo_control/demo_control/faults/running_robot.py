@@ -26,7 +26,7 @@ from demo_control.bringup.shared_memory import remove_leftovers
 from demo_control.bringup.supervisor import Supervisor
 from demo_control.bundle import default_bundle
 from demo_control.faults.bringup import bringup_of, with_relay
-from demo_control.faults.judge import Bounds, Sent
+from demo_control.faults.judge import Bounds, Lives, Sent
 from demo_control.faults.peer import Peer
 from demo_control.faults.relay_node import DONE_TOPIC, ORDER_TOPIC, Order
 from demo_control.faults.table import DRIVER, PUSHED, RELEASE, RISING, STOPPING
@@ -70,7 +70,7 @@ class RunningRobot(Peer):
         self.driver = next(node.name for node in bringup.nodes if node.ends_run)
         self.supervisor = Supervisor(self.bringup, grace_s=3.0)
         self._origin_ns = time.time_ns()
-        self._life = 0
+        self._lives = Lives()
         self._answers = 0
         self._observation: Observation | None = None
         self._largest_cost = 0.0
@@ -127,9 +127,10 @@ class RunningRobot(Peer):
         self._push_topic = node.create_publisher(Vector3, "push", 10)
 
     def _on_applied(self, message: Action) -> None:
-        time_s = (nanoseconds(message.header.stamp) - self._origin_ns) / 1e9
-        values = tuple(message.values)
-        self.log.append(Sent(time_s, values, message.source, int(message.observation_sequence), self._life))
+        stamp_ns = nanoseconds(message.header.stamp)
+        sequence, life = int(message.observation_sequence), self._lives.at(stamp_ns)
+        time_s = (stamp_ns - self._origin_ns) / 1e9
+        self.log.append(Sent(time_s, tuple(message.values), message.source, sequence, life))
 
     def _on_answer(self, _message: Action) -> None:
         self._answers += 1
@@ -137,6 +138,8 @@ class RunningRobot(Peer):
     def _on_observation(self, message: Observation) -> None:
         # Others may publish nonsense here: that is one of the faults.
         if unusable(values_of(message), self.task.observation_dim):
+            return
+        if self._lives.at(nanoseconds(message.header.stamp)) != self._lives.newest:
             return
         self._observation = message
         self._largest_cost = max(self._largest_cost, self._cost())
@@ -201,7 +204,7 @@ class RunningRobot(Peer):
         """
         calm = round(_CALM_S / self.task.control_period_s)
         last = self.log[max(since, len(self.log) - calm) :]
-        return len(last) == calm and last[0].life == self._life and not any(sent.is_safe for sent in last)
+        return len(last) == calm and last[0].life == self._lives.newest and not any(sent.is_safe for sent in last)
 
     @property
     def latched(self) -> str:
@@ -233,7 +236,7 @@ class RunningRobot(Peer):
     def _become_steady(self) -> None:
         """Wait until the robot does what it is for; a robot that cannot is replaced."""
         for _ in range(2):
-            if self.latched or not self.log or self.log[-1].life != self._life:
+            if self.latched or not self.log or self.log[-1].life != self._lives.newest:
                 self.restart_driver()
             self.open_gate()
             self._go_on()
@@ -294,7 +297,7 @@ class RunningRobot(Peer):
             # It goes down without a last word: that would be the end of a run, not of a fault.
             self.kill(node)
             self.spin_for(0.03)
-            self._life += 1
+            self._lives.begin(time.time_ns())
             self._core_state = self._core_reason = self._walking = ""
             self._observation = None
         self.supervisor.restart(name)
