@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from demo_control.learning.precision import are_exact
-from demo_control.mpc.kernel import planning_kernel
-from demo_control.rollout.native.library import Kernel
+from demo_control.rollout.native.library import Kernel, installed_kernel
 from demo_control.rollout.native.products import Matrices, Products, Term
 
 
@@ -32,7 +31,7 @@ class Maker(NamedTuple):
 
 def maker_of_passes() -> Maker | None:
     """The kernel, if there is one."""
-    kernel = planning_kernel()
+    kernel = installed_kernel()
     return None if kernel is None else Maker(kernel, not are_exact())
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from demo_control.mpc.kernel import planning_kernel
 from demo_control.mpc.noise import Float32s, Window
+from demo_control.rollout.native.library import installed_kernel
 from demo_control.rollout.native.perturbation import perturb as perturb_natively
 
 
@@ -20,7 +20,7 @@ def perturb(out: Float32s, window: Window, centres: Float32s, limits: tuple[Floa
         centres: Shape=(horizon, num_centres, action_dim).
         limits: Least and greatest, Shape=(action_dim,) each, or None.
     """
-    kernel = planning_kernel()
+    kernel = installed_kernel()
     if kernel is None:
         perturb_by_numpy(out, window, centres, limits)
     else:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from demo_control.mpc.kernel import planning_kernel
+from demo_control.rollout.native.library import installed_kernel
 from demo_control.rollout.native.weighing import elites as elites_natively
 from demo_control.rollout.native.weighing import exponential as exponential_natively
 from demo_control.tasks import Array
@@ -69,7 +69,7 @@ def elite_fraction(costs: Array, fraction: float, weighting: str = "uniform") ->
     Returns:
         Shape=(..., num_samples).
     """
-    costs, kernel = np.ascontiguousarray(costs, np.float64), planning_kernel()
+    costs, kernel = np.ascontiguousarray(costs, np.float64), installed_kernel()
     num_elites = max(int(np.ceil(round(fraction * costs.shape[-1], 9))), 1)
     if kernel is None or not costs.size:
         return elites_by_numpy(costs, num_elites, weighting)
@@ -107,7 +107,7 @@ def exponential(costs: Array, temperature: float, scale: str = "cost") -> Array:
     Returns:
         Shape=(..., num_samples).
     """
-    costs, kernel = np.ascontiguousarray(costs, np.float64), planning_kernel()
+    costs, kernel = np.ascontiguousarray(costs, np.float64), installed_kernel()
     if kernel is None or not costs.size:
         return exponential_by_numpy(costs, temperature, scale)
     return exponential_natively(kernel, costs, temperature, scale)

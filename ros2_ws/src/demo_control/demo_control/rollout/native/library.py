@@ -77,6 +77,15 @@ def load_kernel() -> Kernel:
     raise KernelError("; ".join(problems))
 
 
+@lru_cache(maxsize=1)
+def installed_kernel() -> Kernel | None:
+    """The same, or None where there is none: for what NumPy or PyTorch do in its place."""
+    try:
+        return load_kernel()
+    except KernelError:
+        return None
+
+
 def open_kernel(path: Path) -> Kernel:
     """Load one library.
 
