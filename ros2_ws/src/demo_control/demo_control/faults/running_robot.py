@@ -140,7 +140,7 @@ class RunningRobot(Peer):
         if unusable(values_of(message), self.task.observation_dim):
             return
         if self._lives.at(nanoseconds(message.header.stamp)) != self._lives.newest:
-            return
+            return  # a dead driver's is no sign that the next one observes
         self._observation = message
         self._largest_cost = max(self._largest_cost, self._cost())
 
