@@ -17,7 +17,7 @@ import yaml
 
 from demo_control.bringup.description import load_recipe
 from demo_control.layer import LayerSettings
-from demo_control.rollout.native import KernelError, load_kernel
+from demo_control.rollout.native.library import installed_kernel
 from demo_control.tasks import load_task
 
 pytestmark = pytest.mark.e2e
@@ -41,15 +41,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def has_kernel() -> bool:
-    try:
-        load_kernel()
-    except KernelError:
-        return False
-    return True
-
-
-needs_kernel = pytest.mark.skipif(not has_kernel(), reason="the native engine was not built here")
+needs_kernel = pytest.mark.skipif(installed_kernel() is None, reason="the native engine was not built here")
 
 
 @needs_kernel
