@@ -139,19 +139,26 @@ class RunningRobot(Peer):
         # Others may publish nonsense here: that is one of the faults.
         if unusable(values_of(message), self.task.observation_dim):
             return
-        if self._lives.at(nanoseconds(message.header.stamp)) != self._lives.newest:
-            return  # a dead driver's is no sign that the next one observes
+        if self._is_of_the_dead(message):
+            return  # no sign that the next driver observes
         self._observation = message
         self._largest_cost = max(self._largest_cost, self._cost())
 
+    def _is_of_the_dead(self, message: Observation | DiagnosticArray | WalkingState) -> bool:
+        """Whether a driver that was killed since then may have said this: its last words may come late."""
+        return self._lives.at(nanoseconds(message.header.stamp)) != self._lives.newest
+
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        if self._is_of_the_dead(message):
+            return
         for status in message.status:
             if status.name.endswith(self.driver):
                 self._core_state = {pair.key: pair.value for pair in status.values}.get("state", "")
                 self._core_reason = status.message
 
     def _on_walking(self, message: WalkingState) -> None:
-        self._walking = message.state
+        if not self._is_of_the_dead(message):
+            self._walking = message.state
 
     def _on_done(self, message: Int64) -> None:
         self._done = int(message.data)
