@@ -24,6 +24,7 @@ else:
     from demo_control.bringup.process import NodeProcess, end_all
     from demo_control.bringup.shared_memory import remove_leftovers
     from demo_control.bringup.supervisor import write_parameters
+    from demo_control.network import PROFILE, TRANSPORTS
     from demo_control.tasks import Task, load_task
 
 
@@ -32,6 +33,10 @@ def domain(monkeypatch: pytest.MonkeyPatch) -> None:
     """A ROS domain that no one else is likely to use, on this machine only."""
     monkeypatch.setenv("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 101)))
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    # What the code under test sets, here and for its children, must not reach the next test.
+    for name in (PROFILE, TRANSPORTS):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -13,7 +13,9 @@ setup(
     name=PACKAGE,
     version="0.1.0",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={PACKAGE: ["py.typed", "**/*.yaml", "**/*.cpp", "**/*.hpp", "models/**/*", "report/templates/*"]},
+    package_data={
+        PACKAGE: ["py.typed", "**/*.yaml", "**/*.xml", "**/*.cpp", "**/*.hpp", "models/**/*", "report/templates/*"]
+    },
     **KERNEL["setuptools_arguments"](PACKAGE),
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),

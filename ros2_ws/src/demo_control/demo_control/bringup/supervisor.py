@@ -14,8 +14,7 @@ import yaml
 from demo_control.bringup.description import BringUp, NodeDescription
 from demo_control.bringup.process import NodeProcess, end_all
 from demo_control.bringup.shared_memory import segments_of
-
-_DISCOVERY_VARIABLES = ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
+from demo_control.network import LOCALHOST_ONLY, RANGE, STATIC_PEERS, use_sockets
 
 
 def prepare_environment() -> None:
@@ -23,8 +22,9 @@ def prepare_environment() -> None:
 
     Without this, two people who try the demonstration in one network would steer each other's cart-poles.
     """
-    if not any(variable in os.environ for variable in _DISCOVERY_VARIABLES):
-        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    if not any(variable in os.environ for variable in (RANGE, LOCALHOST_ONLY, STATIC_PEERS)):
+        os.environ[RANGE] = "LOCALHOST"
+    use_sockets()
     # Python buffers a pipe's output; a node that dies must have said why.
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
 

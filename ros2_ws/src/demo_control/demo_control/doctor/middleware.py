@@ -12,13 +12,24 @@ from pathlib import Path
 
 from demo_control.configuration import ConfigurationError
 from demo_control.doctor.findings import Check, Finding
+from demo_control.network import (
+    LOCALHOST_ONLY,
+    LOOPBACK,
+    NEWER_PROFILE,
+    PROFILE,
+    RANGE,
+    STATIC_PEERS,
+    TRANSPORTS,
+    is_local,
+    uses_sockets,
+)
 from demo_control.security.environment import INSTALL, domain_of, requested_keystore
 from demo_control.security.middleware import Support, ask_for_plugins
 
 Ask = Callable[[Mapping[str, str]], Support]
 
 _FAST_DDS = "rmw_fastrtps_cpp"
-_DISCOVERY = ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
+_DISCOVERY = (RANGE, LOCALHOST_ONLY, STATIC_PEERS)
 _LARGEST_DOMAIN = 101
 _SHARED_MEMORY = Path("/dev/shm")
 _ENOUGH_SHARED_MB = 64
@@ -47,7 +58,7 @@ class Middleware:
             ("ROS 2", self.installed),
             ("ROS domain", self.domain),
             ("discovery", self.discovery),
-            ("shared memory", self.shared_memory),
+            ("transport", self.transport),
             ("sockets", self.sockets),
             ("security", self.security),
         ]
@@ -63,10 +74,8 @@ class Middleware:
         level = "ok" if chosen == _FAST_DDS else "warning"
         advice = "" if level == "ok" else f"measured and tested is {_FAST_DDS}: unset RMW_IMPLEMENTATION"
         yield Finding("ROS 2", level, f"rclpy and demo_msgs are there, middleware {chosen}", advice)
-        profile = self._environment.get("FASTRTPS_DEFAULT_PROFILES_FILE") or self._environment.get(
-            "FASTDDS_DEFAULT_PROFILES_FILE"
-        )
-        if profile:
+        profile = self._environment.get(PROFILE) or self._environment.get(NEWER_PROFILE)
+        if profile and profile != str(LOOPBACK):
             yield Finding(
                 "DDS profile", "warning", f"{profile} changes Fast DDS", "unset it if something behaves oddly"
             )
@@ -93,17 +102,22 @@ class Middleware:
         if not given:
             yield Finding("discovery", "ok", "this computer only ('democtl launch' asks for LOCALHOST)")
             return
-        local = given.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper() in {"LOCALHOST", "OFF"}
-        local = local or given.get("ROS_LOCALHOST_ONLY") == "1"
         text = ", ".join(f"{name}={value}" for name, value in given.items())
-        if local and "ROS_STATIC_PEERS" not in given:
+        if is_local(self._environment):
             yield Finding("discovery", "ok", f"this computer only ({text})")
         else:
             advice = "ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST, or a network of the robot's own"
             yield Finding("discovery", "warning", f"other computers can command the robot ({text})", advice)
 
-    def shared_memory(self) -> Iterator[Finding]:
-        """Whether Fast DDS can use it between processes, and what dead ones left."""
+    def transport(self) -> Iterator[Finding]:
+        """Which way messages take; where it is shared memory, whether that has room."""
+        if (self._environment.get("RMW_IMPLEMENTATION") or _FAST_DDS) != _FAST_DDS:
+            return
+        if uses_sockets(self._environment):
+            yield Finding("transport", "ok", "sockets only: no program that joins holds up the others")
+            return
+        advice = f"unset {PROFILE}, {NEWER_PROFILE}, {TRANSPORTS}; docs/real_time.md"
+        yield Finding("transport", "warning", "as the environment says: shared memory can hold up commands", advice)
         if not _SHARED_MEMORY.is_dir() or not os.access(_SHARED_MEMORY, os.W_OK):
             text = f"{_SHARED_MEMORY} cannot be written: messages take the way through sockets"
             yield Finding("shared memory", "warning", text, "docker run --ipc=host, or mount a tmpfs there")

@@ -33,6 +33,7 @@ from demo_control.drivers.robot import Robot
 from demo_control.drivers.running import Spin, StopRequest, run_in_lockstep, run_paced
 from demo_control.drivers.settings import DriverSettings
 from demo_control.drivers.time_line import TimeLine, to_message
+from demo_control.network import use_sockets
 from demo_control.nodes.composed import Composition
 from demo_control.nodes.control_topic_settings import ControlTopicSettings
 from demo_control.nodes.control_topics import ControlPath
@@ -354,6 +355,7 @@ def run_driver(make_node: Callable[[], DriverNode[RobotT]], composition: Composi
     others = composition or Composition(())
     stop = StopRequest()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
+    use_sockets()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         others.make(DriverNode.control_outputs)

@@ -12,6 +12,7 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 
 from demo_control.configuration import ConfigurationError
+from demo_control.network import use_sockets
 from demo_control.nodes.control_loop import ControlLoop
 
 RosError = rclpy_implementation.RCLError
@@ -61,6 +62,7 @@ def run_nodes(
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     # rclpy's handlers end the context; without this, Python would also raise KeyboardInterrupt anywhere.
     signal.signal(signal.SIGINT, lambda _signal, _frame: None)
+    use_sockets()
     try:
         rclpy.init(args=None if arguments is None else list(arguments))
         nodes = make_nodes()

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from demo_control.network import RANGE, use_sockets
 from demo_control.security.variables import variables
 
 _LIBRARIES = re.compile(r"(\S*/lib(?:rmw_(?!implementation|dds_common)\w+|fastrtps|fastdds|ddsc)\.so[.\d]*)$")
@@ -55,7 +56,7 @@ def ask_for_plugins(environment: Mapping[str, str]) -> Support:
 
 def ask_for_node(environment: Mapping[str, str], keystore: Path, enclave: str) -> Support:
     """Ask the middleware for a node in an enclave, which it refuses if anything about that is wrong."""
-    secured = {**environment, **variables(keystore), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    secured = {**environment, **variables(keystore), RANGE: "LOCALHOST"}
     command = [sys.executable, "-m", __name__, enclave]
     try:
         done = subprocess.run(
@@ -77,6 +78,7 @@ def main() -> None:
     from rclpy.parameter import Parameter  # noqa: PLC0415 - see above
 
     error = ""
+    use_sockets()
     try:
         rclpy.init(args=["--ros-args", "--enclave", sys.argv[1]])
         # Without services, which the enclave would have to permit under this node's name.

@@ -1,0 +1,61 @@
+"""Which way messages take between programs: sockets, never shared memory.
+
+Fast DDS's shared memory holds up those who publish, for up to a third of a second, when another program joins
+(https://github.com/eProsima/Fast-DDS/issues/6535): a robot then stops for want of commands. Messages of control are
+small, and sockets carry them as fast (docs/real_time.md).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+LOCALHOST_ONLY = "ROS_LOCALHOST_ONLY"
+STATIC_PEERS = "ROS_STATIC_PEERS"
+PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+NEWER_PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
+TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
+
+LOOPBACK = Path(__file__).with_name("loopback.xml")
+"""Fast DDS's profile for programs of this machine only."""
+
+_FAST_DDS = "rmw_fastrtps_cpp"
+_SOCKETS = "UDPv4"
+# The variables by which a user chooses the way, each with the value that is ours.
+_CHOICES = {PROFILE: str(LOOPBACK), NEWER_PROFILE: "", TRANSPORTS: _SOCKETS}
+
+
+def is_local(environment: Mapping[str, str]) -> bool:
+    """Whether an environment keeps messages on this machine, for ROS 2."""
+    named = environment.get(RANGE, "").upper() in {"LOCALHOST", "OFF"} or environment.get(LOCALHOST_ONLY) == "1"
+    return (named or environment.get(PROFILE) == str(LOOPBACK)) and not environment.get(STATIC_PEERS)
+
+
+def socket_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that make Fast DDS use sockets only, with the reach that an environment asks for.
+
+    Empty where the user has chosen the way himself, where the middleware is another, and for a range LOCALHOST with
+    static peers, for which ROS takes its own transports.
+    """
+    is_other = (environment.get("RMW_IMPLEMENTATION") or _FAST_DDS) != _FAST_DDS
+    if is_other or any(environment.get(name, "") not in {"", ours} for name, ours in _CHOICES.items()):
+        return {}
+    reach = "LOCALHOST" if environment.get(LOCALHOST_ONLY) == "1" else environment.get(RANGE, "").upper()
+    if reach == "LOCALHOST" and not environment.get(STATIC_PEERS):
+        # To a profile ROS adds shared memory for LOCALHOST, and nothing for SYSTEM_DEFAULT.
+        return {PROFILE: str(LOOPBACK), RANGE: "SYSTEM_DEFAULT", LOCALHOST_ONLY: ""}
+    if reach in {"LOCALHOST", "OFF"} or environment.get(PROFILE):
+        return {}
+    return {TRANSPORTS: _SOCKETS}
+
+
+def uses_sockets(environment: Mapping[str, str]) -> bool:
+    """Whether a node that is started in an environment takes the way through sockets only."""
+    return bool(socket_variables(environment)) or environment.get(PROFILE) == str(LOOPBACK)
+
+
+def use_sockets() -> None:
+    """Make this program and its children use sockets only; call before rclpy.init."""
+    os.environ.update(socket_variables(os.environ))
