@@ -10,7 +10,8 @@ import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
+
+from demo_control.nodes.control_loop import ControlLoop
 
 _TIMEOUT_S = 30.0
 _ASK_AGAIN_S = 1.0
@@ -29,20 +30,19 @@ class Peer:
         self._context = Context()
         rclpy.init(context=self._context, args=[])
         self.node = rclpy.create_node("fault_campaign", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
+        self._loop = ControlLoop(self.node, context=self._context)
 
     def close_peer(self) -> None:
         """Leave ROS, if it was joined."""
         if hasattr(self, "node"):
-            self._executor.shutdown()
+            self._loop.close()
             self.node.destroy_node()
             self._context.try_shutdown()
 
     def spin(self, timeout_s: float) -> None:
-        """Handle one thing that has come, waiting for it that long."""
+        """Handle what has come, waiting for it that long."""
         self._look()
-        self._executor.spin_once(timeout_sec=timeout_s)
+        self._loop.spin_once(timeout_s)
 
     def spin_for(self, seconds: float) -> None:
         """Handle what comes for so long."""

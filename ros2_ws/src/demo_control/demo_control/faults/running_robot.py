@@ -30,6 +30,7 @@ from demo_control.faults.judge import Bounds, Lives, Sent
 from demo_control.faults.peer import Peer
 from demo_control.faults.relay_node import DONE_TOPIC, ORDER_TOPIC, Order
 from demo_control.faults.table import DRIVER, PUSHED, RELEASE, RISING, STOPPING
+from demo_control.nodes.control_loop import ControlGroup
 from demo_control.nodes.messages import nanoseconds, unusable, values_of
 from demo_control.nodes.quality import CONTROL_SUBSCRIBER, DIAGNOSTICS, LATCHED, RECORDING
 from demo_control.tasks import Task, load_task
@@ -117,9 +118,11 @@ class RunningRobot(Peer):
 
     def _subscribe(self) -> None:
         node = self.node
-        node.create_subscription(Action, "applied_action", self._on_applied, RECORDING)
-        node.create_subscription(Action, "sent/action", self._on_answer, CONTROL_SUBSCRIBER)
-        node.create_subscription(Observation, "observation", self._on_observation, CONTROL_SUBSCRIBER)
+        # As a node of the control path hears them: an observer that lags beside busy programs judges the wrong moments.
+        heard = {"callback_group": ControlGroup()}
+        node.create_subscription(Action, "applied_action", self._on_applied, RECORDING, **heard)
+        node.create_subscription(Action, "sent/action", self._on_answer, CONTROL_SUBSCRIBER, **heard)
+        node.create_subscription(Observation, "observation", self._on_observation, CONTROL_SUBSCRIBER, **heard)
         node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, DIAGNOSTICS)
         node.create_subscription(WalkingState, "walking_state", self._on_walking, _NEWEST_LATCHED)
         node.create_subscription(Int64, DONE_TOPIC, self._on_done, LATCHED)
@@ -162,6 +165,14 @@ class RunningRobot(Peer):
 
     def _on_done(self, message: Int64) -> None:
         self._done = int(message.data)
+
+    def sent(self) -> int:
+        """How many outputs the driver has sent so far, as far as they are here: those that wait are taken in first."""
+        before = -1
+        while before < len(self.log):
+            before = len(self.log)
+            self.spin(0.0)
+        return before
 
     def tell_relay(self, **changes: Any) -> None:  # noqa: ANN401 - fields of Order
         """Change what the relay does, and wait until it does."""
