@@ -132,8 +132,11 @@ class RunningRobot(Peer):
     def _on_applied(self, message: Action) -> None:
         stamp_ns = nanoseconds(message.header.stamp)
         sequence, life = int(message.observation_sequence), self._lives.at(stamp_ns)
-        time_s = (stamp_ns - self._origin_ns) / 1e9
-        self.log.append(Sent(time_s, tuple(message.values), message.source, sequence, life))
+        self.log.append(Sent(self._time_s(stamp_ns), tuple(message.values), message.source, sequence, life))
+
+    def _time_s(self, stamp_ns: int) -> float:
+        """A stamp on the log's time line."""
+        return (stamp_ns - self._origin_ns) / 1e9
 
     def _on_answer(self, _message: Action) -> None:
         self._answers += 1
@@ -167,12 +170,12 @@ class RunningRobot(Peer):
         self._done = int(message.data)
 
     def sent(self) -> int:
-        """How many outputs the driver has sent so far, as far as they are here: those that wait are taken in first."""
-        before = -1
-        while before < len(self.log):
+        """How many outputs the driver has sent by now: those that wait are taken in first."""
+        now_s, before = self._time_s(time.time_ns()), -1
+        while before < len(self.log) and (not self.log or self.log[-1].time_s < now_s):
             before = len(self.log)
             self.spin(0.0)
-        return before
+        return len(self.log)
 
     def tell_relay(self, **changes: Any) -> None:  # noqa: ANN401 - fields of Order
         """Change what the relay does, and wait until it does."""
