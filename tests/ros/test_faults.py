@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from demo_control.faults.bringup import RELAY
 from demo_control.faults.campaign import Campaign
+from demo_control.faults.judge import Sent
 from demo_control.faults.report import summary
 from demo_control.faults.rig import Rig
 from demo_control.faults.table import RISING, Case, cases
@@ -49,3 +51,25 @@ def test_what_stands_between_the_nodes_runs_before_them(priority_permitted: bool
 
     assert len(threads) > 3
     assert set(policies) == {os.SCHED_FIFO if priority_permitted else os.SCHED_OTHER}
+
+
+class Lagging(Rig):
+    """A rig whose observer is behind by some outputs, and of which more come with every look."""
+
+    def __init__(self, behind: int) -> None:
+        super().__init__("cartpole", 0, pushed=False, check=lambda: None)
+        self._next_s = (time.time_ns() - self._origin_ns) / 1e9 - 0.02 * behind
+
+    def spin(self, timeout_s: float) -> None:
+        """One output at a time."""
+        assert timeout_s == 0.0
+        self.log.append(Sent(self._next_s, (0.0,), "demo_layer", len(self.log)))
+        self._next_s += 0.02
+
+
+def test_outputs_that_wait_are_taken_in_before_they_are_counted_and_those_to_come_are_not_waited_for() -> None:
+    rig = Lagging(behind=50)
+    try:
+        assert 50 <= rig.sent() <= 60
+    finally:
+        rig.close()
