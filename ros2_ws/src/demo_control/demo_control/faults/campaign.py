@@ -105,17 +105,17 @@ def _run_case(rig: Rig, case: Case) -> tuple[dict[str, Any], bool]:
     about = {"task": case.task, "phase": case.phase, "fault": fault.name, "text": fault.text}
     rig.problems.clear()
     is_sound, skipped = True, ""
-    start = injected_at = undone_at = rig.sent()
+    start = injected_at = undone_at = rig.outputs_until_now()
     try:
         rig.prepare(case.phase)
-        injected_at = undone_at = rig.sent()
+        injected_at = undone_at = rig.outputs_until_now()
         start = max(0, injected_at - _BEFORE)
         fault.inject(rig)
         if case.phase == RELEASE:
             rig.open_gate()
         rig.spin_for(fault.hold_s)
         rig.spin_for(_IN_FLIGHT_S)
-        undone_at = rig.sent()
+        undone_at = rig.outputs_until_now()
         fault.undo(rig)
         rig.open_gate()
         rig.wait_until(lambda: rig.commanded(undone_at) or bool(rig.latched), "recovery", _RECOVERY_S)

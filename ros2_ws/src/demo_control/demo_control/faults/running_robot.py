@@ -169,8 +169,8 @@ class RunningRobot(Peer):
     def _on_done(self, message: Int64) -> None:
         self._done = int(message.data)
 
-    def sent(self) -> int:
-        """How many outputs the driver has sent by now: those that wait are taken in first."""
+    def outputs_until_now(self) -> int:
+        """How many outputs there are by now: those that wait are taken in first."""
         now_s, before = self._time_s(time.time_ns()), -1
         while before < len(self.log) and (not self.log or self.log[-1].time_s < now_s):
             before = len(self.log)
