@@ -30,6 +30,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "planner": Benchmark("planner_speed.py", "Speed of rollouts and plans against the processor's limit and others."),
     "learning": Benchmark("learning_speed.py", "Speed of SAC updates, model fits and environment steps, and others'."),
     "latency": Benchmark("latency.py", "Age of commands, from observation to driver, at 200 Hz over ROS 2."),
+    "joins": Benchmark("joins.py", "Whether a robot that walks stops when other programs join."),
     "soak": Benchmark("soak.py", "Walk for long: memory, descriptors, shared memory and the loop's phase over time."),
     "samples": Benchmark("sample_efficiency.py", "Closed-loop cost and success against the number of samples."),
     "recordings": Benchmark("many_recordings.py", "Time and memory of evaluating many recordings beside each other."),
