@@ -136,17 +136,23 @@ def run(seconds: float, told: Any) -> list[Join]:  # noqa: ANN401 - called with 
     return listeners.joins
 
 
-def summary(joins: list[Join]) -> dict[str, int]:
-    """How many there were, with a stop, and with one for which the machine may be to blame."""
+def summary(joins: list[Join]) -> dict[str, float]:
+    """How many there were, with a stop, with one for which the machine may be to blame; and the others' worst."""
     timeout_ms = 1e3 * DriverSettings().command_timeout_s
     stops = [join for join in joins if join.longest_interval_ms > timeout_ms]
-    blamed = sum(join.stood_still_ms > STANDSTILL_MS for join in stops)
-    return {"joins": len(joins), "with_a_stop": len(stops), "while_the_machine_stood_still": blamed}
+    others = [join for join in joins if join.stood_still_ms <= STANDSTILL_MS]
+    return {
+        "joins": len(joins),
+        "with_a_stop": len(stops),
+        "while_the_machine_stood_still": sum(join not in others for join in stops),
+        "longest_interval_beside_these_ms": round(max((join.longest_interval_ms for join in others), default=0.0), 1),
+    }
 
 
 def table(report: dict[str, Any]) -> Table:
     """For the console."""
-    shown = Table("our nodes use", "joins", "with a stop", "while the machine stood still")
+    columns = ("joins", "with a stop", "while the machine stood still", "longest interval beside these, ms")
+    shown = Table("our nodes use", *columns)
     shown.add_row(report["transport"], *(str(number) for number in report["summary"].values()))
     return shown
 

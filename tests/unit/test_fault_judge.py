@@ -154,3 +154,27 @@ def test_a_stop_from_before_the_fault_is_told_as_such() -> None:
     assert stopped.failures == ["stopped: command_timeout (since before the fault)"]
     stops = judge(log, BOUNDS, GOES_ON, len(log), injected_at=14, recovered=True)
     assert stops.failures == ["stopped: command_timeout"]
+
+
+def numbered(log: list[Sent], numbers: list[int]) -> list[Sent]:
+    return [replace(sent, number=number) for sent, number in zip(log, numbers, strict=True)]
+
+
+def test_what_was_in_force_while_outputs_were_lost_is_not_judged_but_told() -> None:
+    # Ten outputs in time, then one half a second later.
+    log = [*commanded(10), *(replace(sent, time_s=sent.time_s + 0.5) for sent in commanded(5, first=10))]
+    heard = numbered(log, [*range(1, 11), *range(11, 16)])
+    assert len(overlong(heard, BOUNDS)) == 1, "all were heard: one command was in force for half a second"
+    lossy = numbered(log, [*range(1, 11), *range(61, 66)])
+    assert not overlong(lossy, BOUNDS)
+    assert not list(times_to_safe(lossy))
+    verdict = judge(lossy, BOUNDS, EITHER, len(lossy), recovered=True)
+    assert verdict.unheard == 50
+    assert "50 outputs not heard" in verdict.did
+    assert not verdict.failures
+
+
+def test_a_new_drivers_numbers_begin_anew() -> None:
+    log = numbered(commanded(4), [98, 99, 1, 2])
+    lives = [replace(sent, life=life) for sent, life in zip(log, (0, 0, 1, 1), strict=True)]
+    assert judge(lives, BOUNDS, EITHER, 4, recovered=True).unheard == 0

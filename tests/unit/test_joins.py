@@ -41,4 +41,9 @@ def test_stops_are_told_apart_by_what_the_machine_did() -> None:
             joins.Join(18.0, 99.0, 150.0),
         ]
     )
-    assert counted == {"joins": 4, "with_a_stop": 2, "while_the_machine_stood_still": 1}
+    assert counted == {
+        "joins": 4,
+        "with_a_stop": 2,
+        "while_the_machine_stood_still": 1,
+        "longest_interval_beside_these_ms": 330.0,
+    }

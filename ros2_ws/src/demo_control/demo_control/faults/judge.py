@@ -9,6 +9,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from demo_control.faults.table import GOES_ON, SILENT, STOPS
 
@@ -55,6 +56,7 @@ class Sent:
         source: Whose command; the driver's own begin with 'driver:'.
         sequence: Number of the observation that the command answers.
         life: Which driver process it comes from, counted from 0.
+        number: Of its publication; consecutive within a life where no output was lost on the way to the observer.
     """
 
     time_s: float
@@ -62,6 +64,13 @@ class Sent:
     source: str
     sequence: int
     life: int = 0
+    number: int | None = None
+
+    def lost_before(self, later: Sent) -> int:
+        """How many outputs between this one and a later one were sent and not heard."""
+        if self.number is None or later.number is None or self.life != later.life:
+            return 0
+        return max(later.number - self.number - 1, 0)
 
     @property
     def is_safe(self) -> bool:
@@ -99,6 +108,7 @@ class Verdict:
     Attributes:
         did: What the robot did, in words.
         outputs: How many were looked at.
+        unheard: How many were lost on the way to the observer: what was in force meanwhile cannot be judged.
         commands_outside_limits: Outputs outside the box or the rate, not finite, or of a wrong dimension.
         unsafe: Commands that were carried out for longer than the timeout and one period.
         time_to_safe_ms: Longest time from a last command's beginning to the safe output; None without a safe stop.
@@ -110,6 +120,7 @@ class Verdict:
 
     did: str = ""
     outputs: int = 0
+    unheard: int = 0
     commands_outside_limits: int = 0
     unsafe: int = 0
     time_to_safe_ms: float | None = None
@@ -143,6 +154,7 @@ def judge(
     times_s = list(times_to_safe(log))
     verdict = Verdict(
         outputs=len(log),
+        unheard=sum(sent.lost_before(later) for sent, later in pairwise(log)),
         commands_outside_limits=outside_limits(log, bounds),
         unsafe=len(found := overlong(log, bounds)),
         evidence=found[:_EVIDENCE],
@@ -155,6 +167,8 @@ def judge(
     stopped = bool(reasons) or (not under_fault and expected == STOPS)
     was_stopped = 0 < injected_at < undone_at and log[injected_at - 1].is_safe and log[injected_at].is_safe
     verdict.did = _told(under_fault, stopped, expected, verdict)
+    if verdict.unheard:
+        verdict.did += f" ({verdict.unheard} outputs not heard)"
     rivals = sum(sent.source == RIVAL for sent in log)
     checks = (
         (verdict.commands_outside_limits > 0, f"{verdict.commands_outside_limits} outputs outside the limits"),
@@ -229,15 +243,21 @@ def _before(log: Sequence[Sent], index: int) -> Iterator[tuple[Sent, Sent]]:
 
 
 def runs(log: Sequence[Sent]) -> Iterator[tuple[Sent, Sent, Sent | None]]:
-    """Each command that was carried out: its first output, its last, and the output that followed, or None."""
+    """Each command that was carried out: its first output, its last, and the output that followed, or None.
+
+    Where outputs were lost, what followed is not known, and what comes next counts as another command.
+    """
     start = 0
     for index in range(1, len(log) + 1):
         first = log[start]
         after = log[index] if index < len(log) else None
-        if after is not None and _key(after) == _key(first):
+        last = log[index - 1]
+        if after is not None and last.lost_before(after):
+            after = None
+        elif after is not None and _key(after) == _key(first):
             continue
         if not first.is_safe:
-            yield first, log[index - 1], after
+            yield first, last, after
         start = index
 
 

@@ -6,7 +6,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -129,10 +129,11 @@ class RunningRobot(Peer):
         self._orders = node.create_publisher(String, ORDER_TOPIC, LATCHED)
         self._push_topic = node.create_publisher(Vector3, "push", 10)
 
-    def _on_applied(self, message: Action) -> None:
+    def _on_applied(self, message: Action, info: Mapping[str, int | None]) -> None:
         stamp_ns = nanoseconds(message.header.stamp)
         sequence, life = int(message.observation_sequence), self._lives.at(stamp_ns)
-        self.log.append(Sent(self._time_s(stamp_ns), tuple(message.values), message.source, sequence, life))
+        time_s, number = self._time_s(stamp_ns), info["publication_sequence_number"]
+        self.log.append(Sent(time_s, tuple(message.values), message.source, sequence, life, number))
 
     def _time_s(self, stamp_ns: int) -> float:
         """A stamp on the log's time line."""
