@@ -13,6 +13,7 @@ from ros_support import Peer
 from demo_control.bringup.description import load_recipe
 from demo_control.bringup.shared_memory import remove_leftovers, segments_in_use, segments_of
 from demo_control.bringup.supervisor import Supervisor
+from demo_control.network import TRANSPORTS
 from demo_control.nodes.messages import seconds_between
 from demo_control.nodes.quality import RECORDING
 
@@ -44,7 +45,9 @@ class Robot:
 
 
 @pytest.fixture
-def robot(peer: Peer, bundle_directory: Path) -> Iterator[Robot]:
+def robot(peer: Peer, bundle_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Robot]:
+    # The way on which killed processes leave something behind.
+    monkeypatch.setenv(TRANSPORTS, "DEFAULT")
     recipe = load_recipe("cartpole_swingup")
     arguments = recipe.arguments(duration=600.0, bundle=str(bundle_directory))
     own = segments_of("self")
@@ -57,6 +60,7 @@ def robot(peer: Peer, bundle_directory: Path) -> Iterator[Robot]:
         supervisor.note_segments()
         yield robot
     segments = supervisor.segments()
+    assert segments - own
     peer.close()
     remove_leftovers(segments)
     # Other robots may use the same numbers of ports meanwhile; what they use is not left over.
