@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from demo_control.bringup.shared_memory import segments_in_use, segments_of
-from demo_control.network import TRANSPORTS
 from demo_control.bundle import default_bundle
+from demo_control.network import TRANSPORTS
 
 pytestmark = [
     pytest.mark.e2e,
