@@ -24,7 +24,7 @@ else:
     from demo_control.bringup.process import NodeProcess, end_all
     from demo_control.bringup.shared_memory import remove_leftovers
     from demo_control.bringup.supervisor import write_parameters
-    from demo_control.network import PROFILE, TRANSPORTS
+    from demo_control.network import LOCALHOST_ONLY, PROFILE, TRANSPORTS
     from demo_control.tasks import Task, load_task
 
 
@@ -34,7 +34,7 @@ def domain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROS_DOMAIN_ID", str(random.SystemRandom().randint(1, 101)))
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     # What the code under test sets, here and for its children, must not reach the next test.
-    for name in (PROFILE, TRANSPORTS):
+    for name in (LOCALHOST_ONLY, PROFILE, TRANSPORTS):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
 

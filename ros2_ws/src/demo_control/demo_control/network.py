@@ -18,13 +18,20 @@ PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 NEWER_PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
 TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
 
+FAST_DDS = "rmw_fastrtps_cpp"
+"""The middleware that ROS 2 takes by itself."""
+
 LOOPBACK = Path(__file__).with_name("loopback.xml")
 """Fast DDS's profile for programs of this machine only."""
 
-_FAST_DDS = "rmw_fastrtps_cpp"
 _SOCKETS = "UDPv4"
 # The variables by which a user chooses the way, each with the value that is ours.
 _CHOICES = {PROFILE: str(LOOPBACK), NEWER_PROFILE: "", TRANSPORTS: _SOCKETS}
+
+
+def middleware(environment: Mapping[str, str]) -> str:
+    """Name of the middleware that ROS 2 takes in an environment."""
+    return environment.get("RMW_IMPLEMENTATION") or FAST_DDS
 
 
 def is_local(environment: Mapping[str, str]) -> bool:
@@ -39,8 +46,8 @@ def socket_variables(environment: Mapping[str, str]) -> dict[str, str]:
     Empty where the user has chosen the way himself, where the middleware is another, and for a range LOCALHOST with
     static peers, for which ROS takes its own transports.
     """
-    is_other = (environment.get("RMW_IMPLEMENTATION") or _FAST_DDS) != _FAST_DDS
-    if is_other or any(environment.get(name, "") not in {"", ours} for name, ours in _CHOICES.items()):
+    is_chosen = any(environment.get(name, "") not in {"", ours} for name, ours in _CHOICES.items())
+    if is_chosen or middleware(environment) != FAST_DDS:
         return {}
     reach = "LOCALHOST" if environment.get(LOCALHOST_ONLY) == "1" else environment.get(RANGE, "").upper()
     if reach == "LOCALHOST" and not environment.get(STATIC_PEERS):

@@ -13,6 +13,7 @@ from pathlib import Path
 from demo_control.configuration import ConfigurationError
 from demo_control.doctor.findings import Check, Finding
 from demo_control.network import (
+    FAST_DDS,
     LOCALHOST_ONLY,
     LOOPBACK,
     NEWER_PROFILE,
@@ -21,6 +22,7 @@ from demo_control.network import (
     STATIC_PEERS,
     TRANSPORTS,
     is_local,
+    middleware,
     uses_sockets,
 )
 from demo_control.security.environment import INSTALL, domain_of, requested_keystore
@@ -28,7 +30,6 @@ from demo_control.security.middleware import Support, ask_for_plugins
 
 Ask = Callable[[Mapping[str, str]], Support]
 
-_FAST_DDS = "rmw_fastrtps_cpp"
 _DISCOVERY = (RANGE, LOCALHOST_ONLY, STATIC_PEERS)
 _LARGEST_DOMAIN = 101
 _SHARED_MEMORY = Path("/dev/shm")
@@ -70,9 +71,9 @@ class Middleware:
             text = f"{' and '.join(missing)} cannot be imported: no robot can be launched, only trained and evaluated"
             yield Finding("ROS 2", "warning", text, "make setup, or source a ROS 2 distribution's setup.bash")
             return
-        chosen = self._environment.get("RMW_IMPLEMENTATION", "") or _FAST_DDS
-        level = "ok" if chosen == _FAST_DDS else "warning"
-        advice = "" if level == "ok" else f"measured and tested is {_FAST_DDS}: unset RMW_IMPLEMENTATION"
+        chosen = middleware(self._environment)
+        level = "ok" if chosen == FAST_DDS else "warning"
+        advice = "" if level == "ok" else f"measured and tested is {FAST_DDS}: unset RMW_IMPLEMENTATION"
         yield Finding("ROS 2", level, f"rclpy and demo_msgs are there, middleware {chosen}", advice)
         profile = self._environment.get(PROFILE) or self._environment.get(NEWER_PROFILE)
         if profile and profile != str(LOOPBACK):
@@ -111,7 +112,7 @@ class Middleware:
 
     def transport(self) -> Iterator[Finding]:
         """Which way messages take; where it is shared memory, whether that has room."""
-        if (self._environment.get("RMW_IMPLEMENTATION") or _FAST_DDS) != _FAST_DDS:
+        if middleware(self._environment) != FAST_DDS:
             return
         if uses_sockets(self._environment):
             yield Finding("transport", "ok", "sockets only: no program that joins holds up the others")
