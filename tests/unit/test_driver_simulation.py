@@ -165,6 +165,37 @@ def test_a_command_takes_effect_when_it_arrives(make: Maker, late_ms: int) -> No
     assert robot.true_observation()[1] == pytest.approx(expected, rel=0.01)
 
 
+def test_a_period_is_settled_by_a_command_that_will_be_carried_out(make: Maker) -> None:
+    robot = make()
+
+    def deliver(tick: int, force: float, source: str, number: int) -> None:
+        robot.deliver(Command(tick, tick, tick, source, np.array([force]), number), tick * PERIOD_NS)
+
+    for tick in range(3):
+        robot.core.observed(tick, tick * PERIOD_NS, tick)
+        assert not robot.is_settled(tick)
+        # From the second tick on, a rival answers first.
+        for number in range(tick):
+            deliver(tick, -5.0, "rival", 1000 + number)
+            assert not robot.is_settled(tick)
+        deliver(tick, 1.0 + tick, "test", tick)
+        assert robot.is_settled(tick)
+        report = robot.run_period(tick * PERIOD_NS)
+        assert report.outputs[-1].values == [1.0 + tick]
+
+
+def test_a_period_in_which_the_command_expires_is_not_settled(make: Maker) -> None:
+    robot = make(command_timeout_s=0.05)
+    robot.core.observed(0, 0, 0)
+    robot.deliver(Command(0, 0, 0, "test", np.array([1.0])), 0)
+    robot.run_period(0)
+    # On a wire with a delay, an answer may be on its way longer than the one in force lasts.
+    robot.core.observed(2, 2 * PERIOD_NS, 2)
+    robot.deliver(Command(2, 2, 2, "test", np.array([1.0])), 2 * PERIOD_NS)
+    assert robot.core.expires_ns == 50 * MS
+    assert not robot.is_settled(2)
+
+
 def test_the_wire_delay_and_whole_ticks_of_delay_add_up(make: Maker) -> None:
     robot = make(PlantSettings(delay_ticks=2), wire_delay_s=0.005)
     command(robot, 0, 1.0)
@@ -250,6 +281,7 @@ class ScriptedDriver:
         self.missed = 0
         self.calls: list[int] = []
         self.lead_ns = PERIOD_NS // 4
+        self.is_settled = False
         self.prepared: list[int] = []
         self._now_ns: Callable[[], int] = lambda: 0
         self._length = length
@@ -260,7 +292,8 @@ class ScriptedDriver:
         self._now_ns = now_ns
 
     def prepare(self) -> None:
-        assert 0 < (self.tick + 1) * PERIOD_NS - self._now_ns() <= self.lead_ns
+        before_ns = (self.tick + 1) * PERIOD_NS - self._now_ns()
+        assert 0 < before_ns <= (PERIOD_NS if self.is_settled else self.lead_ns)
         self.prepared.append(self.tick + 1)
 
     def spin(self, _timeout_s: float) -> None:
@@ -312,3 +345,28 @@ def test_the_paced_loop_simulates_every_period_however_slow_it_is(monkeypatch: p
     assert len(driver.prepared) == len(set(driver.prepared))
     assert 40 < len(driver.prepared) < 50
     assert now[0] == 50 * PERIOD_NS
+
+
+def test_a_settled_period_is_simulated_once_the_loop_has_listened(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, spun = [0], []
+    driver = ScriptedDriver(10)
+
+    def spin(timeout_s: float) -> None:
+        spun.append((driver.tick, now[0]))
+        # The command takes a millisecond to come where the loop waits for it.
+        now[0] += MS if timeout_s and not driver.is_settled else round(timeout_s * 1e9)
+        driver.is_settled = driver.tick != 5  # whose command is late
+
+    def prepare() -> None:
+        ScriptedDriver.prepare(driver)
+        prepared[driver.tick] = now[0] - driver.tick * PERIOD_NS
+        now[0] += MS
+
+    prepared: dict[int, int] = {}
+    monkeypatch.setattr(running.time, "monotonic_ns", lambda: now[0])
+    monkeypatch.setattr(driver, "prepare", prepare)
+    running.run_paced(driver, spin, NoStop(), PERIOD_NS, 1.0)
+    assert {tick for tick, _ in spun} == set(range(10))
+    late = prepared.pop(5)
+    assert PERIOD_NS - driver.lead_ns <= late < PERIOD_NS
+    assert set(prepared.values()) <= {0, MS}

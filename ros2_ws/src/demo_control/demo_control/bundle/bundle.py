@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 
@@ -45,9 +46,10 @@ class Bundle:
     dynamics: onnx.ModelProto
     value: onnx.ModelProto | None = None
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Hash of the contract, which holds the hashes of all files."""
+        # Kept: nodes tell it every second, and writing the contract takes milliseconds.
         return hashlib.sha256(self.contract.to_json().encode()).hexdigest()
 
     def models(self) -> dict[str, onnx.ModelProto]:

@@ -171,6 +171,10 @@ class DriverCore:
         self._put_out(command.values, command.source, now_ns)
         return None
 
+    def would_accept(self, command: Command, now_ns: int) -> bool:
+        """Whether a command that arrived now would be good; nothing is counted."""
+        return self._judge(command, now_ns) is None
+
     def _judge(self, command: Command, now_ns: int) -> Rejection | None:
         """Why a command must not be carried out, or None."""
         if self.state in (DriverState.FINISHED, DriverState.FAULT):

@@ -196,6 +196,11 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         """So long before the next tick, in the driver's own time, :meth:`prepare` may be called."""
         return self.robot.lead_ns
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether :meth:`prepare` may be called at once: the command of this period is here."""
+        return self.robot.is_settled(self.tick)
+
     def prepare(self) -> None:
         """Simulate the control period that ends with the next tick, so that its observation is ready in time."""
         self._run_period()

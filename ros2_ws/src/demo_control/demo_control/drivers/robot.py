@@ -28,7 +28,7 @@ class Robot(ABC):
 
     The node's time line is nanoseconds from its start; control period k begins at k × period. In each period the node
     calls :meth:`sense` at its beginning, :meth:`deliver` for each command that arrives, and :meth:`run_period` once,
-    not earlier than :attr:`lead_ns` before its end.
+    not earlier than :attr:`lead_ns` before its end unless the period :meth:`is_settled`.
 
     Args:
         core: Judges the commands.
@@ -54,6 +54,13 @@ class Robot(ABC):
     def time_s(self) -> float:
         """Time since the run's beginning."""
         return self.periods_run * self.period_s
+
+    def is_settled(self, tick: int) -> bool:
+        """Whether the period that began with a tick may be run at once, because its command is here.
+
+        What arrives afterwards counts for the next one.
+        """
+        return False
 
     @property
     def held(self) -> bool:

@@ -41,6 +41,11 @@ class Driver(Protocol):
         """How long before a tick, in the driver's own time, its work can begin."""
         ...
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether that work can begin at once: the newest observation is answered, and the robot need not be asked."""
+        ...
+
     def prepare(self) -> None:
         """Do the work for the next tick; called at most once between two ticks."""
         ...
@@ -96,9 +101,9 @@ def run_paced(driver: Driver, spin: Spin, stop: StopRequest, period_ns: int, fac
         due_ns = pacer.due_ns(pacer.tick + 1)
         wait_s = (due_ns - (0 if is_prepared else lead_ns) - time.monotonic_ns()) / 1e9
         if wait_s > 0.0:
-            spin(min(wait_s, _SLICE_S))
+            spin(0.0 if driver.is_settled and not is_prepared else min(wait_s, _SLICE_S))
         now_ns = time.monotonic_ns()
-        if not is_prepared and due_ns - lead_ns <= now_ns < due_ns:
+        if not is_prepared and now_ns < due_ns and (due_ns - lead_ns <= now_ns or driver.is_settled):
             driver.prepare()
             is_prepared = True
             continue

@@ -40,12 +40,18 @@ class SimulatedRobot(Robot):
         super().__init__(core, period_ns, lead_ns=period_ns // (2 * substeps))
         self.wire = wire
         self._substeps = substeps
+        self._answered = -1
         self._sensed = np.zeros(0)
 
     @property
     def frozen(self) -> bool:
         """Whether the plant is no longer simulated, though time goes on."""
         return self.core.state is DriverState.FAULT
+
+    def is_settled(self, tick: int) -> bool:
+        """See :class:`Robot`; not where the command in force expires, which one that still comes may prevent."""
+        expires_ns = self.core.expires_ns
+        return self._answered == tick and (expires_ns is None or expires_ns >= (tick + 1) * self._period_ns)
 
     @abstractmethod
     def _read(self) -> Array:
@@ -70,6 +76,9 @@ class SimulatedRobot(Robot):
 
     def deliver(self, command: Command, now_ns: int) -> None:
         """Put a command on the wire; it is judged when it arrives at its end."""
+        if self.core.would_accept(command, now_ns):
+            # A rival's does not count: the one that is carried out is still to come.
+            self._answered = command.observation_sequence
         self.wire.send(command, now_ns)
 
     def counters(self) -> Mapping[str, object]:
@@ -79,7 +88,7 @@ class SimulatedRobot(Robot):
     def run_period(self, start_ns: int) -> PeriodReport:
         """Simulate the control period that began at ``start_ns``, each command taking effect when it arrived.
 
-        May be called from :attr:`lead_ns` before the period's end on.
+        May be called from :attr:`lead_ns` before the period's end on, and earlier where the period :meth:`is_settled`.
         """
         was_held = self.held
         before = self.core.output
