@@ -370,3 +370,26 @@ def test_a_settled_period_is_simulated_once_the_loop_has_listened(monkeypatch: p
     late = prepared.pop(5)
     assert PERIOD_NS - driver.lead_ns <= late < PERIOD_NS
     assert set(prepared.values()) <= {0, MS}
+
+
+def test_a_command_that_comes_during_the_work_before_a_tick_is_heard_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, order = [0], []
+    driver = ScriptedDriver(5)
+
+    def spin(timeout_s: float) -> None:
+        order.append("spin")
+        now[0] += round(timeout_s * 1e9)
+
+    def prepare() -> None:
+        order.append("prepare")
+        now[0] += driver.lead_ns + MS
+
+    def advance(ticks: int, lateness_s: float) -> bool:
+        order.append("advance")
+        return ScriptedDriver.advance(driver, ticks, lateness_s)
+
+    monkeypatch.setattr(running.time, "monotonic_ns", lambda: now[0])
+    monkeypatch.setattr(driver, "prepare", prepare)
+    monkeypatch.setattr(driver, "advance", advance)
+    running.run_paced(driver, spin, NoStop(), PERIOD_NS, 1.0)
+    assert order == ["spin", "prepare", "spin", "advance"] * 5

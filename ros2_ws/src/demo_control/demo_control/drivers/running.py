@@ -100,8 +100,8 @@ def run_paced(driver: Driver, spin: Spin, stop: StopRequest, period_ns: int, fac
     while goes_on and not stop:
         due_ns = pacer.due_ns(pacer.tick + 1)
         wait_s = (due_ns - (0 if is_prepared else lead_ns) - time.monotonic_ns()) / 1e9
-        if wait_s > 0.0:
-            spin(0.0 if driver.is_settled and not is_prepared else min(wait_s, _SLICE_S))
+        # Without time to wait, too: a command that came during the work before is in time if it is heard now.
+        spin(0.0 if driver.is_settled and not is_prepared else min(max(0.0, wait_s), _SLICE_S))
         now_ns = time.monotonic_ns()
         if not is_prepared and now_ns < due_ns and (due_ns - lead_ns <= now_ns or driver.is_settled):
             driver.prepare()

@@ -2,8 +2,9 @@
 
 rclpy's executors build a wait set from all entities of a node, in Python, for each message: a quarter of a
 millisecond, on every hop. Here the subscriptions of the control path are waited for on their own, in a small wait set
-that is kept. Timers, services, parameters and the other topics are looked at right after a control message has been
-handled, when the next one is most of a period away, or after a while without one. One thread runs all of it.
+that is kept. Timers, services, parameters and the other topics are looked at right after the last control message of a
+period has been handled, when the next one is most of a period away, or after a while without one. One thread runs all
+of it.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class ControlLoop:
     """Runs the callbacks of some nodes in the calling thread.
 
     Args:
-        nodes: All of one context. Their subscriptions in a :class:`ControlGroup` may come and go.
+        nodes: All of one context. Their subscriptions in a :class:`ControlGroup` may come and go; the last that was
+            created is the one whose message comes last in a period, and is answered.
         context: The default one if None.
         guard: Calls a callback of a node and deals with what it raises; lets it through by default.
         is_paced: Whether the caller knows best when there is nothing to do, because it brings the control messages
@@ -89,8 +91,9 @@ class ControlLoop:
             Exception: Whatever a callback raises and the guard lets through.
         """
         if self._inputs:
-            handled = self._handle_inputs(timeout_s)
-            if self._is_due(HOUSEKEEPING_PERIOD_S if handled else _IDLE_PERIOD_S):
+            answered = self._handle_inputs(timeout_s)
+            # Who does not wait has work that is due: the rest can wait for longer then.
+            if self._is_due(HOUSEKEEPING_PERIOD_S if answered and timeout_s > 0.0 else _IDLE_PERIOD_S):
                 self._housekeeping(0.0)
         elif not self._is_paced:
             self._housekeeping(timeout_s, limit_s=0.0)
@@ -132,7 +135,7 @@ class ControlLoop:
             self._wait_set = make(len(found), 0, 0, 0, 0, len(self._events), self._context.handle) if found else None
 
     def _handle_inputs(self, timeout_s: float) -> bool:
-        """Wait for control messages and handle those that have come; whether there were any."""
+        """Wait for control messages and handle those that have come; whether the last of a period was among them."""
         wait_set, inputs = self._wait_set, self._inputs
         wait_set.clear_entities()
         for _, subscription, _ in inputs:
@@ -140,15 +143,15 @@ class ControlLoop:
         for _, event in self._events:
             event.add_to_wait_set(wait_set)
         wait_set.wait(max(0, int(timeout_s * 1e9)))
-        handled = False
+        is_ready = False
         for index, (node, subscription, informed) in enumerate(inputs):
-            if wait_set.is_ready("subscription", index):
-                handled = True
+            is_ready = wait_set.is_ready("subscription", index)
+            if is_ready:
                 self._handle(node, subscription, informed)
         # All are asked: an event remembers that it was ready.
         if sum(event.is_ready(wait_set) for _, event in self._events):
             self._handle_events()
-        return handled
+        return bool(is_ready)
 
     def _handle(self, node: Node, subscription: Subscription, informed: bool) -> None:
         handle, kind = subscription.handle, subscription.msg_type
