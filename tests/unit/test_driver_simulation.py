@@ -184,6 +184,19 @@ def test_a_period_is_settled_by_a_command_that_will_be_carried_out(make: Maker) 
         assert report.outputs[-1].values == [1.0 + tick]
 
 
+def test_a_command_that_came_before_a_period_was_run_and_was_read_after_it_counts_for_the_next(make: Maker) -> None:
+    robot = make()
+    command(robot, 0, 1.0)
+    robot.run_period(0)
+    assert robot.run_period(PERIOD_NS).outputs[-1].values == [1.0]
+    robot.core.observed(1, PERIOD_NS, 1)
+    came_ns = robot.counts_from_ns(PERIOD_NS + 3 * MS, PERIOD_NS + 18 * MS)
+    assert came_ns == PERIOD_NS + 3 * MS
+    robot.deliver(Command(1, 1, 1, "test", np.array([2.0])), came_ns)
+    output = robot.run_period(2 * PERIOD_NS).outputs[0]
+    assert (output.values, output.time_ns) == ([2.0], 2 * PERIOD_NS)
+
+
 def test_a_period_in_which_the_command_expires_is_not_settled(make: Maker) -> None:
     robot = make(command_timeout_s=0.05)
     robot.core.observed(0, 0, 0)

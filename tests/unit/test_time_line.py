@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from demo_control.drivers.time_line import TimeLine
+from demo_control.drivers.time_line import TimeLine, waited
 from demo_control.nodes.messages import nanoseconds
 
 SECOND_NS = 1_000_000_000
@@ -40,3 +40,11 @@ def test_a_jump_that_was_seen_while_held_up_is_followed_at_the_next_look() -> No
     line.follow(SECOND_NS, jumped_ns + SECOND_NS + HELD_UP_NS, SECOND_NS + HELD_UP_NS)
     line.follow(2 * SECOND_NS, jumped_ns + 2 * SECOND_NS, 2 * SECOND_NS + 1000)
     assert stamp_ns(line, 2 * SECOND_NS) == jumped_ns + 2 * SECOND_NS
+
+
+def test_a_message_waited_from_when_it_came_unless_the_clock_was_set() -> None:
+    now_ns, longest_ns = ORIGIN_NS, 5_000_000
+    assert waited(now_ns - 2_000_000, now_ns, longest_ns) == 2_000_000
+    assert waited(now_ns, now_ns, longest_ns) == 0
+    for received_ns in (now_ns + 1, now_ns - longest_ns, now_ns - 3_600_000_000_000, 0, None):
+        assert waited(received_ns, now_ns, longest_ns) == 0

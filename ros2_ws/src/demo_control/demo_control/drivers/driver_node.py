@@ -8,32 +8,28 @@ time, ``/clock``.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from abc import abstractmethod
 from array import array
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
 
-import rclpy
 from demo_msgs.msg import Action, Observation
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 
 from demo_control.drivers.core import Command, DriverState, Output
 from demo_control.drivers.driver_health import driver_health
+from demo_control.drivers.driver_process import run_driver
 from demo_control.drivers.hardware_robot import HardwareRobot
 from demo_control.drivers.hardware_topics import HardwareTopics
 from demo_control.drivers.robot import Robot
-from demo_control.drivers.running import Spin, StopRequest, run_in_lockstep, run_paced
 from demo_control.drivers.settings import DriverSettings
-from demo_control.drivers.time_line import TimeLine, to_message
-from demo_control.network import use_sockets
+from demo_control.drivers.time_line import TimeLine, to_message, waited
 from demo_control.nodes.composed import Composition
 from demo_control.nodes.control_topic_settings import ControlTopicSettings
 from demo_control.nodes.control_topics import ControlPath
@@ -43,7 +39,6 @@ from demo_control.nodes.messages import nanoseconds, values_of
 from demo_control.nodes.parameters import Parameters
 from demo_control.nodes.quality import RECORDING, WITHOUT_EVENTS
 from demo_control.nodes.real_time_process import RealTimeProcess
-from demo_control.nodes.running import STARTING_ERRORS, SWITCH_INTERVAL_S, first_line
 from demo_control.tasks import Array
 
 RobotT = TypeVar("RobotT", bound=Robot)
@@ -51,13 +46,10 @@ RobotT = TypeVar("RobotT", bound=Robot)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 """For what is said once and must reach those who come later."""
 
-_USAGE_ERROR = 2
 # Simulated time starts here: a clock at zero means "no time yet" to ROS.
 _FIRST_SIMULATED_NS = 1_000_000_000
 # With the plant held, lockstep does not wait for nodes that are still starting.
 _WAITING_ANSWER_LIMIT_S = 0.1
-_DELIVERY_LIMIT_S = 1.0
-_DELIVERY_LIMIT_AFTER_SIGNAL_S = 0.3
 _COMMAND_DEPTH = 20  # each is looked at, also those that come in a bunch; lost ones are not sent again
 _PRIORITY = 45  # above the nodes that answer: the next tick must not wait for their last answer
 
@@ -73,7 +65,6 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
 
     settings: DriverSettings
     robot: RobotT
-    control_outputs = ("observation",)
 
     @classmethod
     def run_composed(cls, composition: Composition) -> int:
@@ -177,9 +168,13 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
 
     def _on_action(self, message: Action, info: Mapping[str, int | None]) -> None:
         """Hand a command to the robot."""
-        sequence = int(message.observation_sequence)
+        sequence, read_ns = int(message.observation_sequence), self._now_ns()
+        # A message that is handed on in this process was not received, and simulated time does not go by the clock.
+        received_ns = info.get("received_timestamp") if self._clock_topic is None else None
+        waited_ns = waited(received_ns, time.time_ns(), self.period_ns)
+        now_ns = self.robot.counts_from_ns(read_ns - waited_ns, read_ns)
         if self.answered < sequence <= self.tick and not self.robot.held:
-            self.timing.command_ages.add((self._now_ns() - sequence * self.period_ns) / 1e9)
+            self.timing.command_ages.add((now_ns - sequence * self.period_ns) / 1e9)
         self.answered = max(self.answered, sequence)
         command = Command(
             int(message.observation_sequence),
@@ -189,7 +184,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
             values_of(message),
             info["publication_sequence_number"],
         )
-        self.robot.deliver(command, self._now_ns())
+        self.robot.deliver(command, now_ns)
 
     @property
     def lead_ns(self) -> int:
@@ -345,58 +340,3 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         deadline_s = time.monotonic() + limit_s
         for publisher in self.publishers:
             publisher.wait_for_all_acked(Duration(seconds=max(0.0, deadline_s - time.monotonic())))
-
-
-def run_driver(make_node: Callable[[], DriverNode[RobotT]], composition: Composition | None = None) -> int:
-    """Run a driver until its run is over, or SIGINT or SIGTERM.
-
-    Args:
-        make_node: Builds the node; it is destroyed here.
-        composition: Nodes that share the driver's process.
-
-    Returns:
-        The exit code: 0 in both cases; 1 where another node of the process failed; 2 for parameters that cannot work.
-    """
-    others = composition or Composition(())
-    stop = StopRequest()
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    use_sockets()
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        others.make(DriverNode.control_outputs)
-        node = make_node()
-    except STARTING_ERRORS as error:
-        print(f"error: {first_line(error)}", file=sys.stderr)
-        rclpy.try_shutdown()
-        return _USAGE_ERROR
-    loop = others.loop(node)
-
-    def spin(timeout_s: float) -> None:
-        loop.spin_once(timeout_s)
-        if others.is_over():
-            stop.request()
-
-    node.real_time.enter(is_real=node.settings.real_time_factor == 1.0)
-    try:
-        try:
-            _run(node, spin, stop)
-        finally:
-            # At once: a robot that gets no commands for a moment stops by itself, and not as gently.
-            node.rest()
-        node.deliver(_DELIVERY_LIMIT_AFTER_SIGNAL_S if stop else _DELIVERY_LIMIT_S)
-    finally:
-        # Whatever happens, the robot is brought to rest.
-        loop.close()
-        others.close()
-        node.close()
-        rclpy.try_shutdown()
-    return others.exit_code
-
-
-def _run(node: DriverNode[RobotT], spin: Spin, stop: StopRequest) -> None:
-    """Give the node its ticks until its run is over."""
-    factor = node.settings.real_time_factor
-    if factor == 0.0:
-        run_in_lockstep(node, spin, stop, node.period_ns)
-    else:
-        run_paced(node, spin, stop, node.period_ns, factor)

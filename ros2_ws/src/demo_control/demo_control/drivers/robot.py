@@ -80,9 +80,13 @@ class Robot(ABC):
     def sense(self) -> Array:
         """A new reading of the sensors. Shape=(observation_dim,)."""
 
+    def counts_from_ns(self, came_ns: int, read_ns: int) -> int:
+        """From when on a command counts that came at one time and could be read at another: from when it can act."""
+        return read_ns
+
     @abstractmethod
     def deliver(self, command: Command, now_ns: int) -> None:
-        """Take a command that arrives now."""
+        """Take a command that arrives now, or came a while ago."""
 
     @abstractmethod
     def run_period(self, start_ns: int) -> PeriodReport:

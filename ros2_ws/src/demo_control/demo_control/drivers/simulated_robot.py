@@ -74,6 +74,10 @@ class SimulatedRobot(Robot):
         self._sensed = self._read()
         return self._sensed
 
+    def counts_from_ns(self, came_ns: int, read_ns: int) -> int:
+        """See :class:`Robot`: what was busy when it came is the simulator, in whose time it is not too late."""
+        return came_ns
+
     def deliver(self, command: Command, now_ns: int) -> None:
         """Put a command on the wire; it is judged when it arrives at its end."""
         if self.core.would_accept(command, now_ns):

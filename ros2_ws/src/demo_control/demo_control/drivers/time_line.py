@@ -39,6 +39,18 @@ class TimeLine:
             self._origin_ns = origin_ns
 
 
+def waited(received_ns: int | None, clock_ns: int, longest_ns: int) -> int:
+    """For how long a message was here before it was read, in nanoseconds.
+
+    Args:
+        received_ns: When it came, by the system's clock; None or 0 if that is not known.
+        clock_ns: The system's clock now.
+        longest_ns: What is longer, or negative, says that the clock was set meanwhile, and counts as 0.
+    """
+    waited_ns = clock_ns - received_ns if received_ns else 0
+    return waited_ns if 0 <= waited_ns < longest_ns else 0
+
+
 def to_message(nanoseconds: int) -> Time:
     """A stamp of a whole number of nanoseconds."""
     seconds, rest = divmod(nanoseconds, _SECOND_NS)

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 from sensor_msgs.msg import JointState
 
-from demo_control.drivers.driver_node import DriverNode, run_driver
+from demo_control.drivers.driver_node import DriverNode
+from demo_control.drivers.driver_process import run_driver
 from demo_control.drivers.hardware_settings import HardwareSettings
 from demo_control.nodes.quality import CONTROL_PUBLISHER
 from demo_control.tasks import Array

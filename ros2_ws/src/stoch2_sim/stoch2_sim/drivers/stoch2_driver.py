@@ -18,7 +18,8 @@ from geometry_msgs.msg import Twist, Vector3, Vector3Stamped
 from rclpy.qos import QoSProfile
 from std_srvs.srv import Trigger
 
-from demo_control.drivers.driver_node import LATCHED, DriverNode, run_driver
+from demo_control.drivers.driver_node import LATCHED, DriverNode
+from demo_control.drivers.driver_process import run_driver
 from demo_control.drivers.hardware_settings import HardwareSettings
 from demo_control.drivers.walking import POSSIBLE, Change, Request, Walking, WalkingSettings
 from demo_control.nodes.quality import RECORDING
