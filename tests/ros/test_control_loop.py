@@ -90,32 +90,21 @@ def test_each_message_is_handled_once_and_in_order(pair: Pair) -> None:
 
 
 def test_the_rest_waits_until_the_last_message_of_a_period_is_answered(
-    context: Context, monkeypatch: pytest.MonkeyPatch
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The layer has a nominal action to answer after each observation: nothing may come between."""
     monkeypatch.setattr(control_loop, "_IDLE_PERIOD_S", math.inf)
-    sender, node = Node("sender", context=context), Node("receiver", context=context)
     told: list[str] = []
-    path, other = (ControlPath(each, PERIOD_S, ControlTopicSettings()) for each in (node, sender))
+    path, other = (ControlPath(each, PERIOD_S, ControlTopicSettings()) for each in (pair.node, pair.sender))
     inputs = [path.input(Action, topic, lambda _, topic=topic: told.append(topic)) for topic in ("first", "last")]
     publishers = [other.publisher(Action, topic) for topic in ("first", "last")]
-    loop = ControlLoop(node, context=context)
-    monkeypatch.setattr(loop, "_housekeeping", lambda _: told.append("rest"))
-    try:
-        deadline = time.monotonic() + 30.0
-        while not all(each._subscription.get_publisher_count() for each in inputs):
-            assert time.monotonic() < deadline, "not matched"
-            loop.spin_once(0.01)
-        for publisher, topic in zip(publishers, ("first", "last"), strict=True):
-            publisher.publish(Action())
-            while topic not in told:
-                assert time.monotonic() < deadline, "not heard"
-                loop.spin_once(0.01)
-        assert told == ["first", "last", "rest"]
-    finally:
-        loop.close()
-        sender.destroy_node()
-        node.destroy_node()
+    pair.loop._gather()
+    monkeypatch.setattr(pair.loop, "_housekeeping", lambda _: told.append("rest"))
+    pair.spin_until(lambda: all(each._subscription.get_publisher_count() for each in inputs))
+    for publisher, topic in zip(publishers, ("first", "last"), strict=True):
+        publisher.publish(Action())
+        pair.spin_until(lambda topic=topic: topic in told)
+    assert told == ["first", "last", "rest"]
 
 
 def test_the_executor_leaves_control_messages_to_the_loop(pair: Pair) -> None:

@@ -177,7 +177,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
             self.timing.command_ages.add((now_ns - sequence * self.period_ns) / 1e9)
         self.answered = max(self.answered, sequence)
         command = Command(
-            int(message.observation_sequence),
+            sequence,
             nanoseconds(message.observation_stamp),
             nanoseconds(message.header.stamp),
             message.source,
