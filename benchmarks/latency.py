@@ -15,15 +15,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from bench_support import machine, write_figures
-from latency_report import HOGS, QUIET, bars, console_tables, name_of, plot, table
+from latency_report import HOGS, PERIOD_MS, QUIET, bars, console_tables, name_of, plot, table
 from rich.console import Console
 
 from demo_control.bringup.description import load_recipe
@@ -31,7 +30,7 @@ from demo_control.bringup.run import BringUpError, RunInterruptedError, run_brin
 from demo_control.cli.output import EXIT_INTERRUPTED, error_console, fail, write_json
 from demo_control.doctor.timing import measure
 from demo_control.machine import usable_cores
-from demo_control.standstill import StandstillWatch
+from demo_control.standstill import Standstills, StandstillWatch
 
 BRINGUP = "stoch2_walk"
 COMPOSED = ("none", "policy,layer", "all")
@@ -79,8 +78,30 @@ def run(composed: str, scheduling: str, beside: str, seconds: float, told: Any) 
         "real_time": dict(result.real_time),
         "load_average": os.getloadavg()[0],
         "interruptions": taken,
-        "standstills": None if standstills is None else asdict(standstills),
+        **_told(standstills, figures),
     }
+
+
+def _told(found: Standstills | None, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What standstills explain; nothing where they are not known."""
+    if found is None:
+        return {"standstills": None, "overruns_unexplained_percent": None}
+    unexplained = figures["missed_ticks"] + figures["late_commands"] - explained(found, figures["late_from_until"])
+    return {
+        "standstills": {"longest_ms": found.longest_ms, "number": found.number, "total_ms": found.total_ms},
+        "overruns_unexplained_percent": 100.0 * unexplained / max(figures["ticks"], 1),
+    }
+
+
+def explained(found: Standstills, late: Sequence[tuple[float, float, int]]) -> int:
+    """How many overruns there would not have been if no core had stood still.
+
+    Args:
+        found: While the run was made.
+        late: Each overrun's beginning and end by the steady clock, in s, and how many ticks or commands it is.
+    """
+    period_s = PERIOD_MS / 1e3
+    return sum(count for begin_s, end_s, count in late if end_s - begin_s - found.within_s(begin_s, end_s) <= period_s)
 
 
 def main(

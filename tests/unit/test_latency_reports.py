@@ -10,56 +10,70 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
+import latency
 import latency_report
 import soak_report
+
+from demo_control.standstill import Standstills
 
 
 def run(composed: str, beside: str, p50: float, p99: float, overruns: float = 0.0) -> dict[str, Any]:
     ages = {"p50": p50, "p99": p99, "p99.9": 2.0 * p99, "max": 3.0 * p99}
     return {
         "composed": composed, "scheduling": "fifo", "beside": beside, "age_ms": ages, "tick_lateness_ms": ages,
-        "overruns_percent": overruns, "interruptions": [{"over_1_ms_per_s": 0.25}, {"refusal": "not permitted"}],
+        "overruns_percent": overruns, "overruns_unexplained_percent": 0.5 * overruns if beside == "nothing" else None,
+        "interruptions": [{"over_1_ms_per_s": 0.25}, {"refusal": "not permitted"}],
         "standstills": {"longest_ms": 99.4, "number": 2, "total_ms": 150.0} if beside == "nothing" else None,
     }  # fmt: skip
 
 
-def latency(*runs: dict[str, Any]) -> dict[str, Any]:
+def report_of(*runs: dict[str, Any]) -> dict[str, Any]:
     named = {latency_report.name_of(r["composed"], r["scheduling"], r["beside"]): r for r in runs}
     about = {"seconds": 600.0, "processor": "p", "cores": 2, "load_average": {"before": 0.1}}
     return {**about, "runs": named, "bars": latency_report.bars(named)}
 
 
 def test_each_bar_is_held_against_its_own_run() -> None:
-    report = latency(run("none", "nothing", 1.2, 2.4), run("none", "hogs", 1.3, 5.1), run("all", "nothing", 0.4, 1.5))
+    report = report_of(run("none", "nothing", 1.2, 2.4), run("none", "hogs", 1.3, 5.1), run("all", "nothing", 0.4, 1.5))
 
     assert {text: bar["holds"] for text, bar in report["bars"].items()} == {
         "median": True,
         "99th percentile": True,
         "99.9th percentile": True,
         "overruns, percent": True,
+        "overruns that no standstill explains, percent": True,
         "99th percentile beside hogs": False,
         "99th percentile, all in one process": True,
     }
 
 
 def test_runs_that_were_not_made_have_no_bars_and_overruns_count() -> None:
-    report = latency(run("none", "nothing", 1.6, 2.4, overruns=0.02))
+    report = report_of(run("none", "nothing", 1.6, 2.4, overruns=0.016))
 
     assert [text for text, bar in report["bars"].items() if not bar["holds"]] == ["median", "overruns, percent"]
-    assert len(report["bars"]) == 4
+    assert len(report["bars"]) == 5
+
+
+def test_a_standstill_explains_an_overrun_that_would_have_been_in_time_without_it() -> None:
+    found = Standstills(((10.001, 10.003), (20.0, 20.065)))
+    late = [(10.0, 10.0065, 1), (10.0025, 10.009, 1), (20.002, 20.067, 12), (30.0, 30.006, 1)]
+
+    assert latency.explained(found, late) == 13
+    assert latency.explained(Standstills(), late) == 0
 
 
 def test_the_tables_and_the_plot_have_every_run(tmp_path: Path) -> None:
-    report = latency(run("none", "nothing", 1.2, 2.4), run("all", "hogs", 0.4, 1.5))
+    report = report_of(run("none", "nothing", 1.2, 2.4), run("all", "hogs", 0.4, 1.5))
     lines = list(latency_report.table(report))
     latency_report.plot(report, tmp_path / "latency.png")
 
+    assert "| overruns that no standstill explains, percent | 0 | 0.01 | holds |" in lines
     [separate] = [line for line in lines if line.startswith("| separate | fifo | nothing | 1.20 | 2.40 | 4.80")]
     assert separate.endswith("| 0.25, ? | 2 ×, 99.4 |")
     [composed] = [line for line in lines if line.startswith("| all in one | fifo | hogs | 0.40 | 1.50")]
     assert composed.endswith("| 0.25, ? | ? |")
     assert (tmp_path / "latency.png").stat().st_size > 5000
-    assert [table.row_count for table in latency_report.console_tables(report)] == [2, 4]
+    assert [table.row_count for table in latency_report.console_tables(report)] == [2, 5]
 
 
 def walk(seconds: int = 3600, **changes: Any) -> dict[str, Any]:  # noqa: ANN401 - anything that a sample has

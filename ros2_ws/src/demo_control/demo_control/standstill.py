@@ -15,14 +15,19 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import TracebackType
 from typing import IO
 
 LONG_MS = 5.0
 """Standstills from here on are counted: the shortest control period of ours."""
-_EVERY_S = 0.002
+_SHORT_S = 2e-4
+"""Shorter ones are not kept: a thread is late by some of that where nothing is wrong."""
+_EVERY_S = 0.001
 _PRIORITY = 60
+
+Span = tuple[float, float]
+"""From when until when, in seconds of the steady clock."""
 
 
 @dataclass(frozen=True)
@@ -30,26 +35,37 @@ class Standstills:
     """What was found in some time, on all cores together.
 
     Attributes:
-        longest_ms: The longest.
-        number: How many took more than :data:`LONG_MS`.
-        total_ms: Their sum.
+        spans: When a core stood still, each with at most a millisecond of its beginning left out.
     """
 
-    longest_ms: float = 0.0
-    number: int = 0
-    total_ms: float = 0.0
+    spans: tuple[Span, ...] = ()
 
-    def and_one(self, late_ms: float) -> Standstills:
-        """With one more lateness."""
-        is_long = late_ms > LONG_MS
-        return Standstills(
-            max(self.longest_ms, late_ms), self.number + is_long, self.total_ms + (late_ms if is_long else 0.0)
-        )
+    @property
+    def longest_ms(self) -> float:
+        """The longest."""
+        return max((1e3 * (end_s - begin_s) for begin_s, end_s in self.spans), default=0.0)
 
-    def __add__(self, other: Standstills) -> Standstills:
-        """Of both."""
-        longest_ms = max(self.longest_ms, other.longest_ms)
-        return Standstills(longest_ms, self.number + other.number, self.total_ms + other.total_ms)
+    @property
+    def number(self) -> int:
+        """How many took more than :data:`LONG_MS`."""
+        return len(self._long_ms())
+
+    @property
+    def total_ms(self) -> float:
+        """The sum of those that took more than :data:`LONG_MS`."""
+        return sum(self._long_ms())
+
+    def _long_ms(self) -> list[float]:
+        durations_ms = (1e3 * (end_s - begin_s) for begin_s, end_s in self.spans)
+        return [duration_ms for duration_ms in durations_ms if duration_ms > LONG_MS]
+
+    def within_s(self, begin_s: float, end_s: float) -> float:
+        """For how long at least one core stood still between two times."""
+        still_s, until_s = 0.0, begin_s
+        for span_begin_s, span_end_s in sorted(self.spans):
+            still_s += max(0.0, min(span_end_s, end_s) - max(span_begin_s, until_s))
+            until_s = max(until_s, span_end_s)
+        return still_s
 
 
 class StandstillWatch:
@@ -87,7 +103,7 @@ class StandstillWatch:
             answer = process.stdout.readline()
         except OSError:
             return None
-        return Standstills(**json.loads(answer)) if answer else None
+        return Standstills(tuple((begin_s, end_s) for begin_s, end_s in json.loads(answer))) if answer else None
 
 
 class _Core:
@@ -99,7 +115,8 @@ class _Core:
 
     def __init__(self, number: int) -> None:
         self._number = number
-        self._found, self._lock = Standstills(), threading.Lock()
+        self._found: list[Span] = []
+        self._lock = threading.Lock()
 
     def watch(self, over: threading.Event) -> None:
         """Look until it is over."""
@@ -108,14 +125,16 @@ class _Core:
         while not over.is_set():
             time.sleep(_EVERY_S)
             now_s = time.monotonic()
-            with self._lock:
-                self._found = self._found.and_one(1e3 * (now_s - before_s - _EVERY_S))
+            woken_s = before_s + _EVERY_S
+            if now_s - woken_s > _SHORT_S:
+                with self._lock:
+                    self._found.append((woken_s, now_s))
             before_s = now_s
 
-    def take(self) -> Standstills:
+    def take(self) -> list[Span]:
         """What was found since the last call."""
         with self._lock:
-            found, self._found = self._found, Standstills()
+            found, self._found = self._found, []
         return found
 
 
@@ -131,8 +150,7 @@ def answer(questions: IO[str], answers: IO[str]) -> None:
     for thread in threads:
         thread.start()
     for _ in questions:
-        found = sum((core.take() for core in cores), Standstills())
-        print(json.dumps(asdict(found)), file=answers, flush=True)
+        print(json.dumps([span for core in cores for span in core.take()]), file=answers, flush=True)
     over.set()
     for thread in threads:
         thread.join()

@@ -76,7 +76,6 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         self.parameters = Parameters(self)
         self.real_time = RealTimeProcess(self, self.parameters, _PRIORITY)
         self._topic_settings = self.parameters.declare(ControlTopicSettings())
-        self.timing = LoopFigures()
         self.tick = 0
         self.answered = -1
         self.observations = 0
@@ -101,6 +100,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         self.period_ns = round(robot.period_s * 1e9)
         self._diagnostics = Diagnostics(self, self._health)
         real_time = self.settings.real_time_factor == 1.0
+        self.timing = LoopFigures(robot.period_s, times_overruns=real_time)
         path = ControlPath(self, robot.period_s, self._topic_settings.value, real_time, self._diagnostics.publish)
         self._observation = path.publisher(Observation, "observation")
         self._truth = self.publisher(Observation, "ground_truth", RECORDING)
@@ -174,7 +174,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         waited_ns = waited(received_ns, time.time_ns(), self.period_ns)
         now_ns = self.robot.counts_from_ns(read_ns - waited_ns, read_ns)
         if self.answered < sequence <= self.tick and not self.robot.held:
-            self.timing.command_ages.add((now_ns - sequence * self.period_ns) / 1e9)
+            self.timing.add_command((now_ns - sequence * self.period_ns) / 1e9, (read_ns - now_ns) / 1e9)
         self.answered = max(self.answered, sequence)
         command = Command(
             sequence,
@@ -215,7 +215,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         if not self.robot.held:
             self.missed_ticks += ticks - 1
             self.worst_lateness_s = max(self.worst_lateness_s, lateness_s)
-            self.timing.tick_lateness.add(lateness_s)
+            self.timing.add_tick(lateness_s, ticks - 1)
         for _ in range(ticks):
             if not self._is_prepared:
                 self._run_period()
@@ -312,7 +312,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
             **figures,
             "missed_ticks": self.missed_ticks,
             "worst_lateness_ms": 1e3 * self.worst_lateness_s,
-            **self.timing.result(self.robot.period_s),
+            **self.timing.result(),
             "deadlines_missed": self._commands.deadlines_missed,
         }
         self._result.publish(String(data=json.dumps(result)))
