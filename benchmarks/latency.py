@@ -78,17 +78,22 @@ def run(composed: str, scheduling: str, beside: str, seconds: float, told: Any) 
         "real_time": dict(result.real_time),
         "load_average": os.getloadavg()[0],
         "interruptions": taken,
-        **_told(standstills, figures),
+        **_told(standstills, figures, seconds),
     }
 
 
-def _told(found: Standstills | None, figures: Mapping[str, Any]) -> dict[str, Any]:
+def _told(found: Standstills | None, figures: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """What standstills explain; nothing where they are not known."""
     if found is None:
         return {"standstills": None, "overruns_unexplained_percent": None}
     unexplained = figures["missed_ticks"] + figures["late_commands"] - explained(found, figures["late_from_until"])
     return {
-        "standstills": {"longest_ms": found.longest_ms, "number": found.number, "total_ms": found.total_ms},
+        "standstills": {
+            "longest_ms": found.longest_ms,
+            "number": found.number,
+            "total_ms": found.total_ms,
+            "share_percent": 100.0 * found.seconds / seconds,
+        },
         "overruns_unexplained_percent": 100.0 * unexplained / max(figures["ticks"], 1),
     }
 

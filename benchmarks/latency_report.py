@@ -78,9 +78,12 @@ def _taken(run: Report) -> str:
 
 
 def _stood_still(run: Report) -> str:
-    """How often cores stood still for longer than a control period meanwhile, and for how long at most."""
+    """How often cores stood still for longer than a control period meanwhile, for how long at most, and their share."""
     found = run.get("standstills")
-    return "?" if found is None else f"{found['number']} ×, {found['longest_ms']:.1f}"
+    if found is None:
+        return "?"
+    share = f", {found['share_percent']:.2g} %" if "share_percent" in found else ""
+    return f"{found['number']} ×, {found['longest_ms']:.1f}{share}"
 
 
 def console_tables(report: Report) -> tuple[Table, Table]:
@@ -105,8 +108,9 @@ def table(report: Report) -> Iterator[str]:
     yield f"{report['cores']} cores, load {load:.1f} beforehand. taken: how often in a second the machine itself"
     yield "stopped a real-time thread for over 1 ms, right before and after the run (`democtl doctor`: interruptions)."
     yield "stood still: how often, meanwhile, a thread of a higher priority than the nodes' had to wait for over 5 ms"
-    yield "for its core, and the longest: at such times no node ran there either. unexplained: overruns (late commands,"
-    yield "left-out ticks) that would have been some without those times, too, shorter ones included."
+    yield "for its core, the longest, and the share of the time in which one had to wait for over 0.2 ms: at such times no"
+    yield "node ran there either. unexplained: overruns (late commands, left-out ticks) that would have been some without"
+    yield "those times, too."
     yield ""
     yield "| " + " | ".join(_HEAD) + " |"
     yield "|" + "---|" * len(_HEAD)

@@ -23,7 +23,7 @@ def run(composed: str, beside: str, p50: float, p99: float, overruns: float = 0.
         "composed": composed, "scheduling": "fifo", "beside": beside, "age_ms": ages, "tick_lateness_ms": ages,
         "overruns_percent": overruns, "overruns_unexplained_percent": 0.5 * overruns if beside == "nothing" else None,
         "interruptions": [{"over_1_ms_per_s": 0.25}, {"refusal": "not permitted"}],
-        "standstills": {"longest_ms": 99.4, "number": 2, "total_ms": 150.0} if beside == "nothing" else None,
+        "standstills": {"longest_ms": 99.4, "number": 2, "total_ms": 150.0, "share_percent": 0.0512} if beside == "nothing" else None,
     }  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def test_the_tables_and_the_plot_have_every_run(tmp_path: Path) -> None:
 
     assert "| overruns that no standstill explains, percent | 0 | 0.01 | holds |" in lines
     [separate] = [line for line in lines if line.startswith("| separate | fifo | nothing | 1.20 | 2.40 | 4.80")]
-    assert separate.endswith("| 0.25, ? | 2 ×, 99.4 |")
+    assert separate.endswith("| 0.25, ? | 2 ×, 99.4, 0.051 % |")
     [composed] = [line for line in lines if line.startswith("| all in one | fifo | hogs | 0.40 | 1.50")]
     assert composed.endswith("| 0.25, ? | ? |")
     assert (tmp_path / "latency.png").stat().st_size > 5000

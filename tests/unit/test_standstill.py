@@ -24,6 +24,7 @@ def test_cores_that_stand_still_at_once_count_once() -> None:
     found = Standstills(((4.0, 5.0), (1.0, 2.0), (1.5, 2.5), (1.6, 1.7)))
 
     assert found.within_s(0.0, 10.0) == pytest.approx(2.5)
+    assert found.seconds == pytest.approx(2.5)
     assert found.within_s(1.75, 4.25) == pytest.approx(1.0)
     assert found.within_s(2.6, 3.9) == 0.0
 

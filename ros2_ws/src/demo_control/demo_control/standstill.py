@@ -10,6 +10,7 @@ Each line that it reads is answered by what was found since the last one.
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -55,6 +56,11 @@ class Standstills:
         """The sum of those that took more than :data:`LONG_MS`."""
         return sum(self._long_ms())
 
+    @property
+    def seconds(self) -> float:
+        """For how long at least one core stood still, in all."""
+        return self.within_s(-math.inf, math.inf)
+
     def _long_ms(self) -> list[float]:
         durations_ms = (1e3 * (end_s - begin_s) for begin_s, end_s in self.spans)
         return [duration_ms for duration_ms in durations_ms if duration_ms > LONG_MS]
@@ -62,6 +68,7 @@ class Standstills:
     def within_s(self, begin_s: float, end_s: float) -> float:
         """For how long at least one core stood still between two times."""
         still_s, until_s = 0.0, begin_s
+        # Where two cores stand still at once, the second one's part counts from the end of the first one's.
         for span_begin_s, span_end_s in sorted(self.spans):
             still_s += max(0.0, min(span_end_s, end_s) - max(span_begin_s, until_s))
             until_s = max(until_s, span_end_s)
