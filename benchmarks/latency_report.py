@@ -108,9 +108,9 @@ def table(report: Report) -> Iterator[str]:
     yield f"{report['cores']} cores, load {load:.1f} beforehand. taken: how often in a second the machine itself"
     yield "stopped a real-time thread for over 1 ms, right before and after the run (`democtl doctor`: interruptions)."
     yield "stood still: how often, meanwhile, a thread of a higher priority than the nodes' had to wait for over 5 ms"
-    yield "for its core, the longest, and the share of the time in which one had to wait for over 0.2 ms: at such times no"
-    yield "node ran there either. unexplained: overruns (late commands, left-out ticks) that would have been some without"
-    yield "those times, too."
+    yield "for its core, the longest, and the share of the time in which one had to wait for over 0.2 ms: at such times"
+    yield "no node ran there either. unexplained: overruns (late commands, left-out ticks) that would have been some"
+    yield "without those times, too."
     yield ""
     yield "| " + " | ".join(_HEAD) + " |"
     yield "|" + "---|" * len(_HEAD)

@@ -17,13 +17,16 @@ import soak_report
 from demo_control.standstill import Standstills
 
 
+STANDSTILLS = {"longest_ms": 99.4, "number": 2, "total_ms": 150.0, "share_percent": 0.0512}
+
+
 def run(composed: str, beside: str, p50: float, p99: float, overruns: float = 0.0) -> dict[str, Any]:
     ages = {"p50": p50, "p99": p99, "p99.9": 2.0 * p99, "max": 3.0 * p99}
     return {
         "composed": composed, "scheduling": "fifo", "beside": beside, "age_ms": ages, "tick_lateness_ms": ages,
         "overruns_percent": overruns, "overruns_unexplained_percent": 0.5 * overruns if beside == "nothing" else None,
         "interruptions": [{"over_1_ms_per_s": 0.25}, {"refusal": "not permitted"}],
-        "standstills": {"longest_ms": 99.4, "number": 2, "total_ms": 150.0, "share_percent": 0.0512} if beside == "nothing" else None,
+        "standstills": STANDSTILLS if beside == "nothing" else None,
     }  # fmt: skip
 
 
