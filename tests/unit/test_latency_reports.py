@@ -16,7 +16,6 @@ import soak_report
 
 from demo_control.standstill import Standstills
 
-
 STANDSTILLS = {"longest_ms": 99.4, "number": 2, "total_ms": 150.0, "share_percent": 0.0512}
 
 
