@@ -129,15 +129,8 @@ def main(
         name = name_of(*case)
         if name in report["runs"]:
             error_console().print(f"{name}: measured before")
-            continue
-        with error_console().status(name) as status:
-            told = lambda s, n=name: status.update(f"{n}: {s:.0f} of {60 * minutes:.0f} s")  # noqa: E731
-            try:
-                report["runs"][name] = run(*case, 60.0 * minutes, told)
-            except RunInterruptedError:
-                raise typer.Exit(EXIT_INTERRUPTED) from None
-            except BringUpError as error:
-                fail(f"{name}: {error}")
+        else:
+            report["runs"][name] = _measured(name, case, 60.0 * minutes)
         report["bars"] = bars(report["runs"])
         if json_file:
             write_json(report, json_file)
@@ -145,6 +138,17 @@ def main(
         Console().print(shown)
     if json_file and figures:
         write_figures(Path(json_file), table, plot)
+
+
+def _measured(name: str, case: tuple[str, str, str], seconds: float) -> dict[str, Any]:
+    """One run, with its progress told."""
+    with error_console().status(name) as status:
+        try:
+            return run(*case, seconds, lambda passed: status.update(f"{name}: {passed:.0f} of {seconds:.0f} s"))
+        except RunInterruptedError:
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        except BringUpError as error:
+            fail(f"{name}: {error}")
 
 
 def _report(json_file: str, seconds: float) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def console_tables(report: Report) -> tuple[Table, Table]:
 def table(report: Report) -> Iterator[str]:
     """As Markdown."""
     load = report["load_average"]["before"]
-    yield f"Age of commands at the driver in ms, 200 Hz, runs of {report['seconds']:g} s. {report['processor']}, "
+    yield f"Age of commands at the driver in ms, 200 Hz, runs of {report['seconds']:g} s. {report['processor']},"
     yield f"{report['cores']} cores, load {load:.1f} beforehand. taken: how often in a second the machine itself"
     yield "stopped a real-time thread for over 1 ms, right before and after the run (`democtl doctor`: interruptions)."
     yield "stood still: how often, meanwhile, a thread of a higher priority than the nodes' had to wait for over 5 ms"
