@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -173,3 +175,30 @@ def test_descriptors_tell_text_range_and_whether_it_can_change(peer: Peer, start
     assert horizon.read_only
     assert horizon.integer_range[0].from_value == 1
     assert "elite_fraction" in utility.additional_constraints
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        ["demo_control.nodes.policy_node"],
+        ["stoch2_sim.drivers.stoch2_driver"],
+        ["demo_control.nodes.composed", "demo_control.nodes.policy_node"],
+        ["demo_control.nodes.composed", "stoch2_sim.drivers.stoch2_driver"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("text", [None, "policy_node: [ros__parameters", "- a list"], ids=["absent", "cut off", "list"])
+def test_a_parameter_file_that_cannot_be_read_ends_every_node_with_one_line(
+    tmp_path: Path, program: list[str], text: str | None
+) -> None:
+    file = tmp_path / "parameters.yaml"
+    if text is not None:
+        file.write_text(text)
+    command = [sys.executable, "-m", *program, "--ros-args", "--params-file", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 2, done.stderr
+    assert len(told) == 1, done.stderr
+    assert str(file) in told[0]
+    assert "Traceback" not in done.stderr

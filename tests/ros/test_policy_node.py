@@ -73,7 +73,7 @@ def test_answers_each_observation_with_the_policys_action(conversation: Conversa
     assert answer.header.stamp.sec > 0
 
 
-JUNK = [[], [1.0], STATE * 2, [math.nan] * 5, [math.inf, 0.0, 0.0, 0.0, 0.0], [1e308] * 4 + [-math.inf]]
+JUNK = [[], [1.0], STATE * 2, [math.nan] * 5, [math.inf, 0.0, 0.0, 0.0, 0.0], [1e308] * 4 + [-math.inf], [1e30] * 5]
 
 
 def test_unusable_observations_get_no_answer_and_are_counted(conversation: Conversation) -> None:
@@ -89,7 +89,8 @@ def test_unusable_observations_get_no_answer_and_are_counted(conversation: Conve
         conversation.peer.executor.spin_once(timeout_sec=0.05)
     conversation.ask(2000, STATE)
     conversation.peer.wait_until(
-        lambda: any("wrong_shape" in text and "non_finite" in text for text in reports), "diagnostics"
+        lambda: any(all(why in text for why in ("wrong_shape", "non_finite", "implausible")) for text in reports),
+        "diagnostics",
     )
 
     assert min(answer.observation_sequence for answer in conversation.answers) >= 1000

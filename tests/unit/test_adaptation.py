@@ -78,6 +78,43 @@ def test_ignores_what_is_no_number(linear_task: Task, observation: Array) -> Non
     np.testing.assert_array_equal(adaptation.change_scale, [1.0, 1.0])
 
 
+def with_offset(task: Task) -> ModelAdaptation:
+    """It has learned that the velocity changes by 0.5 less than predicted."""
+    task = dataclasses.replace(task, offset_entries=("velocity",))
+    adaptation = ModelAdaptation(task, 250.0, 10.0, (0.5, 2.0), offset_gain=0.5)
+    for sequence in range(20):
+        adaptation.expect(sequence, np.zeros(2), np.array([0.0, 1.0]))
+        adaptation.observe(sequence + 1, np.array([0.0, 0.5]))
+    assert adaptation.change_offset == pytest.approx([0.0, -0.5], abs=1e-5)
+    return adaptation
+
+
+@pytest.mark.parametrize("wrong", [1e30, -1e308, 5.6])
+def test_nothing_is_learned_from_an_error_that_no_model_makes(linear_task: Task, wrong: float) -> None:
+    """A sensor's glitch is in two changes, and a model that diverges from it in a prediction."""
+    adaptation = with_offset(linear_task)
+    offset, scale = adaptation.change_offset, adaptation.change_scale
+    adaptation.expect(20, np.zeros(2), np.zeros(2))
+    adaptation.observe(21, np.array([0.0, wrong]))
+    adaptation.expect(21, np.array([0.0, wrong]), np.array([0.0, 0.1]))
+    adaptation.observe(22, np.zeros(2))
+    adaptation.expect(22, np.zeros(2), np.array([0.0, wrong]))
+    adaptation.observe(23, np.zeros(2))
+    np.testing.assert_array_equal(adaptation.change_offset, offset)
+    np.testing.assert_array_equal(adaptation.change_scale, scale)
+
+
+def test_where_observations_are_counted_anew_the_offset_begins_at_zero(linear_task: Task) -> None:
+    """A driver that was started anew: the robot may stand elsewhere."""
+    adaptation = with_offset(linear_task)
+    adaptation.expect(20, np.zeros(2), np.ones(2))
+    adaptation.observe(0, np.zeros(2))
+    np.testing.assert_array_equal(adaptation.change_offset, [0.0, 0.0])
+    adaptation.expect(0, np.zeros(2), np.array([0.0, 1.0]))
+    adaptation.observe(1, np.array([0.0, 0.5]))
+    assert adaptation.change_offset == pytest.approx([0.0, -0.25])
+
+
 def test_ignores_an_observation_that_was_not_predicted(linear_task: Task) -> None:
     """After a lost observation the change spans two periods."""
     adaptation = make_adaptation(linear_task)

@@ -128,9 +128,14 @@ def test_a_second_publisher_that_is_obeyed_is_found() -> None:
 def test_who_does_not_recover_must_be_latched_for_a_reason() -> None:
     log = stop_after_timeout()
     assert judge(log, BOUNDS, STOPS, 16, recovered=False).failures == ["did not recover"]
-    latched = judge(log, BOUNDS, STOPS, 16, recovered=False, latched="fell; damped")
+    latched = judge(log, BOUNDS, STOPS, 16, recovered=False, latched="fell; damped", may_latch=True)
     assert latched.failures == []
     assert latched.did == "latched: fell; damped"
+
+
+def test_a_robot_that_falls_where_no_number_was_wrong_is_a_failure() -> None:
+    verdict = judge(stop_after_timeout(), BOUNDS, STOPS, 16, recovered=False, latched="fell; damped")
+    assert verdict.failures == ["latched: fell; damped"]
 
 
 def test_a_dead_driver_says_nothing() -> None:

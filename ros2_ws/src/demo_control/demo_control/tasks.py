@@ -69,6 +69,10 @@ CostFunction = Callable[[Mapping[str, Any], Mapping[str, Any], Any], Any]
 """Maps (observation columns by name, action columns by name, namespace) to a column of costs."""
 
 
+_PLAUSIBLE = 10.0
+"""How far from the middle of its range a value can be, in halves of the range."""
+
+
 @dataclass(frozen=True)
 class CostTerm:
     """One named, weighted term of the stage cost, written once for ONNX, NumPy and replay.
@@ -250,6 +254,34 @@ class Task:
             unmodelled_ticks=0,
             offset_entries=planning.offset_entries,
         )
+
+    @cached_property
+    def plausible_observations(self) -> tuple[Array, Array]:
+        """Lowest and highest values that a robot can have been seen with; what lies outside is a broken sensor's.
+
+        Ten times as far from the middle of the range as its ends. Shape=(observation_dim,) each.
+        """
+        minimum, maximum = (
+            np.array([getattr(quantity, end) for quantity in self.observation]) for end in ("minimum", "maximum")
+        )
+        middle, reach = (minimum + maximum) / 2.0, _PLAUSIBLE * (maximum - minimum) / 2.0
+        return middle - reach, middle + reach
+
+    def unusable_observation(self, values: Array) -> str:
+        """Why nothing may follow from an observation, or '' where it can be used.
+
+        Args:
+            values: As they came.
+
+        Returns:
+            'wrong_shape', 'non_finite', or 'implausible': a value that no robot has.
+        """
+        if values.shape != (self.observation_dim,):
+            return "wrong_shape"
+        if not np.isfinite(values).all():
+            return "non_finite"
+        lowest, highest = self.plausible_observations
+        return "" if ((values >= lowest) & (values <= highest)).all() else "implausible"
 
     @property
     def decision_ticks(self) -> int:

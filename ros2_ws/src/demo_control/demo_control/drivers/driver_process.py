@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,8 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 
 from demo_control.drivers.running import Spin, StopRequest, run_in_lockstep, run_paced
-from demo_control.network import use_sockets
 from demo_control.nodes.composed import Composition
-from demo_control.nodes.running import STARTING_ERRORS, SWITCH_INTERVAL_S, first_line
+from demo_control.nodes.running import USAGE_ERROR, started
 
 if TYPE_CHECKING:
     from demo_control.drivers.driver_node import DriverNode
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 _CONTROL_OUTPUTS = ("observation",)
 """What a driver publishes and the nodes of its process answer."""
 
-_USAGE_ERROR = 2
 _DELIVERY_LIMIT_S = 1.0
 _DELIVERY_LIMIT_AFTER_SIGNAL_S = 0.3
 
@@ -33,20 +30,20 @@ def run_driver(make_node: Callable[[], DriverNode[Any]], composition: Compositio
         composition: Nodes that share the driver's process.
 
     Returns:
-        The exit code: 0 in both cases; 1 where another node of the process failed; 2 for parameters that cannot work.
+        The exit code: 0 in both cases; 1 where another node of the process failed; 2 for arguments, parameter files or
+        parameters that cannot work.
     """
     others = composition or Composition(())
     stop = StopRequest()
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    use_sockets()
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    try:
+
+    def make() -> DriverNode[Any]:
         others.make(_CONTROL_OUTPUTS)
-        node = make_node()
-    except STARTING_ERRORS as error:
-        print(f"error: {first_line(error)}", file=sys.stderr)
+        return make_node()
+
+    node = started(make, handlers=SignalHandlerOptions.NO)
+    if node is None:
         rclpy.try_shutdown()
-        return _USAGE_ERROR
+        return USAGE_ERROR
     loop = others.loop(node)
 
     def spin(timeout_s: float) -> None:

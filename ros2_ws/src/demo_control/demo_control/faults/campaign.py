@@ -134,6 +134,7 @@ def _run_case(rig: Rig, case: Case) -> tuple[dict[str, Any], bool]:
         injected_at=injected_at - start,
         recovered=is_sound and not rig.latched,
         latched=rig.latched,
+        may_latch=case.fault.may_latch,
     )
     verdict.failures += rig.problems
     if skipped:

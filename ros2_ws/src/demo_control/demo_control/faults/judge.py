@@ -139,6 +139,7 @@ def judge(
     injected_at: int = 0,
     recovered: bool,
     latched: str = "",
+    may_latch: bool = False,
 ) -> Verdict:
     """Judge one case.
 
@@ -150,6 +151,7 @@ def judge(
         injected_at: Index of the first output after the fault.
         recovered: Whether commands were carried out again afterwards.
         latched: Why the robot cannot go on by itself, or ''.
+        may_latch: Whether that may come of the fault.
     """
     times_s = list(times_to_safe(log))
     verdict = Verdict(
@@ -178,6 +180,7 @@ def judge(
         (expected == STOPS and not stopped, "did not stop"),
         (expected == GOES_ON and stopped, _stop_told(reasons, was_stopped)),
         (not recovered and not latched, "did not recover"),
+        (bool(latched) and not may_latch, f"latched: {latched}"),
     )
     verdict.failures = [text for failed, text in checks if failed]
     return verdict

@@ -83,6 +83,8 @@ class Fault:
         phases: When it is tried.
         expected: What must come of it while commands should be carried out; see :data:`GOES_ON`.
         hold_s: How long it lasts.
+        may_latch: Whether the robot may fall or leave its place: wrong numbers that cannot be told from right ones.
+            Under all other faults it must be able to go on afterwards.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Fault:
     phases: tuple[str, ...]
     expected: str = EITHER
     hold_s: float = 0.4
+    may_latch: bool = False
 
 
 def _killed(node: str, expected: str) -> Fault:
@@ -114,9 +117,12 @@ def _distorted(
     topic: str,
     phases: tuple[str, ...] = PHASES,
     expected: str = EITHER,
+    *,
+    may_latch: bool = False,
     **settings: object,
 ) -> Fault:
-    return Fault(name, text, lambda rig: rig.distort(topic, **settings), lambda rig: rig.undistort(), phases, expected)
+    distort: Step = lambda rig: rig.distort(topic, **settings)  # noqa: E731
+    return Fault(name, text, distort, lambda rig: rig.undistort(), phases, expected, may_latch=may_latch)
 
 
 def _disturbed(
@@ -157,15 +163,19 @@ FAULTS: tuple[Fault, ...] = (
     _distorted("double_commands", "every second command comes twice", "action", _MOVING, GOES_ON, duplication=0.5),
     _distorted("sensor_nan", "observations are NaN", "observation", PHASES, STOPS, values="nan"),
     _distorted("sensor_inf", "observations are infinite", "observation", _MOVING, STOPS, values="inf"),
-    _distorted("sensor_huge", "observations are 1e30", "observation", _MOVING, values="huge"),
-    _distorted("sensor_zero", "observations are zero", "observation", _SHORT, values="zero"),
-    _distorted("sensor_stuck", "one entry of the observation is stuck", "observation", _MOVING, values="stuck"),
-    _distorted("sensor_frozen", "observations no longer change", "observation", _MOVING, values="frozen"),
+    _distorted("sensor_huge", "observations are 1e30", "observation", _MOVING, STOPS, values="huge"),
+    _distorted("sensor_zero", "observations are zero", "observation", _SHORT, may_latch=True, values="zero"),
+    _distorted(
+        "sensor_stuck", "one entry of the observation is stuck", "observation", _MOVING, may_latch=True, values="stuck"
+    ),
+    _distorted(
+        "sensor_frozen", "observations no longer change", "observation", _MOVING, may_latch=True, values="frozen"
+    ),
     _distorted("sensor_longer", "observations have one entry too many", "observation", _SHORT, STOPS, values="longer"),
     _distorted("sensor_empty", "observations are empty", "observation", _SHORT, STOPS, values="empty"),
     _distorted("command_nan", "commands are NaN", "action", PHASES, STOPS, values="nan"),
     _distorted("command_inf", "commands are infinite", "action", _SHORT, STOPS, values="inf"),
-    _distorted("command_huge", "commands are 1e30", "action", _MOVING, values="huge"),
+    _distorted("command_huge", "commands are 1e30", "action", _MOVING, may_latch=True, values="huge"),
     _distorted("command_shorter", "commands have one entry too few", "action", _MOVING, STOPS, values="shorter"),
     _distorted("command_longer", "commands have one entry too many", "action", _SHORT, STOPS, values="longer"),
     _distorted("clock_forward", "stamps jump an hour forward", "observation", _MOVING, STOPS, stamp_s=3600.0),

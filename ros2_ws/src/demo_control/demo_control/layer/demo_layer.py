@@ -248,7 +248,7 @@ class DemoLayer:
 
         Args:
             sequence: The observation's number; its nominal action has been answered.
-            observation: Finite. Shape=(observation_dim,).
+            observation: One that the task finds usable. Shape=(observation_dim,).
         """
         started = time.perf_counter()
         with self._planning:
@@ -299,6 +299,9 @@ class DemoLayer:
         """An observation of late in the planning problem's terms, or None. Shape=(planning_dim,)."""
         # The control thread may append meanwhile; one call copies the queue under the interpreter's lock.
         values = next((values for number, values in reversed(tuple(self._observed)) if number == sequence), None)
-        if values is None or len(values) != self._task.observation_dim:
+        if values is None:
             return None
-        return self._corrector.planning_observation(sequence, np.array(values, np.float64))
+        observation = np.array(values, np.float64)
+        if self._task.unusable_observation(observation):
+            return None
+        return self._corrector.planning_observation(sequence, observation)

@@ -30,6 +30,9 @@ _MEMORY_PREDICTIONS = 250.0
 _FLOOR = 1e-4
 """Of half an entry's range: errors below are as good as none."""
 
+_MOST_WRONG = 2.0
+"""Of half an entry's range: a prediction that is further off counts as that far off in the running error."""
+
 _MAXIMUM_EXPECTED = 16
 """Predictions that wait for their observation: plans may be made more often than a step of the model lasts."""
 
@@ -115,13 +118,13 @@ class PredictionMonitor:
         """Take in the observation that is :meth:`due`.
 
         Args:
-            observation: None where it was lost. Shape=(observation_dim,).
+            observation: None where it was lost or cannot be used. Shape=(observation_dim,).
 
         Returns:
-            Errors of the learned entries, Shape=(num_models, num_entries); None where it was lost or is no number.
+            Errors of the learned entries, Shape=(num_models, num_entries); None where it was lost.
         """
         expected = self._expected.popleft()
-        if observation is None or not np.isfinite(observation).all():
+        if observation is None:
             return None
         change = observation - expected.observation
         # The difference of two angles is the smaller one.
@@ -133,8 +136,10 @@ class PredictionMonitor:
         errors[:, self._may_be_held & (np.abs(change) <= _HELD)] = 0.0
         errors, change = errors[:, self._entries], change[self._entries]
         if np.isfinite(errors[0]).all():
+            # A model that diverged once would outweigh all else for hours.
+            most = _MOST_WRONG * self._half_range[self._entries]
             self._weight = self._forgetting * self._weight + 1.0
-            self._errors = self._forgetting * self._errors + np.square(errors[0])
+            self._errors = self._forgetting * self._errors + np.square(np.clip(errors[0], -most, most))
             self._changes = self._forgetting * self._changes + np.square(change)
         return errors
 

@@ -13,6 +13,10 @@ estimated as the low-pass of observed minus predicted:
 
     d ← d + g (Δ − Δ̂ − d)
 
+An error of more than half an entry's range is no model's: a sensor was wrong then, or the robot was set down
+elsewhere. Nothing is learned from it, as d would carry it on for seconds. Where observations are counted anew, the
+robot may stand anywhere, and d begins at 0.
+
 A planner that predicts with d reaches its target in the mean (offset-free model predictive control; G. Pannocchia,
 J. B. Rawlings, *Disturbance models for offset-free model-predictive control*, AIChE Journal 49, 2003).
 """
@@ -59,8 +63,8 @@ class ModelAdaptation:
         offset_gain: float = 0.0,
         interval: int = 1,
     ) -> None:
-        half_ranges = np.array([(q.maximum - q.minimum) / 2.0 for q in task.observation])
-        self._prior = prior_ticks * np.square(_TYPICAL_CHANGE * half_ranges)
+        self._half_ranges = np.array([(q.maximum - q.minimum) / 2.0 for q in task.observation])
+        self._prior = prior_ticks * np.square(_TYPICAL_CHANGE * self._half_ranges)
         self._forgetting = float(np.exp(-1.0 / memory_ticks))
         self._limits = limits
         circles = {name for pair in task.unit_circles for name in pair}
@@ -73,6 +77,7 @@ class ModelAdaptation:
         self._products = np.zeros(task.observation_dim)
         self._squares = np.zeros(task.observation_dim)
         self._expected: deque[tuple[int, Array, Array]] = deque(maxlen=_MAXIMUM_EXPECTED)
+        self._newest = 0
 
     @property
     def change_scale(self) -> Array:
@@ -99,14 +104,21 @@ class ModelAdaptation:
             sequence: Its number.
             observation: Shape=(observation_dim,).
         """
+        if sequence < self._newest:
+            self._expected.clear()
+            self.change_offset = np.zeros_like(self.change_offset)
+        self._newest = sequence
         origin = sequence - self._interval
         while self._expected and self._expected[0][0] < origin:
             self._expected.popleft()
-        if not self._expected or self._expected[0][0] != origin or not np.isfinite(observation).all():
+        if not self._expected or self._expected[0][0] != origin:
             return
         _, before, predicted = self._expected.popleft()
-        missed = observation - before - predicted
-        missed -= self._full_turns * np.round(missed / (2.0 * np.pi)) * 2.0 * np.pi
+        with np.errstate(over="ignore", invalid="ignore"):
+            missed = observation - before - predicted
+            missed -= self._full_turns * np.round(missed / (2.0 * np.pi)) * 2.0 * np.pi
+        if not (np.abs(missed) <= self._half_ranges).all():
+            return
         # An entry that did not change at all is held by whoever measures it (a limit, a leash). What it would have done
         # is known only where the prediction led back inwards: then at least this much was missed.
         held = np.abs(observation - before) <= _HELD

@@ -23,11 +23,10 @@ from rclpy.node import Node
 from demo_control.configuration import ConfigurationError
 from demo_control.nodes.control_loop import ControlLoop
 from demo_control.nodes.direct import TOPICS
-from demo_control.nodes.running import RosError, first_line, run_nodes
+from demo_control.nodes.running import USAGE_ERROR, RosError, first_line, run_nodes
 
 _GRACE_S = 1.0
 """From a node's failure to the end of the process: several command timeouts, so that the robot has stopped."""
-_USAGE_ERROR = 2
 
 
 class Composition:
@@ -126,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         classes = [_component(module) for module in words if module != "--autostart"]
     except ConfigurationError as error:
         print(f"error: {error}", file=sys.stderr)
-        return _USAGE_ERROR
+        return USAGE_ERROR
     drivers = [kind for kind in classes if hasattr(kind, "run_composed")]
     composition = Composition([k for k in classes if k not in drivers], is_started="--autostart" in words)
     if drivers:

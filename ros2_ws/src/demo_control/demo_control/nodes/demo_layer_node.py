@@ -24,7 +24,7 @@ from demo_control.layer import LayerState as State
 from demo_control.nodes.bundle_service import BundleService
 from demo_control.nodes.diagnostics import Health
 from demo_control.nodes.managed_node import ManagedNode
-from demo_control.nodes.messages import answer, seconds_between, unusable, values_of
+from demo_control.nodes.messages import answer, seconds_between, values_of
 from demo_control.nodes.parameters import Declared
 from demo_control.nodes.quality import LATCHED, RECORDING, WITHOUT_EVENTS
 from demo_control.nodes.running import run
@@ -232,7 +232,7 @@ class DemoLayerNode(ManagedNode):
         )
         if not due or self._planner is None:
             return
-        if unusable(values_of(observation), self._task.observation_dim):
+        if self._task.unusable_observation(values_of(observation)):
             return
         if self._planning is not None and not self._planning.done():
             # Counted once for each plan that is missing, as the next try comes a period later.

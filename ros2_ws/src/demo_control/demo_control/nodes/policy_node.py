@@ -84,7 +84,7 @@ class PolicyNode(ManagedNode):
         if not self.active:
             return
         values = values_of(message)
-        reason = unusable(values, self._task.observation_dim)
+        reason = self._task.unusable_observation(values)
         action = np.empty(0) if reason else self._act(values)
         if not reason and unusable(action, self._task.action_dim):
             reason = "non_finite_action"
