@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,33 @@ def test_the_running_error_is_that_of_the_model(linear_task: Task) -> None:
 
     assert monitor.relative_error == pytest.approx(0.1)
     np.testing.assert_allclose(monitor.unit, 0.1, atol=0.03)
+
+
+def test_a_model_that_diverged_once_is_forgotten_like_any_other_error(linear_task: Task) -> None:
+    monitor = PredictionMonitor(linear_task, 1)
+    monitor.expect(0, np.zeros(2), np.full((1, 2), 1e30))
+    errors = monitor.observe(np.ones(2))
+    assert errors is not None
+    np.testing.assert_array_equal(errors, 1e30)
+    for sequence in range(1, 2000):
+        monitor.expect(sequence, np.zeros(2), np.full((1, 2), 0.9))
+        monitor.observe(np.ones(2))
+
+    assert monitor.relative_error == pytest.approx(0.1, rel=0.1)
+
+
+@pytest.mark.parametrize("values", [[1e30, 0.0], [math.nan, 0.0], [0.0], []])
+def test_a_prediction_is_not_compared_with_what_no_robot_does(
+    linear_task: Task, linear_bundle: Bundle, values: list[float]
+) -> None:
+    layer = DemoLayer(linear_task, linear_bundle, LayerSettings.for_task(linear_task), seed=0)
+    for sequence, seen in enumerate(([1.0, 0.0], values, [1.0, 0.0])):
+        layer.observed(sequence, seen)
+        layer.correct(sequence, np.zeros(1))
+        if sequence != 1:
+            layer.plan(sequence, np.array(seen))
+
+    assert layer.prediction_error is None
 
 
 def test_the_observation_that_was_predicted_counts(linear_task: Task) -> None:
