@@ -31,7 +31,7 @@ from demo_control.faults.peer import Peer
 from demo_control.faults.relay_node import DONE_TOPIC, ORDER_TOPIC, Order
 from demo_control.faults.table import DRIVER, PUSHED, RELEASE, RISING, STOPPING
 from demo_control.nodes.control_loop import ControlGroup
-from demo_control.nodes.messages import nanoseconds, unusable, values_of
+from demo_control.nodes.messages import nanoseconds, values_of
 from demo_control.nodes.quality import CONTROL_SUBSCRIBER, DIAGNOSTICS, LATCHED, RECORDING
 from demo_control.tasks import Task, load_task
 
@@ -144,7 +144,7 @@ class RunningRobot(Peer):
 
     def _on_observation(self, message: Observation) -> None:
         # Others may publish nonsense here: that is one of the faults.
-        if unusable(values_of(message), self.task.observation_dim):
+        if self.task.unusable_observation(values_of(message)):
             return
         if self._is_of_the_dead(message):
             return  # no sign that the next driver observes
