@@ -22,6 +22,31 @@ inline float within(float value, float low, float high) {
   return above > high ? high : above;
 }
 
+// What is the same for all samples of a step, repeated to the length of a pattern.
+struct Pattern {
+  const float *scale, *centre, *low, *high;
+};
+
+template <bool kSized, bool kLimited>
+void fill_in(const float* __restrict noise, const float* __restrict size, const Pattern& pattern, int64_t count,
+             float* __restrict out) {
+  const float *__restrict const scale = pattern.scale, *__restrict const centre = pattern.centre;
+  const float *__restrict const low = pattern.low, *__restrict const high = pattern.high;
+  for (int64_t i = 0; i < count; ++i) {
+    const float scaled = kSized ? noise[i] * scale[i] * size[i] : noise[i] * scale[i];
+    out[i] = kLimited ? within(scaled + centre[i], low[i], high[i]) : scaled + centre[i];
+  }
+}
+
+// noise · scale · size + centre, within the limits; sizes and limits where there are any.
+void fill(const float* noise, const float* size, const Pattern& pattern, bool limited, int64_t count, float* out) {
+  if (size != nullptr) {
+    (limited ? fill_in<true, true> : fill_in<true, false>)(noise, size, pattern, count, out);
+  } else {
+    (limited ? fill_in<false, true> : fill_in<false, false>)(noise, size, pattern, count, out);
+  }
+}
+
 }  // namespace
 
 // One robot's samples. Bytes from one step to the next where there is a stride; else C order. Samples are around the
@@ -76,23 +101,13 @@ extern "C" __attribute__((visibility("default"))) int demo_native_perturb(const 
         __builtin_prefetch(here + kAhead + i);
         __builtin_prefetch(to + kAhead + i, 1);
       }
-      if (p.sizes != nullptr) {
-        const float* const size = p.sizes + from;
-        for (int64_t i = 0; i < count; ++i) to[i] = here[i] * scale[i] * size[i] + centre[i];
-      } else {
-        for (int64_t i = 0; i < count; ++i) to[i] = here[i] * scale[i] + centre[i];
-      }
-      if (p.lowest == nullptr) continue;
-      for (int64_t i = 0; i < count; ++i) to[i] = within(to[i], low[i], high[i]);
+      fill(here, p.sizes == nullptr ? nullptr : p.sizes + from, {scale, centre, low, high}, p.lowest != nullptr, count, to);
     }
     for (int64_t number = 0; step > 0 && number < p.num_held; ++number) {
-      const int64_t sample = p.held[number];
-      for (int64_t a = 0; a < p.actions; ++a) {
-        const int64_t i = sample * p.actions + a, in_pattern = i % length;
-        const float size = p.sizes == nullptr ? 1.0f : p.sizes[i];
-        const float value = p.noise[i] * scale[in_pattern] * size + centre[in_pattern];
-        out[i] = p.lowest == nullptr ? value : within(value, low[in_pattern], high[in_pattern]);
-      }
+      // A sample's numbers lie side by side in the pattern, too.
+      const int64_t from = p.held[number] * p.actions, at = from % length;
+      const Pattern pattern = {scale + at, centre + at, low + at, high + at};
+      fill(p.noise + from, p.sizes == nullptr ? nullptr : p.sizes + from, pattern, p.lowest != nullptr, p.actions, out + from);
     }
     // Each centre itself is among the samples.
     const int64_t most = p.centres < p.samples ? p.centres : p.samples;
