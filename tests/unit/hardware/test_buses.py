@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo_control.hardware.amt21 import UNITS_PER_TURN, decode_position, encode_position
-from demo_control.hardware.bus import BusError, ImuReading
+from demo_control.hardware.bus import BusError, ImuReading, is_plausible
 from demo_control.hardware.composite import open_bus
 from demo_control.hardware.dynamixel.bus import DynamixelBus
 from demo_control.hardware.emulation.emulator import PseudoTerminal
@@ -253,3 +253,20 @@ def test_positions_come_back_and_one_wrong_bit_is_seen(units: int) -> None:
 def test_the_data_sheets_example() -> None:
     # AMT21 data sheet: the answer 0x61AB says 0x21AB; both check bits fit.
     assert decode_position(bytes.fromhex("AB61")) == 0x21AB
+
+
+@pytest.mark.parametrize(
+    ("orientation", "rate", "acceleration", "expected"),
+    [
+        ([1.0, 0.0, 0.0, 0.0], [0.0, 1.0, -1.0], [0.0, 0.0, 9.81], True),
+        ([0.9, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 9.81], False),
+        ([math.nan, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 9.81], False),
+        ([1.0, 0.0, 0.0, 0.0], [1e30, 0.0, 0.0], [0.0, 0.0, 9.81], False),
+        ([1.0, 0.0, 0.0, 0.0], [0.0, math.nan, 0.0], [0.0, 0.0, 9.81], False),
+        ([1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, -math.inf, 9.81], False),
+    ],
+)
+def test_what_no_unit_measures_is_told_from_what_one_may(
+    orientation: list[float], rate: list[float], acceleration: list[float], expected: bool
+) -> None:
+    assert is_plausible(orientation, rate, acceleration) is expected

@@ -6,11 +6,15 @@ offsets and gears are the bus's business.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from demo_control.tasks import Array
+
+_LARGEST_RATE_RAD_S = 60.0
+_LARGEST_ACCELERATION_M_S2 = 400.0
+_UNIT_TOLERANCE = 0.01
 
 
 class BusError(RuntimeError):
@@ -69,6 +73,25 @@ class ImuReading:
     angular_velocity: Array
     linear_acceleration: Array
     age_s: float
+
+
+def is_plausible(
+    orientation: Sequence[float], angular_velocity: Sequence[float], linear_acceleration: Sequence[float]
+) -> bool:
+    """Whether numbers can be an inertial measurement unit's: a checksum lets one broken frame in 65 536 pass.
+
+    Args:
+        orientation: Quaternion.
+        angular_velocity: Radians per second.
+        linear_acceleration: m/s².
+    """
+    norm = sum(value * value for value in orientation)
+    # Written so that what is not a number fails.
+    return (
+        abs(norm - 1.0) < _UNIT_TOLERANCE
+        and all(abs(rate) < _LARGEST_RATE_RAD_S for rate in angular_velocity)
+        and all(abs(value) < _LARGEST_ACCELERATION_M_S2 for value in linear_acceleration)
+    )
 
 
 @dataclass(frozen=True)

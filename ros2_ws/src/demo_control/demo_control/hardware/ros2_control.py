@@ -22,7 +22,7 @@ from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float64MultiArray
 
 from demo_control.configuration import ConfigurationError, Settings, setting
-from demo_control.hardware.bus import BusDescription, BusError, ImuReading, JointDescription, Reading
+from demo_control.hardware.bus import BusDescription, BusError, ImuReading, JointDescription, Reading, is_plausible
 from demo_control.hardware.wiring import BusKind, BusWiring
 from demo_control.tasks import Array
 
@@ -31,7 +31,8 @@ _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 _CONNECT_LIMIT_S = 10.0
 # Messages taken in one reading: a flood must not hold up the control period.
 _LARGEST_BUNCH = 16
-_UNIT_TOLERANCE = 0.01
+_LARGEST_VELOCITY, _LARGEST_POSITION = 1e3, 1e5
+"""Of a joint, per second and from its zero; one that turns for ever may count on."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class Ros2ControlBus:
         return ""
 
     def _on_joints(self, message: JointState) -> None:
-        """Take over what the message tells of our joints, if all of it is numbers."""
+        """Take over what the message tells of our joints, if a joint can do that."""
         places = {name: place for place, name in enumerate(message.name)}
         now_s = time.monotonic()
         for index, name in enumerate(self._remote):
@@ -139,8 +140,9 @@ class Ros2ControlBus:
             columns = (message.effort, message.velocity, message.position)
             values = [column[place] if place < len(column) else math.nan for column in columns]
             effort, velocity, position = values
-            if not (math.isfinite(velocity) and math.isfinite(position)):
-                self._counts["not_finite"] += 1
+            # Written so that what is not a number fails.
+            if not (abs(velocity) < _LARGEST_VELOCITY and abs(position) < _LARGEST_POSITION):
+                self._counts["implausible"] += 1
                 continue
             self._raw[index] = (effort if math.isfinite(effort) else 0.0), velocity, position
             self._heard_s[index] = now_s
@@ -154,9 +156,8 @@ class Ros2ControlBus:
         )
         quaternion = np.array([orientation.w, orientation.x, orientation.y, orientation.z])
         vectors = [np.array([vector.x, vector.y, vector.z]) for vector in (rate, acceleration)]
-        is_unit = abs(float(quaternion @ quaternion) - 1.0) < _UNIT_TOLERANCE
-        if not (is_unit and all(np.isfinite(vector).all() for vector in vectors)):
-            self._counts["not_finite"] += 1
+        if not is_plausible(quaternion, *vectors):
+            self._counts["implausible"] += 1
             return
         self._imu = quaternion, vectors[0], vectors[1]
         self._imu_s = time.monotonic()
@@ -230,7 +231,7 @@ class Ros2ControlBus:
 
     def counters(self) -> Mapping[str, object]:
         """Messages by fate."""
-        return {f"{self._name}.{name}": self._counts[name] for name in ("joint_states", "imu", "not_finite")}
+        return {f"{self._name}.{name}": self._counts[name] for name in ("joint_states", "imu", "implausible")}
 
 
 def _message_type(command: str) -> Any:  # noqa: ANN401 - a message class; rclpy has no types

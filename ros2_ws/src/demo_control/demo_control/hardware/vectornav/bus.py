@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from demo_control.configuration import ConfigurationError, Settings, setting
-from demo_control.hardware.bus import BusDescription, BusError, ImuReading, Reading
+from demo_control.hardware.bus import BusDescription, BusError, ImuReading, Reading, is_plausible
 from demo_control.hardware.serial_port import SerialPort, SerialSensor
 from demo_control.hardware.vectornav.frame import (
     FIELDS,
@@ -27,9 +27,6 @@ from demo_control.tasks import Array
 _ANSWER_LIMIT_S = 0.3
 _ATTEMPTS = 5
 _BITS_PER_BYTE = 10
-_LARGEST_RATE_RAD_S = 60.0
-_LARGEST_ACCELERATION_M_S2 = 400.0
-_UNIT_TOLERANCE = 0.01
 # A unit whose time falls back by more has started anew.
 _RESTART_NS = 1_000_000_000
 
@@ -152,7 +149,7 @@ class VectorNavBus(SerialSensor):
                 self._counts["repeated"] += 1
                 return
             self._counts["missing"] += max(0, periods - 1)
-        if not _is_plausible(sample):
+        if not is_plausible(sample.quaternion, sample.angular_rate, sample.acceleration):
             self._counts["implausible"] += 1
             return
         self._newest, self._heard_s = sample, now_s
@@ -176,17 +173,6 @@ class VectorNavBus(SerialSensor):
 
 
 _FLIP = np.array([1.0, -1.0, -1.0])
-
-
-def _is_plausible(sample: Sample) -> bool:
-    """Whether numbers can be measurements: a frame's checksum lets one broken frame in 65 536 pass."""
-    norm = sum(value * value for value in sample.quaternion)
-    # Written so that what is not a number fails.
-    return (
-        abs(norm - 1.0) < _UNIT_TOLERANCE
-        and all(abs(rate) < _LARGEST_RATE_RAD_S for rate in sample.angular_rate)
-        and all(abs(value) < _LARGEST_ACCELERATION_M_S2 for value in sample.acceleration)
-    )
 
 
 def _rotation(settings: VectorNavSettings) -> Array:
