@@ -283,6 +283,15 @@ class Task:
         lowest, highest = self.plausible_observations
         return "" if ((values >= lowest) & (values <= highest)).all() else "implausible"
 
+    def told_implausible(self, values: Array) -> str:
+        """The first entry that is implausible, for people: its name, its value, and what is plausible; or ''."""
+        for quantity, value, lowest, highest in zip(
+            self.observation, values, *self.plausible_observations, strict=True
+        ):
+            if not lowest <= value <= highest:
+                return f"{quantity.name} = {value:g}, plausible are {lowest:g} to {highest:g} {quantity.unit}"
+        return ""
+
     @property
     def decision_ticks(self) -> int:
         """Control periods between two decisions of a plan."""

@@ -90,8 +90,9 @@ class PolicyNode(ManagedNode):
             reason = "non_finite_action"
         self._counts[reason or "answered"] += 1
         if reason:
+            told = f": {self._task.told_implausible(values)}" if reason == "implausible" else ""
             self.get_logger().warning(
-                f"observation {message.sequence} not answered: {reason}", throttle_duration_sec=1.0
+                f"observation {message.sequence} not answered: {reason}{told}", throttle_duration_sec=1.0
             )
             return
         now = self.get_clock().now().to_msg()
