@@ -6,7 +6,7 @@ offsets and gears are the bus's business.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,7 +76,7 @@ class ImuReading:
 
 
 def is_plausible(
-    orientation: Sequence[float], angular_velocity: Sequence[float], linear_acceleration: Sequence[float]
+    orientation: Iterable[float], angular_velocity: Iterable[float], linear_acceleration: Iterable[float]
 ) -> bool:
     """Whether numbers can be an inertial measurement unit's: a checksum lets one broken frame in 65 536 pass.
 
