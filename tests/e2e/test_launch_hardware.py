@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -30,10 +28,8 @@ DEMOCTL = [sys.executable, "-m", "demo_control.cli.main"]
 
 
 def launch(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    domain = str(random.SystemRandom().randint(1, 101))
-    environment = {**os.environ, "ROS_DOMAIN_ID": domain, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     return subprocess.run(
-        [*DEMOCTL, "launch", *arguments], env=environment, cwd=folder, text=True, capture_output=True, check=False,
+        [*DEMOCTL, "launch", *arguments], cwd=folder, text=True, capture_output=True, check=False,
         timeout=110,
     )  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -42,12 +41,10 @@ Launch = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def launch(request: pytest.FixtureRequest) -> Launch:
-    domain = str(random.SystemRandom().randint(1, 101))
-    environment = {**os.environ, "ROS_DOMAIN_ID": domain, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
 
     def start(*arguments: str, file: str = COMMAND[-1]) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [*LAUNCH, file, *arguments], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [*LAUNCH, file, *arguments], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         request.addfinalizer(process.kill)
         return process

@@ -12,6 +12,13 @@ from demo_control.configuration import ConfigurationError
 Array = npt.NDArray[np.float64]
 
 
+def unusable(values: Array, length: int) -> str:
+    """Why a vector cannot be used ('wrong_shape', 'non_finite'), or '' if it can."""
+    if values.shape != (length,):
+        return "wrong_shape"
+    return "" if np.isfinite(values).all() else "non_finite"
+
+
 @dataclass(frozen=True)
 class Quantity:
     """One scalar of an observation or action vector.

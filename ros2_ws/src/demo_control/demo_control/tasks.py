@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.corrections import BEFORE, Planning, Transition
-from demo_control.quantities import Array, Quantity
+from demo_control.quantities import Array, Quantity, unusable
 from demo_control.recorded_run import Motion, RecordedRun
 from demo_control.training_spec import ModelTraining, PolicyTraining
 
@@ -276,10 +276,8 @@ class Task:
         Returns:
             'wrong_shape', 'non_finite', or 'implausible': a value that no robot has.
         """
-        if values.shape != (self.observation_dim,):
-            return "wrong_shape"
-        if not np.isfinite(values).all():
-            return "non_finite"
+        if reason := unusable(values, self.observation_dim):
+            return reason
         lowest, highest = self.plausible_observations
         return "" if ((values >= lowest) & (values <= highest)).all() else "implausible"
 

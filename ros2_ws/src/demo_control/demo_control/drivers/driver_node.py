@@ -79,9 +79,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         self.tick = 0
         self.answered = -1
         self.observations = 0
-        self.missed_ticks = 0
         self.missing_answers = 0
-        self.worst_lateness_s = 0.0
         self.time_line = TimeLine(0)
         self._now_ns: Callable[[], int] = lambda: 0
         self._known_state = DriverState.WAITING
@@ -213,8 +211,6 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         """
         # While the robot is held, the other nodes still load, and nobody waits for an observation.
         if not self.robot.held:
-            self.missed_ticks += ticks - 1
-            self.worst_lateness_s = max(self.worst_lateness_s, lateness_s)
             self.timing.add_tick(lateness_s, ticks - 1)
         for _ in range(ticks):
             if not self._is_prepared:
@@ -310,8 +306,6 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         self.get_logger().info(f"run over after {self.robot.time_s:.2f} s: {verdict}, {self.told_result()}")
         result = {
             **figures,
-            "missed_ticks": self.missed_ticks,
-            "worst_lateness_ms": 1e3 * self.worst_lateness_s,
             **self.timing.result(),
             "deadlines_missed": self._commands.deadlines_missed,
         }

@@ -21,6 +21,7 @@ class LoopFigures:
         self._period_s = period_s
         self._times_overruns = times_overruns
         self._overruns: list[tuple[float, float, int]] = []
+        self.missed_ticks = 0
         self.tick_lateness = Histogram()
         self.command_ages = Histogram()
 
@@ -31,6 +32,7 @@ class LoopFigures:
             lateness_s: Since it was due; since the first one was due if others are left out.
             missed: How many are left out.
         """
+        self.missed_ticks += missed
         self.tick_lateness.add(lateness_s)
         if missed:
             self._note(lateness_s, 0.0, missed)
@@ -55,6 +57,8 @@ class LoopFigures:
         """For the figures of a run; ``late_from_until``: each overrun's beginning, end (steady clock, s) and number."""
         return {
             "ticks": self.tick_lateness.count,
+            "missed_ticks": self.missed_ticks,
+            "worst_lateness_ms": 1e3 * self.tick_lateness.longest_s,
             "tick_lateness_ms": self.tick_lateness.milliseconds(),
             "command_age_at_driver_ms": self.command_ages.milliseconds(),
             "late_commands": self.command_ages.above(self._period_s),

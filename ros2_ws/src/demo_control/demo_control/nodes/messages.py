@@ -26,13 +26,6 @@ def values_of(message: Observation | Action) -> Array:
     return np.array(message.values, dtype=np.float64)
 
 
-def unusable(values: Array, length: int) -> str:
-    """Why a vector cannot be used ('wrong_shape', 'non_finite'), or '' if it can."""
-    if values.shape != (length,):
-        return "wrong_shape"
-    return "" if np.isfinite(values).all() else "non_finite"
-
-
 def answer(
     observation_sequence: int, observation_stamp: Time, source: str, values: Array, now: Time, plans: int = 0
 ) -> Action:

@@ -16,11 +16,11 @@ from demo_control.bundle import Bundle, load_bundle
 from demo_control.nodes.bundle_service import BundleService
 from demo_control.nodes.diagnostics import Health
 from demo_control.nodes.managed_node import ManagedNode
-from demo_control.nodes.messages import answer, unusable, values_of
+from demo_control.nodes.messages import answer, values_of
 from demo_control.nodes.running import run
 from demo_control.nodes.task_settings import TaskSettings
 from demo_control.policies import OnnxPolicy
-from demo_control.tasks import Array
+from demo_control.quantities import Array, unusable
 
 
 class PolicyNode(ManagedNode):
