@@ -45,6 +45,6 @@ def test_same_bits(
     held = np.unique(np.linspace(0, samples - 1, num_held).astype(np.int64)) if num_held else None
     window = Window(noise, scales, sizes, held)
     found, expected = np.zeros((2, 4, 3, samples, actions), np.float32)
-    perturb(kernel, found[:, 1], *window, around, limits)
+    perturb(kernel, found[:, 1], window, around, limits)
     perturb_by_numpy(expected[:, 1], window, around, limits)
     np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))

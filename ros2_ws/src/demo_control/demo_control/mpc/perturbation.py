@@ -24,7 +24,7 @@ def perturb(out: Float32s, window: Window, centres: Float32s, limits: tuple[Floa
     if kernel is None:
         perturb_by_numpy(out, window, centres, limits)
     else:
-        perturb_natively(kernel, out, *window, centres, limits)
+        perturb_natively(kernel, out, window, centres, limits)
 
 
 def perturb_by_numpy(

@@ -10,16 +10,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from demo_control.configuration import ConfigurationError
+from demo_control.mpc.compiled_steps import CompiledSteps
 from demo_control.mpc.distribution import BOUNDS
 from demo_control.mpc.ensemble_use import ENSEMBLE_USES
 from demo_control.mpc.lanes import Lanes, Prospect, as_trained, by_robot, joined, observed, repeated
 from demo_control.mpc.mirror_step import mirror_step
 from demo_control.mpc.noise import NoisePool
-from demo_control.mpc.search import Proposal, Search, SearchState
+from demo_control.mpc.search import Outcome, Proposal, Search, SearchState
 from demo_control.mpc.settings import PlannerSettings
 from demo_control.mpc.shift_models import SHIFT_MODELS, moved_on
 from demo_control.mpc.situations import PlanningResult, Situations
-from demo_control.mpc.utilities import UTILITIES, comparable
+from demo_control.mpc.utilities import UTILITIES, comparable, effective_sample_size
 from demo_control.rollout.engine import Floats, RolloutEngine, Rollouts, RolloutShape
 from demo_control.tasks import Array, Task
 
@@ -72,6 +73,7 @@ class Planner:
         bounds = BOUNDS[settings.bounds](minimum, maximum)
         split = members if settings.ensemble == "split" else 1
         self._search = Search(bounds, NoisePool(settings, bounds.unit), self._shift, split)
+        self._compiled = CompiledSteps.on(self._sample_engine, settings, (minimum, maximum))
         self._observation_scale = np.array([(q.maximum - q.minimum) / 2.0 for q in task.observation])
         self._stage_counts = task.cost_counts(2)[0]
         self._cost_weights = task.cost_weights
@@ -146,11 +148,16 @@ class Planner:
             proposal = self._propose(situations)
             state = self._search.begin(settings, proposal, situations.previous)
             for step in range(settings.mirror_steps):
-                samples = self._search.sample(settings, state, step, generators)
-                costs, samples = self._evaluate(proposal.start, samples, situations)
-                weights = UTILITIES[settings.utility](costs, settings)
-                mean = mirror_step(state.mean, samples, weights, state.step_size)
-                state = self._search.advance(settings, state, mean, samples, costs, weights)
+                if self._compiled and self._compiled.serves(settings, len(generators)):
+                    outcome = self._in_one_call(situations, proposal, state, step, generators)
+                else:
+                    samples = self._search.sample(settings, state, step, generators)
+                    costs, samples = self._evaluate(proposal.start, samples, situations)
+                    weights = UTILITIES[settings.utility](costs, settings)
+                    mean = mirror_step(state.mean, samples, weights, state.step_size)
+                    mean = np.asarray(self._search.bounds.limited(mean), np.float64)
+                    outcome = Outcome(samples, costs, weights, effective_sample_size(weights), mean)
+                state = self._search.advance(settings, state, outcome)
             return self._judge(situations, state, proposal)
 
     def _propose(self, situations: Situations) -> Proposal:
@@ -237,6 +244,23 @@ class Planner:
             samples = np.nan_to_num(applied[:, : split.shape[2]].swapaxes(1, 2).reshape(samples.shape))
         by_sample = summary(costs) if summary else costs.swapaxes(0, 1).reshape(num_robots, num_samples)
         return by_sample, samples
+
+    def _in_one_call(
+        self,
+        situations: Situations,
+        proposal: Proposal,
+        state: SearchState,
+        step: int,
+        generators: Sequence[np.random.Generator],
+    ) -> Outcome:
+        """A mirror step, as :meth:`plan` makes it one by one."""
+        assert self._compiled
+        settings = self.settings
+        ((window, centres),) = self._search.draws(settings, state, step, generators)
+        call = self._compiled.prepared(settings, window.noise.shape[1])
+        model, step_size = (proposal.start, situations.change_scale, situations.change_offset), state.step_size
+        mean = call(state.mean, window, centres, model, self._step_weights, self._term_weights, step_size)
+        return Outcome(call.samples, call.costs, call.weights, np.array([call.sample_size]), mean)
 
     def _judge(self, situations: Situations, state: SearchState, proposal: Proposal) -> PlanningResult:
         """Roll the plans out: their cost, the policy's predicted answers, the members' disagreement."""

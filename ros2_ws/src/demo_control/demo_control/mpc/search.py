@@ -7,19 +7,20 @@ Sequences are in the variables of the Gaussian (:mod:`demo_control.mpc.distribut
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from demo_control.mpc.distribution import Bounds, initial_deviation, learned_deviation
 from demo_control.mpc.lanes import Lanes, Prospect
 from demo_control.mpc.mirror_step import STEP_SIZES
-from demo_control.mpc.noise import Float32s, NoisePool
+from demo_control.mpc.noise import Float32s, NoisePool, Window
 from demo_control.mpc.perturbation import perturb
 from demo_control.mpc.settings import PlannerSettings
 from demo_control.mpc.shift_models import Previous, ShiftModel, continued
-from demo_control.mpc.utilities import comparable, effective_sample_size
+from demo_control.mpc.utilities import comparable
 from demo_control.rollout.engine import Floats
 from demo_control.tasks import Array
 
@@ -67,6 +68,24 @@ class SearchState:
     plans: Array
     step_size: Array | float
     sample_size: Array
+
+
+class Outcome(NamedTuple):
+    """What a mirror step found.
+
+    Attributes:
+        samples: As weighed. Shape=(horizon, num_robots, num_samples, action_dim).
+        costs: Shape=(num_robots, num_samples).
+        weights: Shape=(num_robots, num_samples).
+        sample_size: Effective sample size of the weights. Shape=(num_robots,).
+        mean: μ, within the limits. Shape=(horizon, num_robots, action_dim).
+    """
+
+    samples: Floats
+    costs: Array
+    weights: Array
+    sample_size: Array
+    mean: Array
 
 
 class Search:
@@ -167,17 +186,12 @@ class Search:
             They are overwritten by the next ones.
         """
         num_samples, num_centres = self._num_samples(settings, step), state.centres.shape[2]
-        deviation = state.deviation / self.bounds.unit
-        if settings.covariance == "fixed":
-            deviation = deviation[..., :1]
-        shape = (len(deviation), len(generators), num_samples, state.mean.shape[2])
+        shape = (len(state.mean), len(generators), num_samples, state.mean.shape[2])
         if self._samples.shape != shape:
             self._samples = np.empty(shape, np.float32)
-        samples, centres = self._samples, state.centres.astype(np.float32)
-        limits = None if self._shift.samples_follow_policy else self.bounds.limits
-        for robot, generator in enumerate(generators):
-            window = self._noise.window(num_samples, deviation[:, robot], settings, generator)
-            perturb(samples[:, robot], window, centres[:, robot], limits)
+        samples, limits = self._samples, None if self._shift.samples_follow_policy else self.bounds.limits
+        for robot, (window, centres) in enumerate(self.draws(settings, state, step, generators)):
+            perturb(samples[:, robot], window, centres, limits)
         num_kept = state.elites.shape[2]
         if num_kept:
             # Spread over the ensemble's members, and not where the centres are.
@@ -185,26 +199,27 @@ class Search:
             samples[:, :, places] = self.bounds.limited(state.elites)
         return samples
 
-    def advance(
-        self,
-        settings: PlannerSettings,
-        state: SearchState,
-        mean: Array,
-        samples: Floats,
-        costs: Array,
-        weights: Array,
-    ) -> SearchState:
-        """The state after a mirror step.
+    def draws(
+        self, settings: PlannerSettings, state: SearchState, step: int, generators: Sequence[np.random.Generator]
+    ) -> Iterator[tuple[Window, Float32s]]:
+        """Each robot's noise, and what it is added to; see :meth:`sample`. Centres: Shape=(horizon, num_centres, n)."""
+        num_samples, deviation = self._num_samples(settings, step), state.deviation / self.bounds.unit
+        if settings.covariance == "fixed":
+            deviation = deviation[..., :1]
+        centres = state.centres.astype(np.float32)
+        for robot, generator in enumerate(generators):
+            yield self._noise.window(num_samples, deviation[:, robot], settings, generator), centres[:, robot]
+
+    def advance(self, settings: PlannerSettings, state: SearchState, outcome: Outcome) -> SearchState:
+        """The state after a mirror step, which may overwrite its outcome by the next one's.
 
         Args:
             settings: The planner's.
             state: Before.
-            mean: What the mirror step made of it. Shape=(horizon, num_robots, action_dim).
-            samples: As weighed. Shape=(horizon, num_robots, num_samples, action_dim).
-            costs: Shape=(num_robots, num_samples).
-            weights: Shape=(num_robots, num_samples).
+            outcome: Of the step.
         """
-        mean = np.asarray(self.bounds.limited(mean), np.float64)
+        samples, costs, weights, sample_size, mean = outcome
+        mean = mean.copy()
         elites, best, num_kept = state.elites, state.best, state.elites.shape[2]
         if num_kept or settings.answer == "best":
             ranked, robots = comparable(costs), np.arange(len(costs))
@@ -220,5 +235,5 @@ class Search:
             best=best,
             plans=state.plans,
             step_size=state.step_size,
-            sample_size=effective_sample_size(weights),
+            sample_size=sample_size,
         )

@@ -70,10 +70,15 @@ def elite_fraction(costs: Array, fraction: float, weighting: str = "uniform") ->
         Shape=(..., num_samples).
     """
     costs, kernel = np.ascontiguousarray(costs, np.float64), installed_kernel()
-    num_elites = max(int(np.ceil(round(fraction * costs.shape[-1], 9))), 1)
+    num_elites = count_elites(fraction, costs.shape[-1])
     if kernel is None or not costs.size:
         return elites_by_numpy(costs, num_elites, weighting)
     return elites_natively(kernel, costs, num_elites, weighting)
+
+
+def count_elites(fraction: float, num_samples: int) -> int:
+    """⌈pM⌉, at least one."""
+    return max(int(np.ceil(round(fraction * num_samples, 9))), 1)
 
 
 def elites_by_numpy(costs: Array, num_elites: int, weighting: str = "uniform") -> Array:

@@ -175,7 +175,7 @@ def _compile_all(compiler: list[str], folder: Path) -> list[Path]:
     jobs = {name: ("rollout", [*options, f"-DDEMO_VARIANT={name}"]) for name, options in names.items()}
     listed = " ".join(f"X({name})" for name in names)
     jobs |= {f"multiply {name}": ("multiply", [*options, f"-DDEMO_VARIANT={name}"]) for name, options in names.items()}
-    jobs |= {name: (name, ["-ffp-contract=off"]) for name in ("perturb", "weigh")}
+    jobs |= {name: (name, ["-ffp-contract=off"]) for name in ("perturb", "weigh", "mirror_step")}
     jobs["library"] = ("library", [f"-DDEMO_VARIANTS(X)={listed}", f'-DDEMO_SOURCES="{_mark()}"'])
 
     def compile_one(name: str) -> Path:

@@ -44,11 +44,11 @@ class Call:
 
     def __init__(self, rows: int, counts: Floats) -> None:
         self.rows = rows
-        self._arrays = Arrays()
-        self.reference = ctypes.byref(self._arrays)
+        self.arrays = Arrays()
+        self.reference = ctypes.byref(self.arrays)
         self._counts, self._weights_seen = counts, b""
         self._step_weights = np.empty(counts.shape, np.float32)
-        self._arrays.step_weights = address(self._step_weights)
+        self.arrays.step_weights = address(self._step_weights)
         self._given: list[tuple[str, Float32s | None]] = []
         self._made: list[tuple[str, Shape, int] | None] = []
         self._size = 0
@@ -73,7 +73,7 @@ class Call:
         strides = array.strides if copy is None else copy.strides
         steps = [0 if size == 1 else stride for size, stride in zip(array.shape, strides, strict=True)]
         for axis, step in zip(("row", "lane", "step"), steps[-2::-1], strict=False):
-            setattr(self._arrays, f"{name.removesuffix('s')}_{axis}_stride", step)
+            setattr(self.arrays, f"{name.removesuffix('s')}_{axis}_stride", step)
 
     def expect_in_order(self, name: str, array: Floats, shape: Shape) -> None:
         """Make ready for an argument that the kernel takes in C order only; axes of one are repeated.
@@ -88,7 +88,7 @@ class Call:
     def _add(self, name: str, copy: Float32s | None) -> None:
         self._given.append((name, copy))
         if copy is not None:
-            setattr(self._arrays, name, address(copy))
+            setattr(self.arrays, name, address(copy))
 
     def report(self, name: str, shape: Shape | None) -> None:
         """Make ready for a result, or for its absence; in the order of :class:`Rollouts`."""
@@ -103,7 +103,7 @@ class Call:
             self._weights_seen = seen
         for (name, copy), array in zip(self._given, given, strict=True):
             if copy is None:
-                setattr(self._arrays, name, address(array))
+                setattr(self.arrays, name, address(array))
             else:
                 copy[...] = array
 
@@ -117,6 +117,6 @@ class Call:
                 results.append(None)
                 continue
             name, shape, offset = made
-            setattr(self._arrays, name, start + offset)
+            setattr(self.arrays, name, start + offset)
             results.append(np.ndarray(shape, np.float32, memory, offset))
         return Rollouts(*results)  # type: ignore[arg-type]

@@ -51,23 +51,23 @@ class NativeEngine(BundleEngine):
         variant: str | None = None,
     ) -> None:
         super().__init__(task, bundle, shape, threads)
-        self._kernel = load_kernel() if kernel is None else kernel
-        if variant is not None and variant not in self._kernel.variants:
+        self.kernel = load_kernel() if kernel is None else kernel
+        if variant is not None and variant not in self.kernel.variants:
             raise KernelError(
-                f"the kernel has no instruction set '{variant}' here, only {', '.join(self._kernel.variants)}"
+                f"the kernel has no instruction set '{variant}' here, only {', '.join(self.kernel.variants)}"
             )
-        self._task = task
+        self._task, self.observation_dim = task, task.observation_dim
         compiled = compile_rollout(task, shape, bundle.dynamics, self._num_members, self._policy, bundle.value)
         matrix_share = compiled.time_with_matrix_unit(shape.horizon)
         self.variant = self._best_variant(matrix_share) if variant is None else variant
         self._num_lanes = compiled.num_lanes
         self._counts = task.cost_counts(shape.horizon + 1)
         self.operations = compiled.operations(shape.horizon)
-        rate = self._kernel.multiply_add_rate(self.variant, 20_000)
+        rate = self.kernel.multiply_add_rate(self.variant, 20_000)
         share = matrix_share if self.variant == matrix_unit.VARIANT else 1.0
         self._seconds_per_row = share * self.operations / rate
-        self._handle = self._create(compiled)
-        self._run = self._kernel.functions.demo_native_run
+        self.handle = self._create(compiled)
+        self._run = self.kernel.functions.demo_native_run
         self._calls: dict[tuple[Layout, ...], Call] = {}
 
     def _best_variant(self, matrix_share: float) -> str:
@@ -76,7 +76,7 @@ class NativeEngine(BundleEngine):
         The mean over members is asked for a few rows. They take as long as their weights take to come, of which the
         matrix unit needs half as many bytes again.
         """
-        variants = self._kernel.variants
+        variants = self.kernel.variants
         if variants[0] != matrix_unit.VARIANT:
             return variants[0]
         pays = matrix_share <= matrix_unit.WORTH and not self._shape.average_members
@@ -99,14 +99,14 @@ class NativeEngine(BundleEngine):
         lanes = np.ascontiguousarray(program.tapes[np.array(compiled.lane_tapes)], np.int32)
         arrays = (program.code, program.layers, program.numbers, program.constants)
         code, layers, numbers, constants = (np.ascontiguousarray(array) for array in arrays)
-        handle = self._kernel.functions.demo_native_create(
+        handle = self.kernel.functions.demo_native_create(
             self.variant.encode(), address(dimensions), address(rows), address(lanes), address(code), len(code),
             address(layers), len(layers), address(numbers), address(constants),
         )  # fmt: skip
         if not handle:
             raise KernelError("no memory for the kernel's program")
         # Not when the interpreter ends: a thread that is still planning then would run on freed memory.
-        weakref.finalize(self, self._kernel.functions.demo_native_destroy, handle).atexit = False
+        weakref.finalize(self, self.kernel.functions.demo_native_destroy, handle).atexit = False
         return int(handle)
 
     def threads_for(self, rows: int) -> int:
@@ -134,17 +134,17 @@ class NativeEngine(BundleEngine):
         if feedback is not None:
             given.append(feedback)
         key = tuple(map(layout, given))
-        call = self._calls.pop(key, None) or self._prepare(*given)
+        call = self._calls.pop(key, None) or self.prepare(*given)
         call.take(step_weights, *given)
         rollouts = call.make_room()
-        if self._run(self._handle, call.reference, call.rows, self.threads_for(call.rows)):
+        if self._run(self.handle, call.reference, call.rows, self.threads_for(call.rows)):
             raise MemoryError("native rollout: no memory for the workspace")
         if len(self._calls) >= _MOST_CALLS:
             self._calls.clear()
         self._calls[key] = call
         return rollouts
 
-    def _prepare(
+    def prepare(
         self, observations: Floats, controls: Floats, scale: Floats, offset: Floats, feedback: Floats | None = None
     ) -> Call:
         """Make ready for a call with arrays like these.

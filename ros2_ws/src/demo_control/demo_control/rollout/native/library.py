@@ -135,6 +135,8 @@ def _declare(functions: ctypes.CDLL) -> None:
     functions.demo_native_weigh.argtypes = [Pointer]
     functions.demo_native_select.restype = ctypes.c_int
     functions.demo_native_select.argtypes = [Pointer]
+    functions.demo_native_mirror_step.restype = ctypes.c_int
+    functions.demo_native_mirror_step.argtypes = [Pointer]
     functions.demo_native_multiplier.restype = Pointer
     functions.demo_native_multiplier.argtypes = [ctypes.c_char_p]
     functions.demo_native_product_workspace.restype = ctypes.c_int64

@@ -12,8 +12,13 @@ from demo_control.rollout.native.library import Kernel, Pointer, address
 Float32s = npt.NDArray[np.float32]
 
 
-class Arrays(ctypes.Structure):
-    """One call's arrays; 'Perturbation' in kernel/perturb.cpp."""
+Noise = tuple[Float32s, Float32s, Float32s | None, npt.NDArray[np.int64] | None]
+"""Noise, scales, sizes and held samples, as in :class:`demo_control.mpc.noise.Window`; of the noise each step must lie
+in C order."""
+
+
+class Perturbation(ctypes.Structure):
+    """One call's arrays; see kernel/perturb.cpp."""
 
     _fields_ = [
         (name, ctypes.c_int64)
@@ -25,32 +30,42 @@ class Arrays(ctypes.Structure):
         for name in ("noise", "scales", "sizes", "held", "around", "lowest", "highest", "out")
     ]  # fmt: skip
 
+    def take(self, noise: Noise, centres: Float32s) -> tuple[Float32s | npt.NDArray[np.int64] | None, ...]:
+        """Take over what samples are made from.
+
+        Args:
+            noise: Of the samples.
+            centres: Shape=(horizon, num_centres, action_dim).
+
+        Returns:
+            Arrays that must live until the call is over.
+        """
+        table, scales, sizes, held = noise
+        scales, centres = np.ascontiguousarray(scales), np.ascontiguousarray(centres)
+        self.noise_stride, self.noise = table.strides[0], address(table[0])
+        self.scales_of_step, self.scales = scales.shape[1], address(scales)
+        self.sizes = None if sizes is None else address(sizes)
+        self.held = None if held is None else address(held)
+        self.num_held = 0 if held is None else len(held)
+        self.centres, self.around = centres.shape[1], address(centres)
+        return scales, centres, sizes, held
+
 
 def perturb(
-    kernel: Kernel,
-    out: Float32s,
-    noise: Float32s,
-    scales: Float32s,
-    sizes: Float32s | None,
-    held: npt.NDArray[np.int64] | None,
-    centres: Float32s,
-    limits: tuple[Float32s, Float32s] | None,
+    kernel: Kernel, out: Float32s, noise: Noise, centres: Float32s, limits: tuple[Float32s, Float32s] | None
 ) -> None:
-    """See :func:`demo_control.mpc.perturbation.perturb`; of ``noise`` and ``out`` each step must lie in C order.
-
-    ``noise`` to ``held`` are those of :class:`demo_control.mpc.noise.Window`.
+    """See :func:`demo_control.mpc.perturbation.perturb`; of ``out`` each step must lie in C order, too.
 
     Raises:
         MemoryError: No memory for a few hundred numbers.
     """
     steps, samples, actions = out.shape
-    lowest, highest = (None, None) if limits is None else limits
-    # Held until the call is over.
-    arrays = (np.ascontiguousarray(scales), sizes, held, np.ascontiguousarray(centres), lowest, highest)
-    addresses = [None if array is None else address(array) for array in arrays]
-    given = Arrays(
-        noise.strides[0], out.strides[0], steps, samples, centres.shape[1], actions, scales.shape[1],
-        0 if held is None else len(held), address(noise[0]), *addresses, address(out[0]),
+    lowest, highest = (None, None) if limits is None else map(address, limits)
+    given = Perturbation(
+        samples_stride=out.strides[0], steps=steps, samples=samples, actions=actions,
+        lowest=lowest, highest=highest, out=address(out[0]),
     )  # fmt: skip
+    needed = given.take(noise, centres)
     if kernel.functions.demo_native_perturb(ctypes.byref(given)):
         raise MemoryError("samples: no memory")
+    del needed

@@ -15,7 +15,7 @@ SCALES = ("standard_deviation", "cost", "effective_share")
 """'Scale' in kernel/weigh.cpp."""
 
 
-class _Weighing(ctypes.Structure):
+class Weighing(ctypes.Structure):
     """One call's arrays; see kernel/weigh.cpp."""
 
     _fields_ = [
@@ -24,7 +24,7 @@ class _Weighing(ctypes.Structure):
     ]  # fmt: skip
 
 
-class _Selecting(ctypes.Structure):
+class Selecting(ctypes.Structure):
     """One call's arrays; see kernel/weigh.cpp."""
 
     _fields_ = [
@@ -37,9 +37,7 @@ def exponential(kernel: Kernel, costs: Float64s, temperature: float, scale: str)
     """See :func:`demo_control.mpc.utilities.exponential`; at least one cost, in C order."""
     samples = costs.shape[-1]
     weights = np.empty(costs.shape)
-    given = _Weighing(
-        costs.size // samples, samples, SCALES.index(scale), temperature, address(costs), address(weights)
-    )
+    given = Weighing(costs.size // samples, samples, SCALES.index(scale), temperature, address(costs), address(weights))
     kernel.functions.demo_native_weigh(ctypes.byref(given))
     return weights
 
@@ -59,7 +57,7 @@ def elites(kernel: Kernel, costs: Float64s, num_elites: int, weighting: str) -> 
     samples = costs.shape[-1]
     weights = np.empty(costs.shape)
     rows, by_return = costs.size // samples, weighting == "return"
-    given = _Selecting(rows, samples, num_elites, by_return, address(costs), address(weights))
+    given = Selecting(rows, samples, num_elites, by_return, address(costs), address(weights))
     if kernel.functions.demo_native_select(ctypes.byref(given)):
         raise MemoryError("elites: no memory")
     return weights
