@@ -143,8 +143,10 @@ def plot(report: Report, path: Path) -> None:
             label=name,
         )
     axes.axhline(PERIOD_MS, color="black", linewidth=0.8)
-    axes.text(0, PERIOD_MS, " control period", va="bottom")
+    axes.text(1.5, PERIOD_MS, "control period", va="bottom", ha="center")
     axes.set_yscale("log")
+    for labels in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        labels("{x:g}")  # not as powers of ten
     axes.set_ylabel("age of a command at the driver, ms")
     axes.set_xlabel("percentile")
     axes.grid(which="both", alpha=0.3)
