@@ -16,8 +16,9 @@ from demo_control.network import (
     STATIC_PEERS,
     TRANSPORTS,
     is_local,
+    prepare_network,
+    reach_variables,
     socket_variables,
-    use_sockets,
     uses_sockets,
 )
 
@@ -71,11 +72,25 @@ def test_a_child_of_a_program_of_ours_finds_everything_set(monkeypatch: pytest.M
     for name in (PROFILE, NEWER_PROFILE, TRANSPORTS, STATIC_PEERS, LOCALHOST_ONLY, "RMW_IMPLEMENTATION"):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv(RANGE, "LOCALHOST")
-    use_sockets()
+    prepare_network()
     first = dict(os.environ)
-    use_sockets()
+    prepare_network()
     assert dict(os.environ) == first
     assert first[PROFILE] == str(LOOPBACK)
+
+
+def test_nodes_stay_on_this_machine_where_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (PROFILE, NEWER_PROFILE, TRANSPORTS, STATIC_PEERS, LOCALHOST_ONLY, RANGE, "RMW_IMPLEMENTATION"):
+        monkeypatch.setenv(name, "")
+    prepare_network()
+    assert os.environ[PROFILE] == str(LOOPBACK)
+    assert is_local(os.environ)
+
+
+@pytest.mark.parametrize("said", [{RANGE: "SUBNET"}, {LOCALHOST_ONLY: "0"}, {STATIC_PEERS: "10.0.0.7"}])
+def test_they_reach_as_far_as_is_said(said: dict[str, str]) -> None:
+    assert reach_variables(said) == {}
+    assert socket_variables(said) == WIDE
 
 
 def test_a_stated_peer_makes_other_computers_reachable() -> None:

@@ -1,4 +1,4 @@
-"""Which way messages take between programs: sockets, never shared memory.
+"""How far messages reach and which way they take: this machine unless more is asked for, by sockets.
 
 Fast DDS's shared memory holds up those who publish, for up to a third of a second, when another program joins
 (https://github.com/eProsima/Fast-DDS/issues/6535): a robot then stops for want of commands. Messages of control are
@@ -40,6 +40,15 @@ def is_local(environment: Mapping[str, str]) -> bool:
     return (named or environment.get(PROFILE) == str(LOOPBACK)) and not environment.get(STATIC_PEERS)
 
 
+def reach_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variable that keeps nodes on this machine; none where an environment says how far they reach.
+
+    Without it, two people who try the demonstration in one network would steer each other's cart-poles.
+    """
+    is_said = any(environment.get(variable) for variable in (RANGE, LOCALHOST_ONLY, STATIC_PEERS))
+    return {} if is_said else {RANGE: "LOCALHOST"}
+
+
 def socket_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables that make Fast DDS use sockets only, with the reach that an environment asks for.
 
@@ -63,6 +72,10 @@ def uses_sockets(environment: Mapping[str, str]) -> bool:
     return bool(socket_variables(environment)) or environment.get(PROFILE) == str(LOOPBACK)
 
 
-def use_sockets() -> None:
-    """Make this program and its children use sockets only; call before rclpy.init."""
+def prepare_network() -> None:
+    """Keep this program and its children to this machine and to sockets where nothing else is asked for.
+
+    Call before rclpy.init.
+    """
+    os.environ.update(reach_variables(os.environ))
     os.environ.update(socket_variables(os.environ))

@@ -14,17 +14,12 @@ import yaml
 from demo_control.bringup.description import BringUp, NodeDescription
 from demo_control.bringup.process import NodeProcess, end_all
 from demo_control.bringup.shared_memory import segments_of
-from demo_control.network import LOCALHOST_ONLY, RANGE, STATIC_PEERS, use_sockets
+from demo_control.network import prepare_network
 
 
 def prepare_environment() -> None:
-    """Keep simulated robots on this machine unless the user says otherwise; call before rclpy.init.
-
-    Without this, two people who try the demonstration in one network would steer each other's cart-poles.
-    """
-    if not any(variable in os.environ for variable in (RANGE, LOCALHOST_ONLY, STATIC_PEERS)):
-        os.environ[RANGE] = "LOCALHOST"
-    use_sockets()
+    """Of this program and the nodes that it starts; call before rclpy.init."""
+    prepare_network()
     # Python buffers a pipe's output; a node that dies must have said why.
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
 

@@ -101,7 +101,7 @@ class Middleware:
         """Which computers can hear and command the robot."""
         given = {name: self._environment[name] for name in _DISCOVERY if self._environment.get(name)}
         if not given:
-            yield Finding("discovery", "ok", "this computer only ('democtl launch' asks for LOCALHOST)")
+            yield Finding("discovery", "ok", "this computer only (nodes of ours ask for LOCALHOST)")
             return
         text = ", ".join(f"{name}={value}" for name, value in given.items())
         if is_local(self._environment):

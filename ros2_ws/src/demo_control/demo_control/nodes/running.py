@@ -14,7 +14,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from demo_control.configuration import ConfigurationError
-from demo_control.network import use_sockets
+from demo_control.network import prepare_network
 from demo_control.nodes.control_loop import ControlLoop
 
 RosError = rclpy_implementation.RCLError
@@ -91,7 +91,7 @@ def started(
     # A thread that wants the interpreter waits for up to this long while another computes in Python. The default of
     # 5 ms would let the planner's thread hold up an answer for a quarter of a 50 Hz period.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    use_sockets()
+    prepare_network()
     try:
         rclpy.init(args=None if arguments is None else list(arguments), signal_handler_options=handlers)
         return make()

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo_control.network import RANGE, use_sockets
+from demo_control.network import RANGE, prepare_network
 from demo_control.security.variables import variables
 
 _LIBRARIES = re.compile(r"(\S*/lib(?:rmw_(?!implementation|dds_common)\w+|fastrtps|fastdds|ddsc)\.so[.\d]*)$")
@@ -78,7 +78,7 @@ def main() -> None:
     from rclpy.parameter import Parameter  # noqa: PLC0415 - see above
 
     error = ""
-    use_sockets()
+    prepare_network()
     try:
         rclpy.init(args=["--ros-args", "--enclave", sys.argv[1]])
         # Without services, which the enclave would have to permit under this node's name.
