@@ -55,12 +55,13 @@ def plot(report: Report, path: Path) -> None:
         for place, (who, speed) in enumerate(speeds.items()):
             colour = _OURS if who in _OURS_TOO else _OTHERS
             axes.barh(place, speed / slowest, color=colour)
-            text = f" {speed / slowest:.2f} ×   {_number(values[who])}"
+            text = f" {speed / slowest:.2f} ×  ({_number(values[who])})"
             axes.text(speed / slowest, place, text, va="center", fontsize=8)
         axes.set_yticks(range(len(values)), [TEXTS[who] for who in values], fontsize=8)
         axes.invert_yaxis()
         axes.set_xlim(0.0, 1.55 * max(speeds.values()) / slowest)
         axes.set_xticks([])
+        axes.set_xlabel("times as fast as the slowest (figure)", fontsize=8)
         axes.spines[["top", "right", "bottom"]].set_visible(False)
         axes.set_title(case.text.replace(", ", ",\n", 1), fontsize=9)
     figure.savefig(path, dpi=110)

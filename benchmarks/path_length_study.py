@@ -99,11 +99,16 @@ def _path_length(row: Mapping[str, str]) -> float:
     return float(row["path_length"])
 
 
+def _of_task(rows: Sequence[Mapping[str, str]], task: str) -> list[Mapping[str, str]]:
+    """The rows of one task, cheapest first: figure and table shuffle them alike."""
+    return sorted((row for row in rows if row["task"] == task), key=_cost)
+
+
 def draw(rows: Sequence[Mapping[str, str]], path: Path) -> None:
     """Cost against path length, one panel per task, one colour per shift model, one marker per step size."""
     figure = Figure(figsize=(13.0, 5.4), layout="constrained")
     for axis, (task, (_, _, words)) in zip(figure.subplots(1, len(TASKS)), TASKS.items(), strict=True):
-        mine = [row for row in rows if row["task"] == task]
+        mine = _of_task(rows, task)
         for row in mine:
             axis.errorbar(
                 search_distance(row), float(row["cost"]),
@@ -133,7 +138,7 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
     """One Markdown table per task, cheapest first, and the correlation."""
     parts = []
     for task, (_, _, words) in TASKS.items():
-        mine = sorted((row for row in rows if row["task"] == task), key=lambda row: float(row["cost"]))
+        mine = _of_task(rows, task)
         parts += [
             f"**{task}, {words}**. Rank correlation with the cost: of the path length "
             f"{correlation(mine, _path_length)}, of the path length over α {correlation(mine, search_distance)}.\n",

@@ -110,13 +110,16 @@ def plot(report: Report, path: Path) -> None:
 
     mpl.use("Agg")
     from matplotlib import pyplot  # noqa: PLC0415 - see above
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - see above
 
     samples = report["samples"]
     minutes = np.array([s["elapsed_s"] for s in samples]) / 60.0
     figure, axes = pyplot.subplots(3, 1, figsize=(9, 8), sharex=True)
-    for name in samples[0]["memory_mb"]:
-        axes[0].plot(minutes, [s["memory_mb"].get(name) or np.nan for s in samples], label=name)
-        axes[1].plot(minutes, [s["descriptors"].get(name) or np.nan for s in samples], label=name)
+    # Processes have the same number of descriptors: dashes show what lies below.
+    for name, line in zip(samples[0]["memory_mb"], itertools.cycle(("-", "--", ":"))):
+        axes[0].plot(minutes, [s["memory_mb"].get(name) or np.nan for s in samples], line, label=name)
+        axes[1].plot(minutes, [s["descriptors"].get(name) or np.nan for s in samples], line, label=name)
+    axes[1].yaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_ylabel("resident memory, MB")
     axes[1].set_ylabel("open descriptors")
     axes[2].set_ylabel("phase, ms from\nthe walk's median")

@@ -28,6 +28,11 @@ _DOTS_PER_INCH = 110
 _COLUMNS = 2
 _PALETTE = 128
 _LEGEND_COLUMNS = 4
+_FLATTENING = 30.0
+"""The largest figure over the median one from which on an axis is logarithmic."""
+
+_MOST_CURVES = 7
+"""Curves that can be told apart in a panel."""
 
 # Okabe and Ito's colours, which people with any kind of colour vision tell apart; without yellow, too pale for lines.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -45,9 +50,10 @@ class _Style:
 def draw_returns(study: Study, path: Path) -> None:
     """Draw the return of the evaluations against steps, a panel per environment."""
     places = [place for place in study.experiment.environments if any(_runs(study, place.name, EVALUATION, RETURN))]
-    with _drawing(len(places), path) as panels:
-        for axes, place in zip(panels, places, strict=True):
-            _curves(axes, study, place.name, EVALUATION, RETURN)
+    wanted = [(place, methods) for place in places for methods in _groups(study)]
+    with _drawing(len(wanted), path) as panels:
+        for axes, (place, methods) in zip(panels, wanted, strict=True):
+            _curves(axes, study, place.name, EVALUATION, RETURN, methods)
             for threshold in place.thresholds:
                 axes.axhline(threshold, color="0.35", linewidth=0.8, linestyle=(0, (6, 3)))
             axes.set_title(place.name, loc="left", fontweight="bold")
@@ -66,6 +72,7 @@ def draw_records(study: Study, kind: str, path: Path) -> None:
     with _drawing(len(names), path) as panels:
         for axes, (environment, name) in zip(panels, names, strict=True):
             _curves(axes, study, environment, kind, name)
+            _scale(axes)
             axes.set_title(f"{environment}", loc="left", fontweight="bold")
             axes.set_ylabel(name.replace("_", " "))
 
@@ -125,10 +132,25 @@ def _strip(axes: Axes, place: int, row: ThresholdSummary, style: _Style) -> None
                   color=style.colour)  # fmt: skip
 
 
-def _curves(axes: Axes, study: Study, environment: str, kind: str, name: str) -> None:
-    """A line per method, with its band."""
+def _groups(study: Study) -> list[list[str]]:
+    """Methods that share a panel: all, or the reference with a few others each time."""
+    names = [method.name for method in study.experiment.methods]
+    if len(names) <= _MOST_CURVES + 1:
+        return [names]
+    first = [name for name in names if name == study.experiment.reference]
+    others = [name for name in names if name not in first]
+    each = _MOST_CURVES - len(first)
+    return [[*first, *others[start : start + each]] for start in range(0, len(others), each)]
+
+
+def _curves(
+    axes: Axes, study: Study, environment: str, kind: str, name: str, methods: Sequence[str] | None = None
+) -> None:
+    """A line per method (of those named, or all), with its band."""
     styles = _styles(study)
     for method in study.experiment.methods:
+        if methods is not None and method.name not in methods:
+            continue
         runs = [run for run in _runs(study, environment, kind, name, method.name) if run[0]]
         if not runs:
             continue
@@ -139,6 +161,14 @@ def _curves(axes: Axes, study: Study, environment: str, kind: str, name: str) ->
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel("environment steps")
     axes.grid(alpha=0.25, linewidth=0.6)
+
+
+def _scale(axes: Axes) -> None:
+    """A logarithmic axis where one method's figures would flatten all others."""
+    values = np.abs(np.concatenate([np.asarray(line.get_ydata(), float) for line in axes.lines] or [np.zeros(0)]))
+    values = values[np.isfinite(values) & (values > 0.0)]
+    if len(values) and values.max() > _FLATTENING * np.median(values):
+        axes.set_yscale("symlog", linthresh=float(np.median(values)))
 
 
 def _runs(
