@@ -3,135 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from importlib.resources import files
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from demo_control.configuration import ConfigurationError
 from demo_control.drivers.core import Command, DriverState, Rejection
-from demo_control.drivers.hardware_robot import HardwareRobot
-from demo_control.drivers.hardware_settings import HardwareSettings
 from demo_control.drivers.safety import Safety, SafetyRequest
-from demo_control.drivers.walking import Request, Walking, WalkingSettings
-from demo_control.hardware.bus import BusDescription, BusError, JointDescription, Reading
-from demo_control.hardware.wiring import Wiring, load_wiring
+from demo_control.drivers.walking import Request, Walking
+from demo_control.hardware.bus import BusDescription, JointDescription, Reading
 from demo_control.tasks import Array
-from stoch2_sim.cartpole import task as cartpole_task
-from stoch2_sim.drivers.cartpole_settings import CartpoleDriverSettings
-from stoch2_sim.drivers.hardware_cartpole import HardwareCartpole
 from stoch2_sim.drivers.hardware_stoch2 import HardwareStoch2
-from stoch2_sim.drivers.simulated_stoch2_bus import SimulatedStoch2Bus
-from stoch2_sim.drivers.stoch2_motion import Stoch2Setup
-from stoch2_sim.drivers.stoch2_settings import Stoch2DriverSettings
-from stoch2_sim.robots.stoch2.episode import SensingParameters
-from stoch2_sim.robots.stoch2.parameters import RobotParameters
 from stoch2_sim.robots.stoch2.placement import sitting_stance
-from stoch2_sim.robots.stoch2.reference import CommandSettings, LeashSettings
 
-
-def wiring(robot: str) -> Wiring:
-    return load_wiring(Path(str(files("stoch2_sim").joinpath("wiring", f"{robot}.yaml"))))
-
-
-class CartBus:
-    """A cart of 1 kg with a pole that hangs still."""
-
-    def __init__(self) -> None:
-        self.position, self.velocity, self.force = 0.1, 0.0, 0.0
-        self.ages_s = np.zeros(2)
-        self.problems: tuple[str, ...] = ()
-        self.is_on = False
-        self.written: list[float] = []
-        self.is_lost = False
-        self.disconnected = False
-
-    def describe(self) -> BusDescription:
-        joints = (JointDescription("cart", "effort", "m", ""), JointDescription("pole", "none", "rad", ""))
-        return BusDescription(joints, has_imu=False)
-
-    def connect(self) -> None:
-        pass
-
-    def read(self) -> Reading:
-        if self.is_lost:
-            raise BusError("port gone: lost while reading")
-        positions = np.array([self.position, math.pi])
-        return Reading(
-            positions, np.array([self.velocity, 0.0]), np.zeros(2), self.ages_s.copy(), problems=self.problems
-        )
-
-    def write(self, values: Array) -> Array:
-        if self.is_lost:
-            raise BusError("port gone: lost while writing")
-        self.is_on = True
-        self.force = float(values[0])
-        self.written.append(self.force)
-        return values
-
-    def stop(self) -> None:
-        self.is_on, self.force = False, 0.0
-
-    def disconnect(self) -> None:
-        self.disconnected = True
-
-    def counters(self) -> Mapping[str, object]:
-        return {}
-
-    def advance(self, period_s: float) -> None:
-        self.velocity += self.force * period_s
-        self.position += self.velocity * period_s
-
-
-class Bench:
-    """Gives a robot its control periods, and commands."""
-
-    def __init__(self, robot: HardwareRobot, advance: Callable[[], None]) -> None:
-        self.robot = robot
-        self.advance = advance
-        self.tick = 0
-        self.states = [robot.safety.state]
-        self.publication = 0
-        self.rejections: list[Rejection | None] = []
-
-    def run(self, seconds: float, action: Array | None = None) -> None:
-        robot = self.robot
-        period_ns = round(robot.period_s * 1e9)
-        for _ in range(round(seconds / robot.period_s)):
-            now_ns = self.tick * period_ns
-            robot.core.observed(self.tick, now_ns, self.tick)
-            robot.sense()
-            self.note()
-            if action is not None:
-                self.publication += 1
-                robot.deliver(Command(self.tick, self.tick, 0, "test", action, self.publication), now_ns + 1000)
-                self.note()
-            robot.run_period(now_ns)
-            self.advance()
-            self.tick += 1
-            self.note()
-
-    def note(self) -> None:
-        if self.robot.safety.state is not self.states[-1]:
-            self.states.append(self.robot.safety.state)
-
-
-def cartpole(bus: CartBus, **settings: bool) -> Bench:
-    robot = HardwareCartpole(
-        cartpole_task(), CartpoleDriverSettings(), HardwareSettings(**settings), wiring("cartpole"), bus
-    )
-    return Bench(robot, lambda: bus.advance(robot.period_s))
-
-
-def armed(bus: CartBus) -> Bench:
-    bench = cartpole(bus)
-    bench.run(0.1, np.array([1.0]))
-    assert bench.robot.request(SafetyRequest.ARM, "me") == ""
-    bench.run(0.6)
-    assert bench.robot.safety.state is Safety.ARMED
-    return bench
+from .robot_benches import CartBus, armed, cartpole, stoch2
 
 
 def test_nothing_is_sent_before_somebody_arms() -> None:
@@ -275,22 +161,6 @@ def test_joints_that_are_not_wired_are_refused() -> None:
 
 
 # --- Stoch2, on the bus of its simulation: the same protocol
-
-
-def stoch2(*, quick: bool = True) -> tuple[Bench, SimulatedStoch2Bus]:
-    noise = np.random.default_rng(0)
-    bus = SimulatedStoch2Bus("mujoco", RobotParameters(), SensingParameters(foot_sensors=False), noise)
-    durations = {"stand_up_s": 0.5, "brake_s": 0.2, "stop_s": 0.2} if quick else {}
-    setup = Stoch2Setup(
-        Stoch2DriverSettings(autonomous=False),
-        RobotParameters(),
-        SensingParameters(ideal_sensing=False, foot_sensors=False),
-        WalkingSettings(**durations),
-        CommandSettings(),
-        LeashSettings(),
-    )
-    robot = HardwareStoch2(setup, HardwareSettings(), wiring("stoch2"), bus)
-    return Bench(robot, lambda: bus.advance(np.zeros((1, 3)))), bus
 
 
 def test_stoch2_engages_stands_up_walks_stops_and_sits_down() -> None:

@@ -18,6 +18,7 @@ from demo_control.configuration import ConfigurationError
 from demo_control.drivers.core import Command, DriverCore, DriverState, Output
 from demo_control.drivers.hardware_settings import HardwareSettings
 from demo_control.drivers.joint_guard import Guarded, JointGuard
+from demo_control.drivers.reading_problem import reading_problem
 from demo_control.drivers.robot import PeriodReport, Robot
 from demo_control.drivers.safety import Safety, SafetyMachine, SafetyRequest
 from demo_control.hardware.bus import Bus, BusError, Reading
@@ -79,6 +80,7 @@ class HardwareRobot(Robot):
         for name in joints:
             if name not in by_name:
                 raise ConfigurationError(f"{wiring.path}: joint '{name}' is not wired; wired: {', '.join(by_name)}")
+        self._names = tuple(joints)
         self._columns = np.array([by_name[name] for name in joints])
         commanded = [name for name in joints if described.joints[by_name[name]].command != "none"]
         # From the robot's order of commanded joints to the bus's.
@@ -99,11 +101,13 @@ class HardwareRobot(Robot):
         self.sent: SentCommand | None = None
         self._outputs: list[Output] = []
         self._is_written = False
-        self._is_off = True
+        # Whether the actuators are on; in a dry run, whether they would be.
+        self._is_on = False
         self._is_released = False
         self._clock_s = 0.0
         self._entered_s = 0.0
         self._known_changes = 0
+        self._known_state = self.safety.state
         self._alarm = ""
         self._sensed = np.zeros(0)
         core.suspend("not armed", 0)
@@ -186,7 +190,7 @@ class HardwareRobot(Robot):
         """Read the bus, find out what is wrong, and estimate."""
         try:
             self.reading = self._ordered(self.bus.read())
-            self._alarm = self._reading_problem(self.reading)
+            self._alarm = reading_problem(self.reading, self._names, self.wiring.safety)
         except BusError as error:
             self._alarm = str(error)
         self._sensed = self._observe(self.reading)
@@ -282,40 +286,23 @@ class HardwareRobot(Robot):
         }
         return replace(reading, **arrays)
 
-    def _reading_problem(self, reading: Reading) -> str:
-        """What is wrong with what was read, or ''."""
-        limit_s = 1e-3 * self.wiring.safety.silence_limit_ms
-        oldest = int(np.argmax(reading.ages_s))
-        if reading.ages_s[oldest] > limit_s:
-            name = self.bus.describe().joints[self._columns[oldest]].name
-            silent = int((reading.ages_s > limit_s).sum())
-            also = f" and {silent - 1} more have" if silent > 1 else " has"
-            return f"joint {name}{also} been silent for {1e3 * reading.ages_s[oldest]:.0f} ms"
-        if not (np.isfinite(reading.positions).all() and np.isfinite(reading.velocities).all()):
-            return "a joint's position or velocity is not a number"
-        if reading.imu is not None:
-            if reading.imu.age_s > limit_s:
-                return f"the IMU has been silent for {1e3 * reading.imu.age_s:.0f} ms"
-            w, x, y, z = reading.imu.orientation.tolist()
-            # Cosine of the angle between the trunk's vertical and the world's.
-            upright = w * w - x * x - y * y + z * z
-            if not upright > math.cos(math.radians(self.wiring.safety.tilt_limit_deg)):
-                return f"tilted by {math.degrees(math.acos(min(1.0, max(-1.0, upright)))):.0f}°"
-        return reading.problems[0] if reading.problems else ""
-
     @property
     def _is_braking(self) -> bool:
-        """Whether a fault still holds or damps the joints."""
+        """Whether a fault still holds or damps the joints: what was off when it began, or is off since, stays so."""
         kind, braking_s = self.wiring.safety.emergency, self.wiring.safety.stop_s
-        return self.safety.state is Safety.FAULT and kind != "release" and self._since_s < braking_s
+        is_braked = self.safety.state is Safety.FAULT and self._is_on and kind != "release"
+        return is_braked and self._since_s < braking_s
 
     def _follow_safety(self) -> None:
         """Do what follows from a change of the safety state."""
         if self.safety.changes == self._known_changes:
             return
         self._known_changes = self.safety.changes
-        self._entered_s = self._clock_s
         state = self.safety.state
+        # Whoever presses the emergency stop again must not keep the actuators on for longer.
+        if not (state is Safety.FAULT and self._known_state is Safety.FAULT):
+            self._entered_s = self._clock_s
+        self._known_state = state
         now_ns = round(self._clock_s * 1e9)
         if state is Safety.ENGAGING:
             self.guard.begin(self.reading.positions[self._commanded])
@@ -359,16 +346,17 @@ class HardwareRobot(Robot):
     def _switch_off(self) -> None:
         """Switch the actuators off, once."""
         self.sent = None
-        if not self._is_off:
-            self._is_off = True
-            self.bus.stop()
+        if self._is_on:
+            self._is_on = False
+            if not self.settings.dry_run:
+                self.bus.stop()
 
     def _send(self, wanted: Array) -> None:
         """Send a command after the limits."""
         guarded = self.guard.apply(wanted, self.reading.positions[self._commanded])
         sent = np.full(len(wanted), math.nan)
+        was_on, self._is_on = self._is_on, True
         if not self.settings.dry_run:
-            self._is_off = False
             try:
                 told = self.bus.write(guarded.values[self._to_bus])
                 sent[self._to_bus] = told
@@ -376,5 +364,9 @@ class HardwareRobot(Robot):
                 self._alarm = str(error)
                 self.safety.fault(self._alarm)
                 self._follow_safety()
+                if not was_on:
+                    # Nothing moves yet that could be braked, and trying would switch on again what cannot be.
+                    self._switch_off()
+                    return
         self.sent = SentCommand(guarded, sent, self.core.output)
         self._was_told(guarded.values)
