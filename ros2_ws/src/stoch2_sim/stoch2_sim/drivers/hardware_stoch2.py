@@ -51,6 +51,8 @@ class HardwareStoch2(MovedStoch2, HardwareRobot):
         # What is real is as late and as noisy as it is; a robot's driver adds nothing.
         sensing = replace(setup.sensing, ideal_sensing=False, latency_ms=0.0, foot_sensors=measures_forces)
         self._motion = Stoch2Motion(replace(setup, sensing=sensing))
+        self._limits = limits
+        self._action = tread(self._sensed)
         self._sensors = _sensors(self.reading)
         yaw = euler_angles(self._sensors.orientation)[:, 2]
         self._motion.start(np.zeros((1, 2)), yaw, self._sensors)
@@ -104,7 +106,12 @@ class HardwareStoch2(MovedStoch2, HardwareRobot):
         if state is Safety.ENGAGING:
             # Legs without power may lie where no gait puts them: the way from there must not begin with a jump.
             return self.machine.targets(measured, measured).ravel()
-        return self._motion.targets(self.core.output.values, measured).ravel()
+        if state is Safety.ARMED:
+            self._action = self.core.output.values
+        else:
+            # The core has let go of the action, and zero is a step of half the length, not none.
+            self._action = self._limits.apply(tread(self._sensed), self._action[None])
+        return self._motion.targets(self._action, measured).ravel()
 
     def _was_told(self, values: Array) -> None:
         # The estimation concludes from the way that the joints follow.
