@@ -10,6 +10,7 @@ import pytest
 
 from demo_control.configuration import ConfigurationError
 from demo_control.drivers.core import Command, DriverState, Rejection
+from demo_control.drivers.hardware_robot import HardwareRobot
 from demo_control.drivers.safety import Safety, SafetyRequest
 from demo_control.drivers.walking import Request, Walking
 from demo_control.hardware.bus import BusDescription, JointDescription, Reading
@@ -45,6 +46,51 @@ def test_it_arms_by_itself_only_when_told_to_and_commanded() -> None:
     bench.run(0.7, np.array([1.0]))
     assert bench.robot.safety.state is Safety.ARMED
     assert bus.force == 1.0
+
+
+def test_it_arms_by_itself_once() -> None:
+    bus = CartBus()
+    bench = cartpole(bus, arm_by_itself=True)
+    command = np.array([0.5])
+    bench.run(1.0, command)
+    assert bench.robot.request(SafetyRequest.DISARM, "me") == ""
+    bench.run(3.0, command)
+    assert bench.states[-2:] == [Safety.STOPPING, Safety.IDLE]
+    assert bench.robot.request(SafetyRequest.ARM, "me") == ""
+    bench.run(0.7, command)
+    assert bench.robot.safety.state is Safety.ARMED
+    bus.problems = ("cart (servo 1): overload",)
+    bench.run(0.1, command)
+    bus.problems = ()
+    bench.run(0.1, command)
+    assert bench.robot.request(SafetyRequest.RESET, "me") == ""
+    bench.run(0.5, command)
+    assert (bench.robot.safety.state, bus.is_on) == (Safety.IDLE, False)
+
+
+def _disarm(robot: HardwareRobot) -> None:
+    assert "refused" in robot.request(SafetyRequest.DISARM, "me")
+
+
+def _press_and_reset(robot: HardwareRobot) -> None:
+    robot.press(True, "button")
+    robot.press(False, "button")
+    assert robot.request(SafetyRequest.RESET, "me") == ""
+
+
+def _stop_and_reset(robot: HardwareRobot) -> None:
+    assert robot.request(SafetyRequest.EMERGENCY_STOP, "me") == ""
+    assert robot.request(SafetyRequest.RESET, "me") == ""
+
+
+@pytest.mark.parametrize("stop", [_disarm, _press_and_reset, _stop_and_reset])
+def test_what_somebody_stopped_does_not_arm_by_itself(stop: Callable[[HardwareRobot], None]) -> None:
+    bus = CartBus()
+    bench = cartpole(bus, arm_by_itself=True)
+    bench.run(0.1)
+    stop(bench.robot)
+    bench.run(0.5, np.array([0.5]))
+    assert (bench.robot.safety.state, bus.is_on) == (Safety.IDLE, False)
 
 
 def test_a_dry_run_sends_nothing() -> None:

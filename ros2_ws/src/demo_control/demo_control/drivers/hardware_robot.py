@@ -103,6 +103,8 @@ class HardwareRobot(Robot):
         self._is_written = False
         # Whether the actuators are on; in a dry run, whether they would be.
         self._is_on = False
+        # Once, and not after somebody has asked for anything that stops it, in whatever state.
+        self._arms_by_itself = settings.arm_by_itself
         self._is_released = False
         self._clock_s = 0.0
         self._entered_s = 0.0
@@ -204,7 +206,7 @@ class HardwareRobot(Robot):
         """Judge a command; the first good one of a period is carried out at once."""
         rejection = self.core.offer(command, now_ns)
         if rejection is not None:
-            if self.settings.arm_by_itself and self.core.gated_command and self.safety.state is Safety.IDLE:
+            if self._arms_by_itself and self.core.gated_command and self.safety.state is Safety.IDLE:
                 self.request(SafetyRequest.ARM, "the first command")
             return
         self._outputs.append(self.core.output)
@@ -236,12 +238,15 @@ class HardwareRobot(Robot):
     def request(self, request: SafetyRequest, who: str) -> str:
         """Ask for another state; returns why it is refused, or ''."""
         refusal = self.safety.request(request, who, self._alarm)
+        if request is not SafetyRequest.ARM or not refusal:
+            self._arms_by_itself = False
         self._follow_safety()
         return refusal
 
     def press(self, is_pressed: bool, who: str) -> None:
         """The emergency stop is pressed, or let go."""
         self.safety.press(is_pressed, who)
+        self._arms_by_itself = self._arms_by_itself and not is_pressed
         self._follow_safety()
 
     def close(self) -> None:

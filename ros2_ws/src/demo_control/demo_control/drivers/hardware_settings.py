@@ -16,7 +16,8 @@ class HardwareSettings(Settings):
     wiring: str = setting("", "Wiring file of a real robot (docs/hardware.md); empty drives the simulated one")
     dry_run: bool = setting(False, "Read and compute everything, send nothing to the actuators")
     arm_by_itself: bool = setting(
-        False, "Switch the actuators on when the first commands arrive; otherwise the service arm does it"
+        False,
+        "Switch the actuators on when the first commands arrive, once; otherwise, and later, the service arm does it",
     )
 
     def load(self, task: str) -> Wiring:
