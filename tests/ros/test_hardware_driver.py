@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from demo_msgs.msg import Action
 from hardware_support import EmulatedRobot, HardwareCommander, emulated
 from ros_support import Peer, StartNode
@@ -80,6 +81,28 @@ def test_arming_commanding_stopping_resetting(
     verdict = robot.end()
     assert verdict["plant"]["force_at_the_end_n"] == 0.0
     assert verdict["lines"]["motor"]["to_host"]["corrupt"] + verdict["lines"]["motor"]["to_device"]["corrupt"] > 0
+
+
+@pytest.mark.parametrize("ends", ["signal", "run over"])
+def test_the_emergency_stop_is_heard_while_the_driver_brings_its_robot_to_rest(
+    commander: HardwareCommander, start: StartNode, robot: EmulatedRobot, ends: str
+) -> None:
+    wiring = yaml.safe_load(robot.wiring.read_text())
+    wiring["safety"] |= {"stop": "robot", "stop_s": 8.0}
+    robot.wiring.write_text(yaml.safe_dump(wiring))
+    process = start_driver(start, robot, arm_by_itself=True, duration_s=1.0 if ends == "run over" else 0.0)
+    commander.meet()
+    commander.policy = gentle
+    commander.wait_for_state("armed")
+    if ends == "signal":
+        process.send(signal.SIGTERM)
+    commander.wait_for_state("stopping")
+    commander.button.publish(Bool(data=True))
+    commander.wait_for_state("fault")
+    assert commander.safety[-1].reason == "emergency stop by topic emergency_stop"
+    assert commander.ask("reset") == (False, "reset refused: the emergency stop is pressed")
+    assert process.wait(15.0)
+    assert process.exit_code == 0, process.last_lines()
 
 
 def test_a_driver_that_is_killed_leaves_a_robot_that_stops_by_itself(

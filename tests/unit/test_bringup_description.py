@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import yaml
 
 from demo_control.bringup.description import (
     RECORDER,
@@ -135,3 +137,23 @@ def test_bad_parameter_files_are_one_clear_error(tmp_path: Path, content: str, t
 def test_a_missing_parameter_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere\.yaml: cannot be read"):
         with_parameters_file((node("driver"),), str(tmp_path / "nowhere.yaml"))
+
+
+@pytest.mark.skipif(not default_bundle("stoch2").is_dir(), reason="no bundle of stoch2 is shipped")
+def test_whoever_ends_a_real_robots_driver_is_as_patient_as_the_driver(tmp_path: Path) -> None:
+    recipe = load_recipe("stoch2_walk")
+    (simulated, *_) = recipe.make(recipe.arguments()).nodes
+    assert simulated.rest_s == 0.0
+    shipped = Path(str(files("stoch2_sim").joinpath("wiring", "stoch2.yaml")))
+    (usual, *others) = recipe.make(recipe.arguments(hardware=str(shipped))).nodes
+    # It walks, stops, sits down, and there is an emergency stop at the end; twice that on a busy machine.
+    assert usual.rest_s == pytest.approx(1.0 + 2.0 * (2.9 + 1.0))
+    assert [other.rest_s for other in others] == [0.0] * len(others)
+    content = yaml.safe_load(shipped.read_text())
+    content["safety"]["stop_s"] = 20.0
+    wiring = tmp_path / "wiring.yaml"
+    wiring.write_text(yaml.safe_dump(content))
+    parameters = tmp_path / "parameters.yaml"
+    parameters.write_text("stoch2_driver: {ros__parameters: {stand_up_s: 10.0, brake_s: 10.0, stop_s: 5.0}}")
+    slow = recipe.make(recipe.arguments(hardware=str(wiring), parameters=str(parameters))).nodes[0]
+    assert slow.rest_s == pytest.approx(1.0 + 2.0 * (25.0 + 20.0))

@@ -25,7 +25,17 @@ DEAFER = DEAF + "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
 SLEEP = "print('ready', flush=True)\ntime.sleep(60)"
 DYING = "print('first'); print('the reason'); raise SystemExit(3)"
 
-Make = Callable[[str], NodeProcess]
+RESTING = """
+import signal, sys, time
+
+def rest(_number, _frame):
+    time.sleep(1.5)
+    sys.exit(0)
+
+signal.signal(signal.SIGINT, rest)
+"""
+
+Make = Callable[..., NodeProcess]
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
@@ -40,9 +50,9 @@ def make(tmp_path: Path) -> Iterator[Make]:
     """Starts a module of the given text as a node."""
     processes: list[NodeProcess] = []
 
-    def start(text: str) -> NodeProcess:
+    def start(text: str, rest_s: float = 0.0) -> NodeProcess:
         (tmp_path / "node_for_tests.py").write_text(text)
-        description = NodeDescription("p", "e", "node_for_tests", "node_for_tests")
+        description = NodeDescription("p", "e", "node_for_tests", "node_for_tests", rest_s=rest_s)
         environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONUNBUFFERED": "1"}
         processes.append(NodeProcess(description, tmp_path / "parameters.yaml", environment))
         return processes[-1]
@@ -64,14 +74,16 @@ def test_the_command_line_is_what_ros_expects(tmp_path: Path) -> None:
 def test_nodes_that_share_a_process_keep_their_own_topics_and_parameters(tmp_path: Path) -> None:
     layer = NodeDescription("p", "e", "a.layer", "layer", {"seed": 3}, lifecycle=True)
     policy = NodeDescription("p", "e", "a.policy", "policy", remappings={"nominal_action": "action"}, lifecycle=True)
-    driver = NodeDescription("p", "e", "a.driver", "driver", ends_run=True)
+    driver = NodeDescription("p", "e", "a.driver", "driver", ends_run=True, rest_s=7.0)
     bringup = BringUp("walk", "task", BringUpArguments(composed="policy,layer"), (driver, layer, policy))
     composition, alone = bringup.processes
+    (all_in_one,) = BringUp("walk", "task", BringUpArguments(composed="all"), (driver, layer, policy)).processes
     path = write_parameters(composition, tmp_path)
     line = command_line(composition, path)
 
     assert alone == driver
     assert (composition.name, composition.controls, composition.ends_run) == ("layer+policy", True, False)
+    assert (composition.rest_s, all_in_one.rest_s) == (0.0, 7.0)
     assert line[2:5] == ["demo_control.nodes.composed", "a.layer", "a.policy"]
     assert " ".join(line[5:]) == f"--ros-args -r policy:nominal_action:=action --params-file {path}"
     sections = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -109,6 +121,18 @@ def test_the_signals_get_stronger_until_it_ends(make: Make, text: str, number: s
     # Python turns SIGINT into KeyboardInterrupt and reports it as this signal.
     assert process.exit_code == -number
     end_all([process], grace_s=0.5)  # a second time does no harm
+
+
+def test_a_node_that_brings_its_robot_to_rest_is_given_the_time_for_it(make: Make) -> None:
+    patient, hasty = make(RESTING + SLEEP, rest_s=20.0), make(RESTING + SLEEP)
+    wait_until(lambda: patient.last_lines() and hasty.last_lines())
+    began_s = time.monotonic()
+    end_all([patient], grace_s=0.2)
+    assert patient.exit_code == 0
+    # It is not waited for longer than it takes.
+    assert time.monotonic() - began_s < 10.0
+    end_all([hasty], grace_s=0.2)
+    assert hasty.exit_code == -signal.SIGTERM
 
 
 def test_nodes_end_with_their_parent_however_it_dies(tmp_path: Path) -> None:

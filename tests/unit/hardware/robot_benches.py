@@ -35,6 +35,12 @@ def wiring(robot: str) -> Wiring:
     return load_wiring(Path(str(files("stoch2_sim").joinpath("wiring", f"{robot}.yaml"))))
 
 
+def with_safety(robot: str, **safety: object) -> Wiring:
+    """The shipped wiring of a robot, with other safety settings."""
+    wired = wiring(robot)
+    return replace(wired, safety=replace(wired.safety, **safety))
+
+
 class CartBus:
     """A cart of 1 kg with a pole that hangs still."""
 
@@ -117,15 +123,21 @@ class Bench:
             self.states.append(self.robot.safety.state)
 
 
-def cartpole(bus: CartBus, **settings: bool) -> Bench:
+def cartpole(bus: CartBus, wired: Wiring | None = None, **settings: bool) -> Bench:
     robot = HardwareCartpole(
-        cartpole_task(), CartpoleDriverSettings(), HardwareSettings(**settings), wiring("cartpole"), bus
+        cartpole_task(), CartpoleDriverSettings(), HardwareSettings(**settings), wired or wiring("cartpole"), bus
     )
     return Bench(robot, lambda: bus.advance(robot.period_s))
 
 
-def armed(bus: CartBus) -> Bench:
-    bench = cartpole(bus)
+def armed(bus: CartBus, **safety: object) -> Bench:
+    """A cart-pole that is armed.
+
+    Args:
+        bus: Of its joints.
+        safety: What the wiring says otherwise.
+    """
+    bench = cartpole(bus, with_safety("cartpole", **safety))
     bench.run(0.1, np.array([1.0]))
     assert bench.robot.request(SafetyRequest.ARM, "me") == ""
     bench.run(0.6)
@@ -192,8 +204,7 @@ def legs(bus: LegsBus, **safety: object) -> Bench:
         bus: Of its joints.
         safety: What the wiring says otherwise.
     """
-    wired = wiring("stoch2")
-    wired = replace(wired, safety=replace(wired.safety, **safety))
+    wired = with_safety("stoch2", **safety)
     return Bench(HardwareStoch2(_setup(WalkingSettings()), HardwareSettings(), wired, bus), lambda: None)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from demo_control.bringup.controllers import controllers
@@ -18,6 +18,7 @@ from demo_control.bringup.description import (
 )
 from demo_control.bundle import default_bundle, load_bundle
 from demo_control.configuration import ConfigurationError, Scalar, setting
+from demo_control.drivers.walking import WalkingSettings
 from demo_control.hardware.wiring import load_wiring
 from demo_control.tasks import load_task
 from stoch2_sim.drivers.stoch2_settings import Stoch2DriverSettings
@@ -58,7 +59,9 @@ def _make_cartpole(arguments: CartpoleSwingUpArguments) -> BringUp:
         ConfigurationError: PyBullet or the parameter file is missing.
         BundleError: The bundle does not fit the task.
     """
-    return _with_controllers("cartpole_swingup", "cartpole", "cartpole_driver", arguments.simulator, {}, arguments)
+    return _with_controllers(
+        "cartpole_swingup", "cartpole", "cartpole_driver", arguments.simulator, {}, arguments, lambda _parameters: 0.0
+    )
 
 
 def _make_stoch2(arguments: Stoch2WalkArguments) -> BringUp:
@@ -77,7 +80,16 @@ def _make_stoch2(arguments: Stoch2WalkArguments) -> BringUp:
         # A real robot begins by itself only if somebody says so.
         parameters["autonomous"] = arguments.arm
     Stoch2DriverSettings(command=arguments.command)
-    return _with_controllers("stoch2_walk", "stoch2", "stoch2_driver", arguments.simulator, parameters, arguments)
+    return _with_controllers(
+        "stoch2_walk", "stoch2", "stoch2_driver", arguments.simulator, parameters, arguments, _way_to_sitting_s
+    )
+
+
+def _way_to_sitting_s(parameters: Mapping[str, Scalar]) -> float:
+    """How long a Stoch2 takes from walking to sitting, by the parameters of its driver."""
+    names = {entry.name for entry in WalkingSettings.entries()}
+    own = {name: value for name, value in parameters.items() if name in names}
+    return WalkingSettings.from_mapping(own, source="stoch2_driver").longest_way_to_sitting_s
 
 
 def ground_parameters(terrain: str, slope_deg: float) -> dict[str, Scalar]:
@@ -100,12 +112,15 @@ def _with_controllers(
     simulator: str,
     driver_parameters: Mapping[str, Scalar],
     arguments: HardwareArguments,
+    own_way_s: Callable[[Mapping[str, Scalar]], float],
 ) -> BringUp:
-    """A bring-up of a driver of this package, the policy and the layer of a task's bundle."""
+    """A bring-up of a driver of this package, the policy and the layer of a task's bundle.
+
+    Its last argument tells how long a real robot's own way of stopping takes, by the parameters of its driver.
+    """
     wiring = arguments.wiring(task)
-    if wiring:
-        load_wiring(Path(wiring))
-    elif simulator == "pybullet":
+    wired = load_wiring(Path(wiring)) if wiring else None
+    if wired is None and simulator == "pybullet":
         import_pybullet()
     bundle = Path(arguments.bundle or default_bundle(task)).absolute()
     # The nodes check it, too; here it is one line before anything is started.
@@ -127,11 +142,14 @@ def _with_controllers(
         ends_run=True,
     )
     nodes = (driver, *_controllers(task, bundle, arguments), *recorder_of(name, arguments))
+    driver, *others = with_parameters_file(nodes, arguments.parameters)
+    if wired is not None:
+        driver = replace(driver, rest_s=wired.safety.rest_limit_s(own_way_s(driver.parameters)))
     return BringUp(
         name=name,
         task=task,
         arguments=arguments,
-        nodes=with_parameters_file(nodes, arguments.parameters),
+        nodes=(driver, *others),
         truth_topic="observation" if wiring else "ground_truth",
     )
 

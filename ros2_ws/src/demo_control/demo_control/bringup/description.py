@@ -105,6 +105,7 @@ class NodeDescription:
         ends_run: Whether the run is over, and well, when this node ends with exit code 0.
         controls: Whether the robot needs it. Where it does not, its end does not end the run once that is under way,
             and it has no priority over other programs.
+        rest_s: How long it may take to bring a robot to rest once it is told to end; nobody insists before.
         enclave: Of the process, where DDS is secured: its role. The node's name if empty.
         components: Nodes that share this process instead; made by :attr:`BringUp.processes`.
     """
@@ -118,6 +119,7 @@ class NodeDescription:
     lifecycle: bool = False
     ends_run: bool = False
     controls: bool = True
+    rest_s: float = 0.0
     enclave: str = ""
     components: tuple[NodeDescription, ...] = ()
 
@@ -182,6 +184,7 @@ def _composition(nodes: tuple[NodeDescription, ...]) -> NodeDescription:
         module="demo_control.nodes.composed",
         name="+".join(node.name for node in nodes),
         ends_run=any(node.ends_run for node in nodes),
+        rest_s=max(node.rest_s for node in nodes),
         enclave=shared_name(node.enclave for node in nodes),
         components=nodes,
     )

@@ -122,7 +122,8 @@ def end_all(processes: Sequence[NodeProcess], grace_s: float) -> None:
 
     Args:
         processes: All get the signal at once; those that have ended are left alone.
-        grace_s: Seconds for all of them together to react to a signal.
+        grace_s: Seconds for all of them together to react to a signal, besides those that a robot may take to come to
+            rest after the first.
     """
     for process in processes:
         if process.exit_code is None:
@@ -131,7 +132,8 @@ def end_all(processes: Sequence[NodeProcess], grace_s: float) -> None:
         running = [process for process in processes if process.exit_code is None]
         for process in running:
             process.send(number)
-        deadline = time.monotonic() + grace_s
+        rest_s = max((process.description.rest_s for process in running), default=0.0)
+        deadline = time.monotonic() + grace_s + (rest_s if number is signal.SIGINT else 0.0)
         for process in running:
             process.wait(deadline - time.monotonic())
     for process in processes:

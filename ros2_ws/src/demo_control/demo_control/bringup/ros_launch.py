@@ -28,6 +28,9 @@ from demo_control.security.roles import MONITOR
 from demo_control.security.variables import OVERRIDE, enclave_path, variables
 from launch import LaunchDescription
 
+_GRACE_S = 5.0
+"""Time that a node has after SIGINT, besides that which its robot may take to come to rest: launch's own default."""
+
 
 def launch_description(name: str) -> LaunchDescription:
     """The launch description of an installed bring-up.
@@ -105,16 +108,18 @@ def _actions(descriptions: tuple[NodeDescription, ...], is_secured: bool) -> lis
 
 def _node(description: NodeDescription, is_secured: bool) -> Node:
     """The action that starts one process."""
-    security: dict[str, Any] = {"ros_arguments": []}
+    common: dict[str, Any] = {"ros_arguments": []}
+    if description.rest_s:
+        common["sigterm_timeout"] = str(_GRACE_S + description.rest_s)
     if is_secured:
-        security = {
+        common |= {
             "ros_arguments": ["--enclave", enclave_path(description.enclave)],
             "additional_env": {OVERRIDE: ""},
         }
     if description.components:
-        return _composition(description, security)
+        return _composition(description, common)
     options = {
-        **security,
+        **common,
         "package": description.package,
         "executable": description.executable,
         "name": description.name,
@@ -126,7 +131,7 @@ def _node(description: NodeDescription, is_secured: bool) -> Node:
     return LifecycleNode(**options) if description.lifecycle else Node(**options)
 
 
-def _composition(description: NodeDescription, security: dict[str, Any]) -> Node:
+def _composition(description: NodeDescription, common: dict[str, Any]) -> Node:
     """The action that starts several nodes in one process, which takes them to active by itself."""
     # launch_ros would give the same parameters to all of them.
     folder = Path(tempfile.mkdtemp(prefix="demo_control-"))
@@ -137,7 +142,7 @@ def _composition(description: NodeDescription, security: dict[str, Any]) -> Node
         parameters=[str(write_parameters(description, folder))],
         arguments=["--autostart", *(node.module for node in description.components)],
         output="screen",
-        **{**security, "ros_arguments": [*component_remappings(description.components), *security["ros_arguments"]]},
+        **{**common, "ros_arguments": [*component_remappings(description.components), *common["ros_arguments"]]},
     )
 
 

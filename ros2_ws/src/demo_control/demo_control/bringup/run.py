@@ -135,13 +135,15 @@ class Run:
     def finish(self, progress: Callable[[float], None]) -> None:
         """Listen until the run is over: a node that may end it has ended well."""
         progressed_s, elapsed_s = time.monotonic(), -1.0
+        # While a driver brings its robot to rest, it tells nothing.
+        stall_s = _STALL_TIMEOUT_S + max(node.rest_s for node in self._bringup.nodes)
         self._measures = True
         while not self._is_over():
             now_elapsed_s = self.monitor.elapsed_s()
             if now_elapsed_s > elapsed_s:
                 progressed_s, elapsed_s = time.monotonic(), now_elapsed_s
                 progress(elapsed_s)
-            if time.monotonic() - progressed_s > _STALL_TIMEOUT_S:
+            if time.monotonic() - progressed_s > stall_s:
                 raise BringUpError(f"simulated time stands still at {elapsed_s:.2f} s{self._complaints()}")
             end = time.monotonic() + 0.1
             self.wait_until(lambda end=end: time.monotonic() > end or self._is_over(), "progress")  # type: ignore[misc]

@@ -41,7 +41,7 @@ class Supervisor:
     Args:
         bringup: What to run.
         echo: Whether the nodes' output goes to standard error.
-        grace_s: Time to react to SIGINT, and again to SIGTERM.
+        grace_s: Time to react to SIGINT, besides that which a robot may take to come to rest, and again to SIGTERM.
     """
 
     def __init__(self, bringup: BringUp, *, echo: bool = False, grace_s: float = 5.0) -> None:

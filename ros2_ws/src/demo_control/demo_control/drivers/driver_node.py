@@ -28,6 +28,7 @@ from demo_control.drivers.driver_process import run_driver
 from demo_control.drivers.hardware_robot import HardwareRobot
 from demo_control.drivers.hardware_topics import HardwareTopics
 from demo_control.drivers.robot import Robot
+from demo_control.drivers.running import Spin
 from demo_control.drivers.settings import DriverSettings
 from demo_control.drivers.time_line import TimeLine, to_message, waited
 from demo_control.nodes.composed import Composition
@@ -318,11 +319,19 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         counters = {**self._commands.values(), **self.real_time.values(), **self.values()}
         return driver_health(self, self._commands.problem, counters)
 
-    def rest(self) -> None:
-        """Bring the robot to rest, and say so."""
-        self.robot.rest()
-        if self._hardware is not None:
-            self._hardware.announce()
+    def rest(self, spin: Spin) -> None:
+        """Bring the robot to rest, and say so.
+
+        Args:
+            spin: Handles what comes meanwhile.
+        """
+
+        def announce_and_spin(timeout_s: float) -> None:
+            self._announce_state()
+            spin(timeout_s)
+
+        self.robot.rest(announce_and_spin)
+        self._announce_state()
 
     def close(self) -> None:
         """Bring the robot to rest, release it and the topics."""

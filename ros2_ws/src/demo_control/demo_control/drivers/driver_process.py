@@ -57,7 +57,7 @@ def run_driver(make_node: Callable[[], DriverNode[Any]], composition: Compositio
             _run(node, spin, stop)
         finally:
             # At once: a robot that gets no commands for a moment stops by itself, and not as gently.
-            node.rest()
+            node.rest(spin)
         node.deliver(_DELIVERY_LIMIT_AFTER_SIGNAL_S if stop else _DELIVERY_LIMIT_S)
     finally:
         # Whatever happens, the robot is brought to rest.

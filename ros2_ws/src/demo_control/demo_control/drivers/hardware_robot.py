@@ -20,6 +20,7 @@ from demo_control.drivers.hardware_settings import HardwareSettings
 from demo_control.drivers.joint_guard import Guarded, JointGuard
 from demo_control.drivers.reading_problem import reading_problem
 from demo_control.drivers.robot import PeriodReport, Robot
+from demo_control.drivers.running import Spin
 from demo_control.drivers.safety import Safety, SafetyMachine, SafetyRequest
 from demo_control.hardware.bus import Bus, BusError, Reading
 from demo_control.hardware.composite import open_bus
@@ -28,7 +29,6 @@ from demo_control.tasks import Array
 
 # Commands that arrive later than this before the next period wait for it: writing them takes time, too.
 _LEAD_SHARE = 0.2
-_LONGEST_STOP_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,7 @@ class HardwareRobot(Robot):
         self._is_on = False
         # Once, and not after somebody has asked for anything that stops it, in whatever state.
         self._arms_by_itself = settings.arm_by_itself
+        self._rest_until_s: float | None = None
         self._is_released = False
         self._clock_s = 0.0
         self._entered_s = 0.0
@@ -162,6 +163,11 @@ class HardwareRobot(Robot):
     def _is_stopped(self) -> bool:
         """Whether the robot's own way of stopping is over."""
         return self._since_s >= self.wiring.safety.stop_s
+
+    @property
+    def _own_way_s(self) -> float:
+        """What the robot's own way of stopping takes at most."""
+        return self.wiring.safety.stop_s
 
     def _problem(self, reading: Reading) -> str:
         """What is wrong with the robot's state, or ''."""
@@ -237,6 +243,8 @@ class HardwareRobot(Robot):
 
     def request(self, request: SafetyRequest, who: str) -> str:
         """Ask for another state; returns why it is refused, or ''."""
+        if self._rest_until_s is not None and request is SafetyRequest.ARM:
+            return f"{request.value} refused: the driver ends"
         refusal = self.safety.request(request, who, self._alarm)
         if request is not SafetyRequest.ARM or not refusal:
             self._arms_by_itself = False
@@ -257,17 +265,21 @@ class HardwareRobot(Robot):
             self.bus.stop()
             self.bus.disconnect()
 
-    def rest(self) -> None:
-        """Disarm, and give the robot its periods until it has stopped."""
+    def rest(self, spin: Spin = lambda _timeout_s: None) -> None:
+        """Disarm, and give the robot its periods until it has stopped; see :class:`Robot`."""
+        if self._rest_until_s is None:
+            self._rest_until_s = time.monotonic() + self.wiring.safety.rest_limit_s(self._own_way_s)
         if self.safety.state in (Safety.ENGAGING, Safety.ARMED):
             self.request(SafetyRequest.DISARM, "the driver ends")
-        deadline_s = time.monotonic() + _LONGEST_STOP_S
         due_s = time.monotonic()
-        while (self.safety.state is Safety.STOPPING or self._is_braking) and time.monotonic() < deadline_s:
+        while (self.safety.state is Safety.STOPPING or self._is_braking) and time.monotonic() < self._rest_until_s:
             self.sense()
             self.run_period(round(self._clock_s * 1e9))
             due_s += self.period_s
+            # Above all the emergency stop must be heard.
+            spin(max(0.0, due_s - time.monotonic()))
             time.sleep(max(0.0, due_s - time.monotonic()))
+        self._switch_off()
 
     def counters(self) -> Mapping[str, object]:
         """State, limits, and what the bus counted."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from demo_control.drivers.core import Command, DriverCore, DriverState, Output
+from demo_control.drivers.running import Spin
 from demo_control.tasks import Array
 
 
@@ -92,8 +93,12 @@ class Robot(ABC):
     def run_period(self, start_ns: int) -> PeriodReport:
         """Complete the control period that began at ``start_ns``."""
 
-    def rest(self) -> None:  # noqa: B027 - simulated robots need none
-        """Bring the robot to rest: nobody gives it its periods any more."""
+    def rest(self, spin: Spin = lambda _timeout_s: None) -> None:  # noqa: B027 - simulated robots need none
+        """Bring the robot to rest: nobody gives it its periods any more.
+
+        Args:
+            spin: Called in each of the periods that this takes, to hear what comes meanwhile.
+        """
 
     @abstractmethod
     def close(self) -> None:

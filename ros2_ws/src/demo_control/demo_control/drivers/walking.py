@@ -70,6 +70,11 @@ class WalkingSettings(Settings):
     )
     stop_s: float = setting(0.4, "Time after that in which standing takes over from the gait", minimum=0.0, maximum=5.0)
 
+    @property
+    def longest_way_to_sitting_s(self) -> float:
+        """Time from walking to sitting."""
+        return self.brake_s + self.stop_s + self.stand_up_s
+
 
 @dataclass(frozen=True)
 class Change:

@@ -50,6 +50,17 @@ class SafetySettings(Settings):
         50.0, "A joint or an IMU that is silent for longer is a fault", minimum=1.0, maximum=5000.0
     )
 
+    def rest_limit_s(self, own_way_s: float) -> float:
+        """How long a driver tries to bring its robot to rest before it lets go.
+
+        Args:
+            own_way_s: What the robot's own way of stopping takes at most.
+        """
+        # A robot that is being engaged may have to end that first, and there may be an emergency stop at the very end.
+        longest_s = max(own_way_s, self.engage_s, self.stop_s) + self.stop_s
+        # On a busy machine a period takes longer than it should.
+        return 1.0 + 2.0 * longest_s
+
 
 @dataclass(frozen=True)
 class _JointSettings(Settings):

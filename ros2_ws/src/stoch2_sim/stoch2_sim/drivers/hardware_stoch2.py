@@ -43,6 +43,7 @@ class HardwareStoch2(MovedStoch2, HardwareRobot):
         box = np.ones(NUM_ACTIONS)
         limits = Limits(-box, box, setup.driver.action_rate_limit_per_s * CONTROL_PERIOD_S * box)
         core = DriverCore(limits, tread, setup.driver.command_timeout_s, CONTROL_PERIOD_S)
+        self._setup = setup
         super().__init__(core, wiring, JOINT_NAMES, hardware, PERIOD_NS, bus)
         if self.reading.imu is None:
             self.bus.disconnect()
@@ -145,6 +146,10 @@ class HardwareStoch2(MovedStoch2, HardwareRobot):
 
     def _is_stopped(self) -> bool:
         return self.machine.state is Walking.SITTING
+
+    @property
+    def _own_way_s(self) -> float:
+        return self._setup.walking.longest_way_to_sitting_s
 
     def _problem(self, reading: Reading) -> str:
         roll, pitch, _ = self.control.state.angles[0].tolist()
