@@ -18,7 +18,7 @@ from demo_control.tasks import Array
 from stoch2_sim.drivers.hardware_stoch2 import HardwareStoch2
 from stoch2_sim.robots.stoch2.placement import sitting_stance
 
-from .robot_benches import CartBus, armed, cartpole, stoch2
+from .robot_benches import CartBus, LegsBus, armed, cartpole, legs, stoch2
 
 
 def test_nothing_is_sent_before_somebody_arms() -> None:
@@ -283,3 +283,26 @@ def test_a_tilted_stoch2_is_damped_and_then_let_go() -> None:
     assert robot.sent.guarded.wanted == pytest.approx(robot.reading.positions)
     bench.run(1.2)
     assert robot.sent is None
+
+
+def test_a_stoch2_that_lies_on_its_side_is_neither_reset_nor_armed() -> None:
+    """Beyond the roll at which it has fallen, within the tilt limit of its wiring."""
+    bus = LegsBus()
+    bench = legs(bus)
+    robot = bench.robot
+    assert isinstance(robot, HardwareStoch2)
+    bus.roll = math.radians(36.0)
+    bench.run(0.2)
+    assert robot.request(SafetyRequest.ARM, "me") == "arm refused: fell"
+    assert not robot.figures.fell
+    bus.roll = 0.0
+    bench.run(0.2)
+    assert robot.request(SafetyRequest.ARM, "me") == ""
+    bench.run(0.5)
+    bus.roll = math.radians(36.0)
+    bench.run(1.5)
+    assert (robot.failure, robot.figures.fell, bus.is_on) == ("fell", True, False)
+    assert robot.request(SafetyRequest.RESET, "me") == "reset refused: fell"
+    bus.roll = 0.0
+    bench.run(0.2)
+    assert robot.request(SafetyRequest.RESET, "me") == ""

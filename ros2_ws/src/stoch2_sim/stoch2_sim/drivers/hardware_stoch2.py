@@ -155,8 +155,9 @@ class HardwareStoch2(MovedStoch2, HardwareRobot):
         roll, pitch, _ = self.control.state.angles[0].tolist()
         if not np.isfinite([roll, pitch]).all():
             return "the attitude is not a number"
-        if self.safety.is_active and (abs(roll) > ROLL_LIMIT_RAD or abs(pitch) > PITCH_LIMIT_RAD):
-            self.figures.fell = True
+        if abs(roll) > ROLL_LIMIT_RAD or abs(pitch) > PITCH_LIMIT_RAD:
+            # A robot that is off may lie as it likes, but cannot be armed, or reset, as it lies.
+            self.figures.fell = self.figures.fell or self.safety.is_active
             return "fell"
         return ""
 
