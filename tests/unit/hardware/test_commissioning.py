@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 from demo_control.cli.hardware import app
 from demo_control.configuration import ConfigurationError
 from demo_control.hardware import commissioning
-from demo_control.hardware.bus import BusError
+from demo_control.hardware.bus import BusDescription, BusError, JointDescription, Reading
 from demo_control.hardware.composite import open_bus
 from demo_control.hardware.wiring import Wiring, load_wiring
+from demo_control.tasks import Array
 
 from .conftest import TWO_SERVOS, Bench, MakeBench, heard
 
@@ -34,10 +35,11 @@ def with_other(bench: Bench, **elbow: object) -> Wiring:
 
 
 def patient(bench: Bench) -> Wiring:
-    """The bench's wiring without the servos' watchdog: a test beside others may pause."""
+    """The bench's wiring without the servos' watchdog, and a long silence: a test beside others may pause."""
     bus = bench.wiring.buses[0]
     settings = type(bus.settings).from_mapping({"watchdog_ms": 0}, base=bus.settings)
-    return replace(bench.wiring, buses=(replace(bus, settings=settings),))
+    safety = replace(bench.wiring.safety, silence_limit_ms=2000.0)
+    return replace(bench.wiring, buses=(replace(bus, settings=settings),), safety=safety)
 
 
 def test_all_devices_are_found_and_the_wrong_ones_named(bench: MakeBench) -> None:
@@ -109,6 +111,72 @@ def test_one_joint_is_tried_alone(bench: MakeBench) -> None:
     assert others == {"off"}
     with pytest.raises(ConfigurationError, match="joint 'wrist' is not wired"):
         commissioning.try_joint(one.wiring, "wrist", 0.05)
+
+
+def no_wait(_seconds: float) -> None:
+    """Does not wait."""
+
+
+def test_a_joint_is_not_tried_beyond_its_range(bench: MakeBench) -> None:
+    one = bench()
+    # The elbow is at -0.5 rad.
+    wiring = patient(one)
+    elbow = replace(wiring.joints[1], maximum=-0.4)
+    wiring = replace(wiring, buses=(replace(wiring.buses[0], joints=(wiring.joints[0], elbow)),))
+    with pytest.raises(BusError, match=r"joint elbow is at -0.500 rad: -0.300 is outside of its range, -1 to -0.4"):
+        commissioning.try_joint(wiring, "elbow", 0.2, wait=no_wait)
+    with pytest.raises(BusError, match=r"-1.100 is outside of its range"):
+        commissioning.try_joint(wiring, "elbow", -0.6, wait=no_wait)
+    servo = one.emulator.lines["arm"].device.servos[1]  # type: ignore[attr-defined]
+    assert servo.get("torque_enable") == 0
+
+
+class SilentBus:
+    """A joint at zero that does what it is told, and falls silent after a while."""
+
+    def __init__(self, silent_after: int) -> None:
+        self._readings_left = silent_after
+        self._position = np.zeros(1)
+        self.goals: list[float] = []
+        self.is_on = False
+
+    def describe(self) -> BusDescription:
+        return BusDescription((JointDescription("elbow", "position", "rad", ""),), has_imu=False)
+
+    def connect(self) -> None:
+        pass
+
+    def read(self) -> Reading:
+        self._readings_left -= 1
+        age_s = 0.0 if self._readings_left > 0 else 0.06
+        return Reading(self._position.copy(), np.zeros(1), np.zeros(1), np.array([age_s]))
+
+    def write(self, values: Array) -> Array:
+        self.is_on = True
+        self._position = values
+        self.goals.append(float(values[0]))
+        return values
+
+    def disconnect(self) -> None:
+        self.is_on = False
+
+
+def test_a_joint_that_falls_silent_is_let_go_at_once(bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    wiring, bus = bench().wiring, SilentBus(silent_after=50)
+    monkeypatch.setattr(commissioning, "open_bus", lambda _wiring: bus)
+    with pytest.raises(BusError, match="joint elbow has been silent for 60 ms"):
+        commissioning.try_joint(wiring, "elbow", 0.05, wait=no_wait)
+    assert (len(bus.goals), bus.is_on) == (49, False)
+
+
+def test_a_joint_is_tried_no_faster_than_its_wiring_allows(bench: MakeBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    wiring, bus = bench().wiring, SilentBus(silent_after=100_000)
+    monkeypatch.setattr(commissioning, "open_bus", lambda _wiring: bus)
+    slow = replace(wiring.joints[1], rate=0.1)
+    wiring = replace(wiring, buses=(replace(wiring.buses[0], joints=(slow,)),))
+    waited: list[float] = []
+    assert commissioning.try_joint(wiring, "elbow", 0.4, wait=waited.append) == pytest.approx(0.4)
+    assert max(np.abs(np.diff([0.0, *bus.goals])) / waited) <= 0.1 + 1e-9
 
 
 def test_readings_are_timed(bench: MakeBench) -> None:

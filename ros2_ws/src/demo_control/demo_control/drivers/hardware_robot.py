@@ -18,12 +18,12 @@ from demo_control.configuration import ConfigurationError
 from demo_control.drivers.core import Command, DriverCore, DriverState, Output
 from demo_control.drivers.hardware_settings import HardwareSettings
 from demo_control.drivers.joint_guard import Guarded, JointGuard
-from demo_control.drivers.reading_problem import reading_problem
 from demo_control.drivers.robot import PeriodReport, Robot
 from demo_control.drivers.running import Spin
 from demo_control.drivers.safety import Safety, SafetyMachine, SafetyRequest
 from demo_control.hardware.bus import Bus, BusError, Reading
 from demo_control.hardware.composite import open_bus
+from demo_control.hardware.reading_problem import reading_problem
 from demo_control.hardware.wiring import Wiring
 from demo_control.tasks import Array
 

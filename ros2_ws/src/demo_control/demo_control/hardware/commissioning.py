@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from demo_control.hardware.composite import open_bus
 from demo_control.hardware.dynamixel.bus import DynamixelSettings
 from demo_control.hardware.dynamixel.exchange import Exchange, NoAnswerError
 from demo_control.hardware.dynamixel.table import VOLTAGE_UNIT_V, hardware_error_text, model_of
+from demo_control.hardware.reading_problem import reading_problem
 from demo_control.hardware.serial_port import SerialPort
 from demo_control.hardware.vectornav.bus import VectorNavBus
 from demo_control.hardware.wiring import BusWiring, JointWiring, Wiring
@@ -210,25 +212,32 @@ def try_joint(wiring: Wiring, name: str, step: float, wait: Callable[[float], No
         How far it went by its own measurement.
 
     Raises:
-        BusError: It cannot be moved.
+        BusError: It cannot be moved, or the step leads out of its range.
         ConfigurationError: It takes no positions, or there is none.
     """
-    bus = open_bus(_only(wiring, name))
+    alone = _only(wiring, name)
+    (joint,) = alone.joints
+    bus = open_bus(alone)
     description = bus.describe().joints[0]
     if description.command != "position":
         raise ConfigurationError(f"joint '{name}' takes no positions: turn it by hand and look at `check`")
     bus.connect()
     try:
         start = _heard(bus)
-        farthest = start[0]
-        count = round(_TRIAL_S / _READING_PERIOD_S)
+        farthest, goal = start[0], start[0] + step
+        if not joint.minimum <= goal <= joint.maximum:
+            raise BusError(
+                f"joint {name} is at {start[0]:+.3f} {joint.unit}: {goal:+.3f} is outside of its range, "
+                f"{joint.minimum:g} to {joint.maximum:g}; turn it by hand, or calibrate it first"
+            )
+        count = math.ceil(max(_TRIAL_S, abs(step) / joint.rate) / _READING_PERIOD_S)
         for index in range(2 * count):
             share = 1.0 - abs(1.0 - index / count)
             bus.write(start + step * share)
             wait(_READING_PERIOD_S)
             reading = bus.read()
-            if reading.problems:
-                raise BusError(reading.problems[0])
+            if problem := reading_problem(reading, (name,), wiring.safety):
+                raise BusError(problem)
             position = reading.positions[0]
             farthest = position if abs(position - start[0]) > abs(farthest - start[0]) else farthest
         return float(farthest - start[0])
