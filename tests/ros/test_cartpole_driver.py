@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from demo_msgs.msg import Action
 from ros_support import Commander, Peer, StartNode
 
 from demo_control.bringup.process import NodeProcess
@@ -63,6 +64,32 @@ def test_a_whole_episode_in_lockstep_swings_up_and_says_so(commander: Commander,
     scripted = [action for action in commander.applied if action.source == "script"]
     ages = [nanoseconds(a.header.stamp) - nanoseconds(a.observation_stamp) for a in scripted]
     assert len(scripted) > 990
+    assert np.percentile(ages, 99) == 0
+
+
+def test_lockstep_goes_on_waiting_after_an_answer_to_what_was_never_observed(
+    commander: Commander, start: StartNode
+) -> None:
+    process = start_driver(start, duration_s=4.0, real_time_factor=0.0, seed=1)
+    commander.meet()
+    garbage = Action(observation_sequence=10**9, source="garbage", values=[0.0] * 7)
+
+    answers: list[float] = []
+
+    def disturbed(observation: Array) -> float:
+        answers.append(swing_up(observation))
+        if len(answers) == 20:
+            commander.publisher.publish(garbage)
+        return answers[-1]
+
+    commander.policy = disturbed
+    wait_for_end(commander, process)
+    assert process.exit_code == 0, process.last_lines()
+    commander.wait_for("state", "finished", "the last diagnostics")
+    assert commander.latest("rejected_wrong_dimension") == "1"
+    scripted = [action for action in commander.applied if action.source == "script"]
+    ages = [nanoseconds(a.header.stamp) - nanoseconds(a.observation_stamp) for a in scripted]
+    assert len(scripted) > 190
     assert np.percentile(ages, 99) == 0
 
 

@@ -172,9 +172,11 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
         received_ns = info.get("received_timestamp") if self._clock_topic is None else None
         waited_ns = waited(received_ns, time.time_ns(), self.period_ns)
         now_ns = self.robot.counts_from_ns(read_ns - waited_ns, read_ns)
-        if self.answered < sequence <= self.tick and not self.robot.held:
-            self.timing.add_command((now_ns - sequence * self.period_ns) / 1e9, (read_ns - now_ns) / 1e9)
-        self.answered = max(self.answered, sequence)
+        # What claims to answer an observation that there has not been must not pass for the answers to come.
+        if self.answered < sequence <= self.tick:
+            self.answered = sequence
+            if not self.robot.held:
+                self.timing.add_command((now_ns - sequence * self.period_ns) / 1e9, (read_ns - now_ns) / 1e9)
         command = Command(
             sequence,
             nanoseconds(message.observation_stamp),
