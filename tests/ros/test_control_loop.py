@@ -93,7 +93,8 @@ def test_the_rest_waits_until_the_last_message_of_a_period_is_answered(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The layer has a nominal action to answer after each observation: nothing may come between."""
-    monkeypatch.setattr(control_loop, "_IDLE_PERIOD_S", math.inf)
+    monkeypatch.setattr(control_loop, "_LONGEST_PERIOD_S", math.inf)
+    monkeypatch.setattr(control_loop, "_QUIET_S", math.inf)
     told: list[str] = []
     path, other = (ControlPath(each, PERIOD_S, ControlTopicSettings()) for each in (pair.node, pair.sender))
     inputs = [path.input(Action, topic, lambda _, topic=topic: told.append(topic)) for topic in ("first", "last")]
@@ -136,6 +137,31 @@ def test_a_driver_without_control_inputs_is_asked_for_services_in_its_waits(cont
         other.close()
         client_node.destroy_node()
         node.destroy_node()
+
+
+@pytest.mark.parametrize(("is_composed", "wait_s"), [(False, 0.004), (True, 0.004), (True, 0.001)])
+def test_the_emergency_stop_is_listened_for_every_20_ms_where_no_commands_come(
+    pair: Pair, context: Context, monkeypatch: pytest.MonkeyPatch, is_composed: bool, wait_s: float
+) -> None:
+    """With a control input, or without one as the commands come by calls; also where the driver's waits are short."""
+    driver = Node("driver", context=context)
+    loop = ControlLoop(driver, context=context, is_paced=True) if is_composed else pair.loop
+    looks: list[float] = []
+    look = loop._housekeeping
+
+    def noted(*arguments: float, **named: float) -> None:
+        looks.append(time.monotonic())
+        look(*arguments, **named)
+
+    monkeypatch.setattr(loop, "_housekeeping", noted)
+    end_s = time.monotonic() + 2.0
+    while time.monotonic() < end_s:
+        loop.spin_once(wait_s)
+    if is_composed:
+        loop.close()
+    driver.destroy_node()
+    # 24 ms where the machine has time; 100 ms without care.
+    assert np.median(np.diff(looks)) < 0.05
 
 
 def test_timers_and_services_run_beside_a_flood_of_control_messages(pair: Pair) -> None:

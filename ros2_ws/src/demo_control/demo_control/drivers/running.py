@@ -10,8 +10,8 @@ from typing import Protocol
 
 from demo_control.drivers.pacing import Pacer
 
-# A signal is noticed after at most this long.
-_SLICE_S = 0.05
+# A signal, or the emergency stop, is noticed after at most this long.
+_SLICE_S = 0.02
 
 
 class Driver(Protocol):

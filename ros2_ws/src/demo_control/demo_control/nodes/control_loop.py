@@ -9,6 +9,7 @@ of it.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -25,10 +26,15 @@ from demo_control.nodes.direct import Guard, takes_information, unguarded
 from demo_control.real_time import Tidier
 
 HOUSEKEEPING_PERIOD_S = 0.02
-"""The rest is looked at at least this often; a service is answered by so much later than with an executor."""
+"""The rest is looked at in the first good moment after so long; a service is answered by so much later than at once."""
 
-_IDLE_PERIOD_S = 0.1
+# Where a control message is still to come, or there is no time to wait.
+_LONGEST_PERIOD_S = 0.1
+# Without any control message for so long, the look at the rest does not wait for one.
+_QUIET_S = 0.02
 _HOUSEKEEPING_LIMIT_S = 0.002
+# More than a look takes that finds nothing.
+_SHORTEST_WAIT_S = 0.0005
 _LARGEST_BUNCH = 50
 """Messages of one topic that are handled in a row: who floods a topic must not keep the loop from its other work."""
 
@@ -80,6 +86,7 @@ class ControlLoop:
         self._events: list[tuple[Node, EventHandler]] = []
         self._wait_set: Any = None
         self._last_housekeeping_s = 0.0
+        self._last_input_s = -math.inf
         self.tidier = Tidier()
         self._gather()
 
@@ -91,14 +98,14 @@ class ControlLoop:
             Exception: Whatever a callback raises and the guard lets through.
         """
         if self._inputs:
-            answered = self._handle_inputs(timeout_s)
+            is_good_moment = self._handle_inputs(timeout_s) or time.monotonic() - self._last_input_s >= _QUIET_S
             # Who does not wait has work that is due: the rest can wait for longer then.
-            if self._is_due(HOUSEKEEPING_PERIOD_S if answered and timeout_s > 0.0 else _IDLE_PERIOD_S):
+            if self._is_due(HOUSEKEEPING_PERIOD_S if is_good_moment and timeout_s > 0.0 else _LONGEST_PERIOD_S):
                 self._housekeeping(0.0)
         elif not self._is_paced:
             self._housekeeping(timeout_s, limit_s=0.0)
-        elif self._is_due(HOUSEKEEPING_PERIOD_S if timeout_s >= _HOUSEKEEPING_LIMIT_S else _IDLE_PERIOD_S):
-            # Now and then in short waits, too: a driver of a real robot may have no others.
+        elif self._is_due(HOUSEKEEPING_PERIOD_S if timeout_s >= _SHORTEST_WAIT_S else _LONGEST_PERIOD_S):
+            # In short waits, too: a driver of a real robot may have no others, and must hear the emergency stop.
             self._housekeeping(0.0, limit_s=min(timeout_s, _HOUSEKEEPING_LIMIT_S))
         else:
             time.sleep(min(timeout_s, HOUSEKEEPING_PERIOD_S))
@@ -147,6 +154,7 @@ class ControlLoop:
         for index, (node, subscription, informed) in enumerate(inputs):
             is_ready = wait_set.is_ready("subscription", index)
             if is_ready:
+                self._last_input_s = time.monotonic()
                 self._handle(node, subscription, informed)
         # All are asked: an event remembers that it was ready.
         if sum(event.is_ready(wait_set) for _, event in self._events):
