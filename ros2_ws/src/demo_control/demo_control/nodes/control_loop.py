@@ -30,8 +30,9 @@ HOUSEKEEPING_PERIOD_S = 0.02
 
 # Where a control message is still to come, or there is no time to wait.
 _LONGEST_PERIOD_S = 0.1
-# Without any control message for so long, the look at the rest does not wait for one.
-_QUIET_S = 0.02
+# Without any control message for so long, the look at the rest does not wait for one. Longer than the periods of 20 ms
+# that there are: the end of a period in which a message came is no good moment, as the next tick is due.
+_QUIET_S = 0.03
 _HOUSEKEEPING_LIMIT_S = 0.002
 # More than a look takes that finds nothing.
 _SHORTEST_WAIT_S = 0.0005
