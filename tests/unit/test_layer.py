@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from demo_control.bundle import Bundle, BundleError, make_bundle
 from demo_control.configuration import ConfigurationError
 from demo_control.layer import Corrector, DemoLayer, LayerSettings, Plan
-from demo_control.mpc import PRESETS, preset
+from demo_control.mpc import PRESETS, PlanningResult, Situations, preset
 from demo_control.policies import OnnxPolicy
 from demo_control.tasks import Task
 
@@ -110,6 +111,30 @@ def test_a_rejected_plan_is_not_used(layer: DemoLayer, change: dict[str, float],
     correction = layer.correct(1, NOMINAL)
     assert correction.reason == "plan_rejected"
     np.testing.assert_array_equal(correction.values, NOMINAL)
+
+
+@pytest.mark.parametrize("full_gain", [-1e9, 5.0])
+@pytest.mark.parametrize(("nominal_cost", "accepted"), [(-np.inf, False), (np.inf, True), (np.nan, True)])
+def test_a_policy_that_diverges_on_the_model_loses_unless_it_gains_beyond_all_numbers(
+    layer: DemoLayer, monkeypatch: pytest.MonkeyPatch, nominal_cost: float, accepted: bool, full_gain: float
+) -> None:
+    """A value function may praise a state that the policy's rollout diverges to."""
+    with_settings(layer, full_gain=full_gain)
+    make_plan = layer._planner.plan
+
+    def plan(situations: Situations, generators: Sequence[np.random.Generator]) -> PlanningResult:
+        result = make_plan(situations, generators)
+        return dataclasses.replace(result, nominal_costs=np.full_like(result.nominal_costs, nominal_cost))
+
+    monkeypatch.setattr(layer._planner, "plan", plan)
+    layer.correct(0, NOMINAL)
+    report = layer.plan(0, STATE)
+    assert (report.accepted, report.rejection_reason) == (accepted, "" if accepted else "no_gain")
+    assert report.followed_share == float(accepted)
+    correction = layer.correct(1, NOMINAL)
+    assert correction.values is not None
+    if not accepted:
+        np.testing.assert_array_equal(correction.values, NOMINAL)
 
 
 @pytest.mark.parametrize(

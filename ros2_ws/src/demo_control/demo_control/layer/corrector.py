@@ -219,7 +219,7 @@ class Corrector:
         """How much of an accepted plan is followed: the less, the nearer its gain is to the least."""
         minimum, full = self.settings.minimum_gain, self.settings.full_gain
         # A gain that is no number (the policy diverges on the model) counts as large.
-        return (gain - minimum) / (full - minimum) if gain < full else 1.0
+        return min(max((gain - minimum) / (full - minimum), 0.0), 1.0) if gain < full else 1.0
 
     def _rejection(self, controls: Array, policy_actions: Array, costs: Array, gain: float, disagreement: float) -> str:
         """Why a plan must not be used, or ''."""
@@ -232,8 +232,9 @@ class Corrector:
             return "out_of_bounds"
         if not disagreement <= self.settings.maximum_disagreement:
             return "disagreement"
-        # A policy that diverges on the model has an infinite cost: any finite plan is then a gain.
-        if not gain >= self.settings.minimum_gain and np.isfinite(gain):
+        # A policy that diverges on the model costs infinitely much, or what is no number: any finite plan is then a
+        # gain, +∞ or NaN. One whose path a value function praises beyond all numbers leaves -∞, as it costs less.
+        if gain < self.settings.minimum_gain:
             return "no_gain"
         return ""
 
