@@ -37,6 +37,8 @@ class BundleService:
         self._swap = swap
         self._bundle_in_use = bundle_in_use
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="load_bundle")
+        self._is_answering = False
+        self._is_closed = False
         # A group of its own: while a request waits for its thread, the default group must not be blocked.
         self._service = node.create_service(
             LoadBundle,
@@ -46,18 +48,22 @@ class BundleService:
         )
 
     def close(self) -> None:
-        """Stop offering the service and wait for a swap that is under way."""
+        """Wait for a swap that is under way, and stop offering the service: at once, or when its answer is sent."""
+        self._is_closed = True
+        self._thread.shutdown(wait=True)
+        # rclpy sends the answer when the executor has resumed; without the service it would raise, which ends the node.
+        if not self._is_answering:
+            self._stop()
+
+    def _stop(self) -> None:
         self._node.destroy_service(self._service)
-        self._thread.shutdown(wait=True, cancel_futures=True)
 
     async def _answer(self, request: LoadBundle.Request, response: LoadBundle.Response) -> LoadBundle.Response:
-        """Hand the work to the thread; the executor resumes here when it is done."""
-        finished = Future(executor=self._node.executor)
-        # Done callbacks are executor tasks: they wake the executor, which then resumes this coroutine.
-        finished.add_done_callback(lambda _future: None)
-        work = self._thread.submit(self._attempt, request.directory)
-        work.add_done_callback(lambda done: finished.set_result(done.result()))
-        outcome = await finished
+        """Answer a request; the executor resumes here when the work is done."""
+        if self._is_closed:
+            response.message = "refused: the node is being cleaned up"
+            return response
+        outcome = await self._outcome(request.directory)
         # Two lines for two severities: rclpy refuses one line of code that logs with both.
         if outcome.success:
             self._node.get_logger().info(f"load_bundle: {outcome.message}")
@@ -67,6 +73,21 @@ class BundleService:
         response.message = outcome.message
         response.bundle_sha256 = self._bundle_in_use()
         return response
+
+    async def _outcome(self, directory: str) -> _Outcome:
+        """Hand the work to the thread; the service stays until the answer is sent, even if it is closed meanwhile."""
+        self._is_answering = True
+        finished = Future(executor=self._node.executor)
+        # Done callbacks are executor tasks: they wake the executor, which then resumes this coroutine.
+        finished.add_done_callback(lambda _future: None)
+        work = self._thread.submit(self._attempt, directory)
+        work.add_done_callback(lambda done: finished.set_result(done.result()))
+        outcome: _Outcome = await finished
+        self._is_answering = False
+        if self._is_closed:
+            # A task is executed after this one, at whose end rclpy sends the answer.
+            self._node.executor.create_task(self._stop)
+        return outcome
 
     def _attempt(self, directory: str) -> _Outcome:
         """Swap; every failure becomes an answer."""
