@@ -121,7 +121,10 @@ class DemoLayerNode(ManagedNode):
         self._layer = None
 
     def health(self) -> Health:
-        """Counters; passing a nominal action through is the design's answer to trouble, so it is no error."""
+        """Counters; passing a nominal action through is the design's answer to trouble, so it is no error.
+
+        A plan that ends in an exception is one: there is a bug, or no memory.
+        """
         assert self._layer is not None
         counters = self._layer.counters
         fallbacks = {f"fallback_{reason}": n for reason, n in dict(counters.fallbacks).items()}
@@ -130,11 +133,14 @@ class DemoLayerNode(ManagedNode):
             "commands": counters.commands,
             "plans": counters.plans,
             "overruns": counters.overruns,
+            "failed_plans": self._failed_plans,
             "prediction_error": _figure(self._layer.prediction_error),
             "bundle_trial": self._layer.trial,
             "bundle_rollback": self._rollback,
             **fallbacks,
         }
+        if self._plan_failure:
+            return Health("error", f"active, but plans fail: {self._plan_failure}", values)
         if self._rollback:
             return Health("warn", f"active, {self._rollback}", values)
         return Health("ok", "active", values)
@@ -160,6 +166,7 @@ class DemoLayerNode(ManagedNode):
         self._answered: int | None = None
         self._last_planned: int | None = None
         self._planning: Future[None] | None = None
+        self._failed_plans, self._plan_failure = 0, ""
 
     def _on_settings(self, settings: LayerSettings) -> None:
         """Hand changed parameters to the layer, which applies them between two plans."""
@@ -244,7 +251,22 @@ class DemoLayerNode(ManagedNode):
         self._planning = self._planner.submit(self._plan, layer, observation, started)
 
     def _plan(self, layer: DemoLayer, observation: Observation, started: Time) -> None:
-        """Plan and publish how it went; runs in the planner's thread."""
+        """Plan and publish how it went; runs in the planner's thread, where nobody else would hear of an error."""
+        try:
+            self._plan_and_tell(layer, observation, started)
+            self._plan_failure = ""
+        except Exception as error:  # whatever it is: the nominal action passes through, the next plan is tried
+            # At the end of the process the context goes first, and nothing can be published any more.
+            if not self.context.ok():
+                return
+            self._failed_plans += 1
+            self._plan_failure = f"{type(error).__name__}: {error}"
+            self.get_logger().error(
+                f"plan from observation {observation.sequence} failed: {self._plan_failure}", throttle_duration_sec=1.0
+            )
+
+    def _plan_and_tell(self, layer: DemoLayer, observation: Observation, started: Time) -> None:
+        """Plan, publish how it went, and end a bundle's trial that is decided."""
         report = layer.plan(observation.sequence, values_of(observation))
         ready = self.get_clock().now().to_msg()
         self._status.publish(_status(report, layer, observation, started, ready))
