@@ -227,6 +227,23 @@ def test_a_delay_of_commands_must_be_in_the_model(task: Task, bundle: Bundle) ->
         DemoLayer(task, bundle, LayerSettings.for_task(task, {"command_delay_ticks": 1}), seed=0)
 
 
+def test_plans_that_would_not_begin_before_the_next_one_are_refused(task: Task, bundle: Bundle) -> None:
+    """Each would take the place of the one that waits: none would ever begin."""
+    layer = DemoLayer(task, bundle, LayerSettings.for_task(task, {"plan_period_ticks": PLANNING_TICKS}), seed=0)
+    _, added = simulate(layer, 60)
+    assert layer.counters.fallbacks == {"no_plan": 1, "stale_plan": PLANNING_TICKS - 1}
+    assert np.abs(added).max() > 0.01
+
+    too_often = LayerSettings.for_task(task, {"plan_period_ticks": PLANNING_TICKS - 1})
+    text = "plan_period_ticks = 1: must be at least 2 for 'lag'"
+    with pytest.raises(ConfigurationError, match=text):
+        layer.update_settings(too_often)
+    assert layer.settings.plan_period_ticks == PLANNING_TICKS
+    for refused in (lambda: DemoLayer(task, bundle, too_often, 0), lambda: LayerController(task, bundle, too_often, 1)):
+        with pytest.raises(ConfigurationError, match=text):
+            refused()
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [

@@ -61,11 +61,12 @@ class LayerController:
         num_plants: How many plants.
 
     Raises:
-        ConfigurationError: Settings that do not fit the bundle.
+        ConfigurationError: Settings that do not fit the task or the bundle.
         BundleError: A bundle that does not fit the task.
     """
 
     def __init__(self, task: Task, bundle: Bundle, settings: LayerSettings, num_plants: int) -> None:
+        settings.check_task(task)
         self._task = task
         self._settings = settings
         self._num_plants = num_plants

@@ -60,11 +60,12 @@ class DemoLayer:
         seed: Of the noise.
 
     Raises:
-        ConfigurationError: Settings that do not fit the bundle.
+        ConfigurationError: Settings that do not fit the task or the bundle.
         BundleError: A bundle that does not fit the task.
     """
 
     def __init__(self, task: Task, bundle: Bundle, settings: LayerSettings, seed: int) -> None:
+        settings.check_task(task)
         self._task = task
         self._seed = seed
         self._generator = np.random.default_rng(seed)
@@ -129,8 +130,9 @@ class DemoLayer:
             What is in force now.
 
         Raises:
-            ConfigurationError: A setting that cannot change in flight differs.
+            ConfigurationError: A setting that cannot change in flight differs, or one that does not fit the task.
         """
+        settings.check_task(self._task)
         for entry in LayerSettings.entries():
             old, new = getattr(self.settings, entry.name), getattr(settings, entry.name)
             if old != new and not entry.description.in_flight:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from demo_control.configuration import setting
+from demo_control.configuration import ConfigurationError, setting
 from demo_control.mpc import PlannerSettings
 from demo_control.tasks import Task
 
@@ -19,8 +19,9 @@ class LayerSettings(PlannerSettings):
 
     use_layer: bool = setting(True, "False passes nominal actions through unchanged.", in_flight=True)
     plan_period_ticks: int = setting(
-        1, "Control periods between the starts of two plans.", minimum=1, maximum=1000, in_flight=True
-    )
+        1, "Control periods between the starts of two plans; no fewer than from an observation to its plan's first.",
+        minimum=1, maximum=1000, in_flight=True,
+    )  # fmt: skip
     maximum_plan_age_ticks: int = setting(
         10, "A plan older than this many control periods is stale.", minimum=1, maximum=1000, in_flight=True
     )
@@ -80,3 +81,18 @@ class LayerSettings(PlannerSettings):
         """
         base = cls.from_mapping(task.planner, source=f"task '{task.name}'")
         return cls.from_mapping(overrides or {}, base=base)
+
+    def check_task(self, task: Task) -> None:
+        """Check that each plan begins before the next one is made.
+
+        A plan is made for what is in force until it begins: one that is waiting would take effect in between.
+
+        Raises:
+            ConfigurationError: Plans are made more often than that.
+        """
+        fewest = task.planning_problem.planning_ticks
+        if self.plan_period_ticks < fewest:
+            raise ConfigurationError(
+                f"plan_period_ticks = {self.plan_period_ticks}: must be at least {fewest} for '{task.name}', the "
+                "control periods from an observation to the first step of its plan"
+            )
