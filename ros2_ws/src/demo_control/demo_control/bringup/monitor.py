@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 
@@ -150,14 +151,31 @@ class Monitor:
         return int(self._node.count_subscribers(topic)) - own
 
     def _on_result(self, message: String) -> None:
-        self._figures = json.loads(message.data)
+        try:
+            figures = json.loads(message.data)
+        except ValueError:
+            return
+        if isinstance(figures, dict):
+            self._figures = figures
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             name = status.name.lstrip("/")
+            # Others publish there what they like: a camera's trouble is not this run's.
+            if name not in self._names:
+                continue
             self.health[name] = status.message
             values = {pair.key: pair.value for pair in status.values}
-            self._played_s = float(values.get("played_s", self._played_s))
+            self._played_s = _seconds(values.get("played_s", ""), self._played_s)
             if "real_time" in values:
-                refused = values["real_time_refused"]
+                refused = values.get("real_time_refused", "")
                 self.real_time[name] = values["real_time"] + (f"{REFUSED}{refused}" if refused else "")
+
+
+def _seconds(text: str, otherwise: float) -> float:
+    """A finite number, or something else where the text is none."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return otherwise
+    return seconds if math.isfinite(seconds) else otherwise
