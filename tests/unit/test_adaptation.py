@@ -10,7 +10,7 @@ import pytest
 from demo_control.bundle import Bundle
 from demo_control.layer import DemoLayer, LayerSettings
 from demo_control.mpc.adaptation import ModelAdaptation
-from demo_control.tasks import Array, Task
+from demo_control.tasks import Array, Quantity, Task
 
 from .conftest import INPUT_MATRIX, STATE_MATRIX
 
@@ -66,6 +66,24 @@ def test_stays_within_its_limits(linear_task: Task) -> None:
     adaptation = make_adaptation(linear_task)
     learn(adaptation, np.array([-3.0, 30.0]), 500, noise=0.0)
     np.testing.assert_array_equal(adaptation.change_scale, [0.5, 2.0])
+
+
+@pytest.mark.parametrize("unit", ["rad", "m"])
+@pytest.mark.parametrize("true_scale", [1.0, 0.8])
+def test_an_angle_that_passes_its_ranges_end_moves_on(linear_task: Task, unit: str, true_scale: float) -> None:
+    """The second entry does the same without an end; the first one comes by it every 126 ticks."""
+    ends = np.pi if unit == "rad" else 1e3
+    quantities = (Quantity("angle", unit, -ends, ends), Quantity("distance", "m", -1e3, 1e3))
+    adaptation = make_adaptation(dataclasses.replace(linear_task, observation=quantities))
+    predicted, turn, distance = 0.05 / true_scale, 2.0 * np.pi, 0.0
+    for sequence in range(300):
+        seen = np.array([(distance + np.pi) % turn - np.pi if unit == "rad" else distance, distance])
+        adaptation.observe(sequence, seen)
+        adaptation.expect(sequence, seen, np.array([predicted, predicted]))
+        distance += true_scale * predicted
+        lowest, highest = adaptation.change_scale.min(), adaptation.change_scale.max()
+        assert true_scale - 1e-6 <= lowest <= highest <= 1.0 + 1e-6
+    assert adaptation._products[0] == pytest.approx(adaptation._products[1], rel=1e-6)
 
 
 @pytest.mark.parametrize("observation", [np.array([np.nan, 0.0]), np.array([np.inf, 0.0])])

@@ -115,14 +115,17 @@ class ModelAdaptation:
             return
         _, before, predicted = self._expected.popleft()
         with np.errstate(over="ignore", invalid="ignore"):
-            missed = observation - before - predicted
-            missed -= self._full_turns * np.round(missed / (2.0 * np.pi)) * 2.0 * np.pi
+            change = observation - before
+            # An angle may have passed its range's end: the turns that leave the smallest error are no motion.
+            turns = self._full_turns * np.round((change - predicted) / (2.0 * np.pi))
+            change -= turns * 2.0 * np.pi
+            missed = change - predicted
         if not (np.abs(missed) <= self._half_ranges).all():
             return
         # An entry that did not change at all is held by whoever measures it (a limit, a leash). What it would have done
         # is known only where the prediction led back inwards: then at least this much was missed.
-        held = np.abs(observation - before) <= _HELD
+        held = np.abs(change) <= _HELD
         gain = np.where(held & (missed * before <= 0.0), 0.0, self._offset_gain)
         self.change_offset = self.change_offset + gain * (missed - self.change_offset)
-        self._products = self._forgetting * self._products + (observation - before) * predicted
+        self._products = self._forgetting * self._products + change * predicted
         self._squares = self._forgetting * self._squares + np.square(predicted)
