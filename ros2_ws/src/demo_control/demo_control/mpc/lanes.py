@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from demo_control.mpc.situations import Situations
+from demo_control.mpc.utilities import comparable
 from demo_control.rollout.engine import Floats, Rollouts
 from demo_control.tasks import Array
 
@@ -82,3 +83,28 @@ def observed(rollouts: Rollouts, step: int, num_robots: int) -> Array:
     rows = rollouts.observations[step]
     states: Array = rows.reshape(num_robots, -1, rows.shape[-1]).astype(np.float64)
     return states
+
+
+def cheapest_candidates(candidates: Array, costs: Array) -> Array:
+    """Which of each robot's candidates costs least; it takes the place of those whose controls are not finite.
+
+    A policy may diverge on the model. Its samples would get no weight, but no weight at all times NaN is NaN, and they
+    would be missing beside the other candidate.
+
+    Args:
+        candidates: Changed in place. Shape=(horizon, num_robots, num_candidates, action_dim).
+        costs: Shape=(num_robots, num_candidates).
+
+    Returns:
+        Shape=(num_robots,).
+    """
+    ranked = comparable(costs)
+    # One number where all are finite, as nearly always; they lie within the limits, and so no sum of them overflows.
+    if np.isfinite(candidates.sum()):
+        return np.asarray(np.argmin(ranked, axis=1))
+    usable = np.isfinite(candidates).all(axis=(0, 3))
+    # A cost that is none is still better than controls that are none.
+    cheapest = np.argmin(np.where(usable, np.minimum(ranked, np.finfo(float).max), np.inf), axis=1)
+    for robot, candidate in np.argwhere(~usable):
+        candidates[:, robot, candidate] = candidates[:, robot, cheapest[robot]]
+    return np.asarray(cheapest)

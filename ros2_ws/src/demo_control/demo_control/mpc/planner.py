@@ -13,14 +13,23 @@ from demo_control.configuration import ConfigurationError
 from demo_control.mpc.compiled_steps import CompiledSteps
 from demo_control.mpc.distribution import BOUNDS
 from demo_control.mpc.ensemble_use import ENSEMBLE_USES
-from demo_control.mpc.lanes import Lanes, Prospect, as_trained, by_robot, joined, observed, repeated
+from demo_control.mpc.lanes import (
+    Lanes,
+    Prospect,
+    as_trained,
+    by_robot,
+    cheapest_candidates,
+    joined,
+    observed,
+    repeated,
+)
 from demo_control.mpc.mirror_step import mirror_step
 from demo_control.mpc.noise import NoisePool
 from demo_control.mpc.search import Outcome, Proposal, Search, SearchState
 from demo_control.mpc.settings import PlannerSettings
 from demo_control.mpc.shift_models import SHIFT_MODELS, moved_on
 from demo_control.mpc.situations import PlanningResult, Situations
-from demo_control.mpc.utilities import UTILITIES, comparable, effective_sample_size
+from demo_control.mpc.utilities import UTILITIES, effective_sample_size
 from demo_control.rollout.engine import Floats, RolloutEngine, Rollouts, RolloutShape
 from demo_control.tasks import Array, Task
 
@@ -172,7 +181,7 @@ class Planner:
         candidates = rollouts.controls[self._delay :].reshape(lanes.controls.shape)[:, :, first:].astype(np.float64)
         terms, changes = self._outlook(situations, rollouts)
         costs = terms[:, first:].sum(axis=-1)
-        robots, cheapest = np.arange(len(costs)), np.argmin(comparable(costs), axis=1)
+        robots, cheapest = np.arange(len(costs)), cheapest_candidates(candidates, costs)
         return Proposal(
             start=observed(rollouts, self._delay, len(costs))[:, 0],
             mean=candidates[:, robots, cheapest],
