@@ -115,6 +115,11 @@ class RobotRecorder:
         self._now_ns = START_NS
         self.start_driver()
 
+    @property
+    def is_planning(self) -> bool:
+        """Whether a plan is under way."""
+        return self._begun is not None
+
     def start_driver(self) -> None:
         """Begin anew, with observation 0."""
         self._sequence = 0
@@ -133,8 +138,7 @@ class RobotRecorder:
         self.activate()
 
     def change(self, **settings: object) -> None:
-        """Set settings between a command and the next, with no plan under way (as the layer does it)."""
-        self._finish()
+        """Set settings between a command and the next, perhaps while a plan is made."""
         self._tell(self.layer.update_settings(replace(self.layer.settings, **settings)))
 
     def swap(self, directory: Path, *, on_trial: bool = False) -> None:

@@ -84,6 +84,35 @@ def test_whatever_came_when_the_same_commands_come_out(tmp_path: Path, seed: int
     assert len(report["bundle_sha256"]) == 2
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_settings_that_change_while_plans_are_made_come_out(tmp_path: Path, seed: int) -> None:
+    """Commands follow them at once, the plan that is under way does not."""
+    recorder = RobotRecorder(tmp_path / "bag", seed=seed, latest=6)
+    generator = np.random.default_rng(seed)
+    begun_during = 0
+
+    def change_something(_tick: int) -> None:
+        nonlocal begun_during
+        if generator.random() > 0.4:
+            return
+        begun_during += recorder.is_planning
+        changes = {
+            "use_layer": bool(generator.integers(2)),
+            "maximum_plan_age_ticks": int(generator.integers(1, 8)),
+            "minimum_gain": float(generator.choice([-1e9, 0.0, 1e6])),
+            "step_size": float(generator.uniform()),
+        }
+        recorder.change(**{name: changes[name] for name in generator.permutation(list(changes))[:2]})
+
+    recorder.activate()
+    recorder.run(120, change_something)
+    report = evaluated(recorder.close())
+
+    assert begun_during > 10
+    assert report["bit_exact"] is True, report["first_difference"]
+    assert report["identical_plans"] == report["plans"]
+
+
 @pytest.mark.skipif(not default_bundle("stoch2").is_dir(), reason="no bundle of Stoch2 is shipped")
 def test_plans_of_corrections_come_out_bit_for_bit(tmp_path: Path) -> None:
     """On Stoch2 a plan decides on corrections, each held for several commands."""

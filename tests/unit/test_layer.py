@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -246,6 +248,57 @@ def test_cost_weights_can_change_in_flight(layer: DemoLayer) -> None:
         layer.update_cost_weights({"speed": 1.0})
     with pytest.raises(ConfigurationError, match=r"'effort' = -1.0: must be finite and at least 0"):
         layer.update_cost_weights({"effort": -1.0})
+
+
+def test_a_change_in_flight_waits_for_no_plan(layer: DemoLayer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control thread changes them; the next command follows, and the next plan."""
+    is_planning, may_end = threading.Event(), threading.Event()
+    make_plan = layer._planner.plan
+
+    def slow_plan(situations: Situations, generators: Sequence[np.random.Generator]) -> PlanningResult:
+        is_planning.set()
+        assert may_end.wait(20.0)
+        return make_plan(situations, generators)
+
+    layer.correct(0, NOMINAL)
+    layer.plan(0, STATE)
+    layer.correct(1, NOMINAL)
+    with monkeypatch.context() as patch, ThreadPoolExecutor(1) as thread:
+        patch.setattr(layer._planner, "plan", slow_plan)
+        planning = thread.submit(layer.plan, 1, STATE)
+        assert is_planning.wait(20.0)
+        try:
+            changed = dataclasses.replace(layer.settings, minimum_gain=1e6, use_layer=False)
+            state = layer.update_settings(changed)
+            weighed = layer.update_cost_weights({"effort": 0.0})
+            with pytest.raises(ConfigurationError, match="horizon: cannot change"):
+                with_settings(layer, horizon=11)
+            assert not planning.done()
+            assert layer.correct(2, NOMINAL).reason == "disabled"
+        finally:
+            may_end.set()
+        under_way = planning.result()
+
+    assert (state.commands, state.plans) == (weighed.commands, weighed.plans) == (2, 2)
+    assert (state.settings["minimum_gain"], weighed.cost_weights["effort"]) == (1e6, 0.0)
+    assert under_way.accepted
+    assert under_way.plan_costs[2] > 0.0
+    following = layer.plan(2, STATE)
+    assert following.rejection_reason == "no_gain"
+    assert following.plan_costs[2] == 0.0
+
+
+def test_a_plan_that_failed_is_not_counted(layer: DemoLayer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: object) -> PlanningResult:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(layer._planner, "plan", no_memory)
+        with pytest.raises(MemoryError):
+            layer.plan(0, STATE)
+    assert layer.update_settings(layer.settings).plans == 0
+    layer.plan(1, STATE)
+    assert layer.update_settings(layer.settings).plans == 1
 
 
 def test_a_bundle_is_swapped_between_two_plans(linear_task: Task, layer: DemoLayer) -> None:

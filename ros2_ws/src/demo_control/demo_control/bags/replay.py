@@ -179,9 +179,12 @@ class _Replay:
         """Put in force what came into force before that many plans, and commands where a number is given."""
         while self._states:
             state = self._states[0]
-            if state.plans > known_plans or (commands is not None and state.commands > commands):
+            if commands is not None and state.commands > commands:
                 return
-            self._finish_until(state.plans)
+            if state.plans <= known_plans:
+                self._finish_until(state.plans)
+            elif commands is None or not self._changed_during(state, known_plans + 1):
+                return
             self._states.pop(0)
             try:
                 self._layer.update_settings(self._settings_of(state))
@@ -194,6 +197,15 @@ class _Replay:
                     self._layer.swap_bundle(self._find_bundle(state.bundle_sha256))
                 except (BagError, ConfigurationError) as error:
                     self.answers.warnings.append(f"a swap of the bundle was left out: {error}")
+
+    def _changed_during(self, state: State, number: int) -> bool:
+        """Whether no more than settings changed, while the plan of that number was made; it is then under way here."""
+        if state.plans != number or state.bundle_sha256 != self._sha256:
+            return False
+        self._finish_until(number - 1)
+        if self._begun is None and self._numbers[self._next : self._next + 1] == [number]:
+            self._begin(number, self._key_of(self._run.plans.sequence(number)))
+        return self._begun is not None and self._begun[0] == number
 
     def _begin_after(self, key: Key) -> None:
         """Begin the next plan, if it was made from the observation that has just been answered."""

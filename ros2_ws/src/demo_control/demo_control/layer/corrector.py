@@ -38,6 +38,9 @@ class Corrector:
         self._selection = None if planning is None else [names.index(name) for name in planning.observation]
         self._rest = np.clip(0.0, problem.action_minimum, problem.action_maximum)
         self.settings = settings
+        """In force for the next command."""
+        self.planning_settings = settings
+        """Of the plan that is being made, or of the next one: they change between two plans only."""
         self.plan: Plan | None = None
         self.counters = Counters()
         self.regret = Regret(len(COMPARATORS))
@@ -47,7 +50,7 @@ class Corrector:
 
     def forget_adaptation(self) -> None:
         """Take the model as it was trained: what has been learned of another one does not hold for it."""
-        settings = self.settings
+        settings = self.planning_settings
         limits = (1.0 / settings.adaptation_limit, settings.adaptation_limit)
         self._adaptation = ModelAdaptation(
             self._problem, settings.adaptation_memory_ticks, settings.adaptation_prior_ticks, limits,
@@ -139,7 +142,7 @@ class Corrector:
             return None
         share = 1.0
         if plan.rejection_reason:
-            share = self.settings.rejected_plan_share if plan.rejection_reason == "no_gain" else 0.0
+            share = self.planning_settings.rejected_plan_share if plan.rejection_reason == "no_gain" else 0.0
         elapsed = round((sequence + self._planning_ticks - plan.first_sequence) / self._decision_ticks)
         if share == 0.0 or not 0 <= elapsed < len(plan.controls):
             return None
@@ -160,7 +163,7 @@ class Corrector:
         """
         self._adaptation.observe(sequence, observation)
         factor = self._adaptation.change_scale
-        return (factor if self.settings.adapt_model else np.ones_like(factor)), self._adaptation.change_offset
+        return (factor if self.planning_settings.adapt_model else np.ones_like(factor)), self._adaptation.change_offset
 
     def take(
         self, sequence: int, situations: Situations, result: PlanningResult, index: int, planner: Planner
@@ -197,8 +200,8 @@ class Corrector:
         )  # fmt: skip
         return PlanReport(
             observation_sequence=sequence,
-            num_samples=self.settings.num_samples,
-            horizon=self.settings.horizon,
+            num_samples=self.planning_settings.num_samples,
+            horizon=self.planning_settings.horizon,
             effective_sample_size=float(result.effective_sample_size[index]),
             cost_terms=tuple(planner.term_names),
             nominal_costs=tuple(nominal.tolist()),
@@ -217,7 +220,7 @@ class Corrector:
 
     def _followed_share(self, gain: float) -> float:
         """How much of an accepted plan is followed: the less, the nearer its gain is to the least."""
-        minimum, full = self.settings.minimum_gain, self.settings.full_gain
+        minimum, full = self.planning_settings.minimum_gain, self.planning_settings.full_gain
         # A gain that is no number (the policy diverges on the model) counts as large.
         return min(max((gain - minimum) / (full - minimum), 0.0), 1.0) if gain < full else 1.0
 
@@ -230,11 +233,11 @@ class Corrector:
         minimum, maximum = self._control_limits
         if (controls < minimum - 1e-6).any() or (controls > maximum + 1e-6).any():
             return "out_of_bounds"
-        if not disagreement <= self.settings.maximum_disagreement:
+        if not disagreement <= self.planning_settings.maximum_disagreement:
             return "disagreement"
         # A policy that diverges on the model costs infinitely much, or what is no number: any finite plan is then a
         # gain, +∞ or NaN. One whose path a value function praises beyond all numbers leaves -∞, as it costs less.
-        if gain < self.settings.minimum_gain:
+        if gain < self.planning_settings.minimum_gain:
             return "no_gain"
         return ""
 

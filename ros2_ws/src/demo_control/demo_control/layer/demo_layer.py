@@ -69,8 +69,13 @@ class DemoLayer:
         self._task = task
         self._seed = seed
         self._generator = np.random.default_rng(seed)
+        # Held while a plan is made: not by the control thread, which would wait for its rest.
         self._planning = threading.Lock()
+        # Held for microseconds: what is in force, and from which command and plan on, must go together.
+        self._state_lock = threading.Lock()
+        self._plans_begun = 0
         self._planner = make_planner(task, bundle, settings)
+        self._cost_weights = self._planner.cost_weights
         self._corrector = self._new_corrector(settings)
         self._monitor = PredictionMonitor(task.planning_problem, task.decision_ticks)
         self._on_trial: _OnTrial | None = None
@@ -94,9 +99,9 @@ class DemoLayer:
 
     @property
     def cost_weights(self) -> dict[str, float]:
-        """Weights of the cost terms by name."""
+        """Weights of the cost terms by name, for the next plan."""
         names = [term.name for term in self._task.cost_terms]
-        return dict(zip(names, self._planner.cost_weights.tolist(), strict=True))
+        return dict(zip(names, self._cost_weights.tolist(), strict=True))
 
     @property
     def engine(self) -> str:
@@ -104,7 +109,7 @@ class DemoLayer:
         return self._planner.engine
 
     def update_cost_weights(self, weights: Mapping[str, float]) -> LayerState:
-        """Change the weights of some cost terms, between two plans.
+        """Change the weights of some cost terms, from the next plan on; one that is being made keeps its own.
 
         Returns:
             What is in force now.
@@ -119,12 +124,12 @@ class DemoLayer:
             if not (np.isfinite(weight) and weight >= 0.0):
                 raise ConfigurationError(f"cost weight '{name}' = {weight}: must be finite and at least 0")
             merged[name] = float(weight)
-        with self._planning:
-            self._planner.cost_weights = np.array(list(merged.values()))
+        with self._state_lock:
+            self._cost_weights = np.array(list(merged.values()))
             return self._state()
 
     def update_settings(self, settings: LayerSettings) -> LayerState:
-        """Change settings between two plans.
+        """Change settings, from the next command and the next plan on; one that is being made keeps its own.
 
         Returns:
             What is in force now.
@@ -137,8 +142,7 @@ class DemoLayer:
             old, new = getattr(self.settings, entry.name), getattr(settings, entry.name)
             if old != new and not entry.description.in_flight:
                 raise ConfigurationError(f"{entry.name}: cannot change while the layer runs ({old} -> {new})")
-        with self._planning:
-            self._planner.settings = settings
+        with self._state_lock:
             self._corrector.settings = settings
             return self._state()
 
@@ -182,9 +186,8 @@ class DemoLayer:
                 trial = SwapTrial(
                     self._monitor.unit, settings.swap_margin, settings.swap_false_alarm, settings.swap_trial_plans
                 )
-            self._put_in_place(planner, bundle)
             self._on_trial = None if trial is None or steps is None else _OnTrial(trial, steps, before, proven)
-            return self._state()
+            return self._put_in_place(planner, bundle)
 
     def end_trial(self) -> TrialEnd | None:
         """End a trial that is decided: the new bundle stays, or the one before comes back; None where none is."""
@@ -197,31 +200,40 @@ class DemoLayer:
             self._on_trial, tried = None, self.bundle.sha256
             if not on_trial.trial.worse:
                 return TrialEnd(tried, on_trial.trial.text(), None)
-            self._put_in_place(on_trial.planner, on_trial.bundle)
-            return TrialEnd(tried, on_trial.trial.text(), self._state())
+            return TrialEnd(tried, on_trial.trial.text(), self._put_in_place(on_trial.planner, on_trial.bundle))
 
-    def _put_in_place(self, planner: Planner, bundle: Bundle) -> None:
-        """Use another planner and bundle; no plan may be under way."""
-        planner.cost_weights = self._planner.cost_weights
-        planner.settings = self.settings
-        self._planner, self.bundle = planner, bundle
-        self._corrector.forget_adaptation()
-        self._monitor.start_anew()
+    def _put_in_place(self, planner: Planner, bundle: Bundle) -> LayerState:
+        """Use another planner and bundle; no plan may be under way. Returns what is in force."""
+        with self._state_lock:
+            self._planner, self.bundle = planner, bundle
+            self._take_over()
+            self._corrector.forget_adaptation()
+            self._monitor.start_anew()
+            return self._state()
+
+    def _take_over(self) -> None:
+        """Plan with what has changed since the last plan; none may be under way."""
+        planner, settings = self._planner, self._corrector.settings
+        if planner.settings is not settings:
+            planner.settings = settings
+        if planner.cost_weights is not self._cost_weights:
+            planner.cost_weights = self._cost_weights
+        self._corrector.planning_settings = settings
 
     def reset(self) -> LayerState:
         """Forget plan, command history and counters, and start the noise anew; returns what is in force."""
-        with self._planning:
+        with self._planning, self._state_lock:
             self._generator = np.random.default_rng(self._seed)
             self._corrector = self._new_corrector(self.settings)
+            self._plans_begun = 0
             self._monitor.forget_expected()
             return self._state()
 
     def _state(self) -> LayerState:
-        """What is in force; no plan may be under way."""
-        counters = self.counters
+        """What is in force; for who holds the state's lock."""
         return LayerState(
-            commands=counters.commands,
-            plans=counters.plans,
+            commands=self.counters.commands,
+            plans=self._plans_begun,
             bundle_sha256=self.bundle.sha256,
             seed=self._seed,
             engine=self.engine,
@@ -254,7 +266,11 @@ class DemoLayer:
         """
         started = time.perf_counter()
         with self._planning:
-            report = self.finish_plan(self.begin_plan(sequence, observation))
+            try:
+                report = self.finish_plan(self.begin_plan(sequence, observation))
+            finally:
+                # One that was begun and failed is none.
+                self._plans_begun = self.counters.plans
         return replace(report, plan_time_s=time.perf_counter() - started)
 
     def begin_plan(self, sequence: int, observation: Array) -> PlanBegun:
@@ -264,11 +280,14 @@ class DemoLayer:
             sequence: See :meth:`plan`.
             observation: See :meth:`plan`.
         """
+        with self._state_lock:
+            self._plans_begun = self.counters.plans + 1
+            self._take_over()
         seen = np.asarray(observation, np.float64)[None]
         return PlanBegun(sequence, situations(sequence, seen, [self._corrector], self._planner))
 
     def finish_plan(self, begun: PlanBegun) -> PlanReport:
-        """The second half: commands may have been answered between the two, settings must not have changed.
+        """The second half: commands may have been answered and settings changed between the two.
 
         Args:
             begun: What :meth:`begin_plan` returned.

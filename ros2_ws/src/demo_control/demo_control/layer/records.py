@@ -96,7 +96,7 @@ class LayerState:
 
     Attributes:
         commands: Commands made before; it holds from the next one on.
-        plans: Plans made before; it holds from the next one on.
+        plans: Plans begun before; it holds from the next one on.
         bundle_sha256: Of the bundle in use.
         seed: Of the noise.
         engine: Which engine makes the rollouts, and why.

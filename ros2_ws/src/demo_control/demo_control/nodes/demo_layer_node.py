@@ -169,12 +169,12 @@ class DemoLayerNode(ManagedNode):
         self._failed_plans, self._plan_failure = 0, ""
 
     def _on_settings(self, settings: LayerSettings) -> None:
-        """Hand changed parameters to the layer, which applies them between two plans."""
+        """Hand changed parameters to the layer; a plan that is being made is not waited for."""
         if self._layer is not None:
             self._changed(self._layer.update_settings(settings))
 
     def _on_cost_weights(self, weights: Settings) -> None:
-        """Hand changed weights to the layer, which applies them between two plans."""
+        """Hand changed weights to the layer; a plan that is being made is not waited for."""
         if self._layer is not None:
             values = weights.as_mapping().items()
             by_term = {name.removeprefix(COST_WEIGHT_PREFIX): float(value) for name, value in values}
