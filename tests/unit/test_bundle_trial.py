@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ from onnx import numpy_helper
 
 from demo_control.bags.evaluation import Request, evaluate_bag
 from demo_control.bundle import Bundle, default_bundle, load_bundle, make_bundle, save_bundle
-from demo_control.layer import DemoLayer, LayerSettings, TrialEnd
+from demo_control.layer import DemoLayer, LayerSettings, TrialEnd, demo_layer
 from demo_control.layer.model_step import ModelStep
 from demo_control.layer.prediction_monitor import PredictionMonitor, SwapTrial
 from demo_control.tasks import Array, Quantity, Task, load_task
@@ -225,6 +226,41 @@ def test_what_a_swap_on_trial_goes_back_to_is_a_bundle_that_was_not_on_trial(
     robot.layer.swap_bundle(bad, on_trial=True)
     robot.layer.swap_bundle(linear_bundle, on_trial=True)
     assert robot.layer.trial == ""
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_trial_that_ends_while_the_next_bundle_is_prepared(
+    linear_task: Task, linear_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, stays: bool
+) -> None:
+    """What comes back is the bundle that stayed, with its own planner."""
+    tried, worse = (with_model(linear_task, linear_bundle, (shift,) * 3) for shift in (0.01, 0.6))
+    robot = Robot(linear_task, linear_bundle, num_samples=33)
+    layer = robot.layer
+    planners = {linear_bundle.sha256: layer._planner}
+    layer.swap_bundle(tried, on_trial=True)
+    planners[tried.sha256] = layer._planner
+    ends: list[TrialEnd | None] = []
+
+    def prepared(*arguments: Any) -> ModelStep:  # noqa: ANN401 - handed through
+        if not ends:
+            assert layer._on_trial is not None
+            one = layer._on_trial.trial
+            one.count, one._log_capital = (10**6, 0.0) if stays else (0, 1e6)
+            ends.append(layer.end_trial())  # the planning thread does, meanwhile
+        return ModelStep(*arguments)
+
+    monkeypatch.setattr(demo_layer, "ModelStep", prepared)
+    layer.swap_bundle(worse, on_trial=True)
+    assert layer.bundle is worse
+    assert ends[0] is not None
+    assert (ends[0].state is None) is stays
+    ended = robot.run(300)
+
+    assert ended is not None
+    assert ended.state is not None
+    assert layer.bundle is (tried if stays else linear_bundle)
+    assert ended.state.bundle_sha256 == layer.bundle.sha256
+    assert layer._planner is planners[layer.bundle.sha256]
 
 
 def test_without_a_trial_nothing_comes_back(linear_task: Task, linear_bundle: Bundle) -> None:

@@ -174,20 +174,32 @@ class DemoLayer:
         """
         settings = self.settings
         planner = make_planner(self._task, bundle, settings)
-        proven = self._on_trial.bundle if self._on_trial is not None else self.bundle
-        steps = None
-        if on_trial and settings.swap_trial_plans and bundle.sha256 != proven.sha256:
-            problem = self._task.planning_problem
-            steps = ModelStep(problem, bundle, settings), ModelStep(problem, proven, settings)
-        with self._planning:
-            before = self._on_trial.planner if self._on_trial is not None else self._planner
-            trial = None
-            if steps is not None:
-                trial = SwapTrial(
-                    self._monitor.unit, settings.swap_margin, settings.swap_false_alarm, settings.swap_trial_plans
-                )
-            self._on_trial = None if trial is None or steps is None else _OnTrial(trial, steps, before, proven)
-            return self._put_in_place(planner, bundle)
+        while True:
+            proven, trial_steps = self._proven, None
+            if on_trial and settings.swap_trial_plans and bundle.sha256 != proven.sha256:
+                problem = self._task.planning_problem
+                trial_steps = ModelStep(problem, bundle, settings), ModelStep(problem, proven, settings)
+            with self._planning:
+                if self._proven is proven:
+                    return self._swap(planner, bundle, trial_steps)
+            # The trial of the bundle in use has ended meanwhile, and it stays: the new one is to be compared with it.
+
+    @property
+    def _proven(self) -> Bundle:
+        """The bundle in use or, where that is on trial, the one before."""
+        on_trial = self._on_trial
+        return self.bundle if on_trial is None else on_trial.bundle
+
+    def _swap(self, planner: Planner, bundle: Bundle, trial_steps: tuple[ModelStep, ModelStep] | None) -> LayerState:
+        """Put what has been prepared in place; no plan may be under way."""
+        before, proven, settings, trial = self._on_trial, self._proven, self.settings, None
+        if trial_steps is not None:
+            compared = SwapTrial(
+                self._monitor.unit, settings.swap_margin, settings.swap_false_alarm, settings.swap_trial_plans
+            )
+            trial = _OnTrial(compared, trial_steps, self._planner if before is None else before.planner, proven)
+        self._on_trial = trial
+        return self._put_in_place(planner, bundle)
 
     def end_trial(self) -> TrialEnd | None:
         """End a trial that is decided: the new bundle stays, or the one before comes back; None where none is."""
