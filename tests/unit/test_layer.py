@@ -193,6 +193,16 @@ def test_pending_commands_are_those_in_force(linear_task: Task) -> None:
     np.testing.assert_array_equal(corrector.pending(3, 3), [[1.0], [2.0], [2.0]])
 
 
+def test_an_answer_that_was_overtaken_is_not_in_force(linear_task: Task) -> None:
+    corrector = Corrector(linear_task, LayerSettings.for_task(linear_task), 10)
+    for sequence, value in ((6, 1.0), (8, 2.0), (7, -3.0), (8, 4.0)):
+        corrector.correct(sequence, np.array([value]))
+    np.testing.assert_array_equal(corrector.pending(8, 3), [[1.0], [-3.0], [4.0]])
+    np.testing.assert_array_equal(corrector.planning_observation(8, STATE), STATE)
+    corrector.correct(7, np.array([5.0]))
+    np.testing.assert_array_equal(corrector.pending(9, 2), [[4.0], [4.0]])
+
+
 def test_reports_what_it_did(layer: DemoLayer) -> None:
     layer.correct(0, NOMINAL)
     report = layer.plan(0, STATE)

@@ -125,7 +125,8 @@ class Corrector:
             Commands, or corrections where plans decide on these. Shape=(ticks, control_dim).
         """
         # The control thread may append meanwhile; one call copies the queue under the interpreter's lock.
-        sent = [entry for entry in tuple(self._history) if entry[0] <= sequence]
+        # In order: where an observation was overtaken, the robot has the newer one's command already, and keeps it.
+        sent = sorted((entry for entry in tuple(self._history) if entry[0] <= sequence), key=lambda entry: entry[0])
         commands = []
         for number in range(sequence - ticks + 1, sequence + 1):
             in_force = [values for sent_number, values in sent if sent_number <= number]
