@@ -87,8 +87,9 @@ class ManagedNode(LifecycleNode):  # type: ignore[misc] # rclpy has no types
     def on_activate(self, _state: LifecycleState) -> TransitionCallbackReturn:
         """Activate."""
         result = self._attempt("activate", self.activate)
-        self.real_time.enter(is_real=not self.in_simulated_time)
-        self.active = result == TransitionCallbackReturn.SUCCESS
+        if result == TransitionCallbackReturn.SUCCESS:
+            self.real_time.enter(is_real=not self.in_simulated_time)
+            self.active = True
         return self._told(result)
 
     def on_deactivate(self, _state: LifecycleState) -> TransitionCallbackReturn:

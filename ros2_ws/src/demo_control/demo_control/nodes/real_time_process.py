@@ -9,6 +9,9 @@ from rclpy.node import Node
 from demo_control.nodes.parameters import Parameters
 from demo_control.real_time import Outcome, RealTimeSettings, apply, apply_to_background, settle
 
+_without_collection: set[RealTimeProcess] = set()
+"""Who in this process asked that Python collects no garbage; it does again when the last of them leaves."""
+
 
 class RealTimeProcess:
     """What a node that controls asks of its process when it becomes active.
@@ -39,6 +42,8 @@ class RealTimeProcess:
         self._is_active = True
         settings = self._settings.value
         settle(collect_garbage=settings.collect_garbage)
+        if not settings.collect_garbage:
+            _without_collection.add(self)
         self._outcomes = apply(settings)
         self._tell(self._outcomes)
 
@@ -48,10 +53,12 @@ class RealTimeProcess:
             self._tell(apply_to_background(self._settings.value))
 
     def leave(self) -> None:
-        """Let Python collect its garbage again; scheduling and memory stay."""
+        """Let Python collect its garbage again, if no other node here minds; scheduling and memory stay."""
         if self._is_active:
             self._is_active = False
-            gc.enable()
+            _without_collection.discard(self)
+            if not _without_collection:
+                gc.enable()
 
     def values(self) -> dict[str, object]:
         """What the process has, and what it was refused, for the diagnostics."""
