@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from demo_control.hardware.bus import Bus, BusDescription, Reading
+from demo_control.hardware.bus import Bus, BusDescription, BusError, Reading
 from demo_control.hardware.wiring import InstalledKinds, Wiring
 from demo_control.tasks import Array
 
@@ -74,15 +74,20 @@ class CompositeBus:
         )
 
     def write(self, values: Array) -> Array:
-        """Command all.
+        """Command all: also those behind one that fails, which must hold or brake all the more.
 
         Raises:
-            BusError: A connection is lost, or an actuator cannot be switched on.
+            BusError: A connection is lost, or an actuator cannot be switched on; the first one of these.
         """
-        sent = [
-            bus.write(values[start:end]) if end > start else np.zeros(0)
-            for bus, start, end in zip(self.buses, self._starts, self._ends, strict=True)
-        ]
+        sent, failures = [np.zeros(0)], []
+        for bus, start, end in zip(self.buses, self._starts, self._ends, strict=True):
+            if end > start:
+                try:
+                    sent.append(bus.write(values[start:end]))
+                except BusError as failure:
+                    failures.append(failure)
+        if failures:
+            raise failures[0]
         return np.concatenate(sent)
 
     def stop(self) -> None:
