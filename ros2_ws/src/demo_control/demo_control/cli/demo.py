@@ -12,8 +12,9 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from demo_control.bundle import default_bundle
-from demo_control.cli.output import EXIT_USAGE, error_console, fail, one_line_errors, write_json
+from demo_control.cli.output import EXIT_USAGE, check_destinations, error_console, fail, one_line_errors, write_json
 from demo_control.configuration import ConfigurationError, Scalar, parse_assignments
+from demo_control.files import check_folder
 from demo_control.parallel_evaluation import make_scenario, split_settings
 from demo_control.report.scenario_demonstration import ScenarioDemonstration, demonstrate_scenario, scenario_table
 from demo_control.scenarios import ShowScenario
@@ -51,6 +52,8 @@ def command(
     short run over ROS 2 in real time follows. Other tasks are shown over ROS 2.
     """
     with one_line_errors():
+        check_folder(out)
+        check_destinations(json_file)
         loaded = load_task(task)
         chosen = simulator or loaded.simulators[0]
         if chosen not in loaded.simulators:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from demo_control.cli.output import error_console, one_line_errors, write_json
+from demo_control.cli.output import check_destinations, error_console, one_line_errors, write_json
 from demo_control.doctor import Finding, worst_level
 from demo_control.doctor.findings import run_checks
 from demo_control.doctor.linux import Linux
@@ -34,6 +34,8 @@ def command(
 
     Ends with code 1 when something will not hold.
     """
+    with one_line_errors():
+        check_destinations(json_file)
     timing = Timing(seconds)
     checks = [*Linux().checks(), *Middleware().checks(), *Software().checks(), *timing.checks()]
     with error_console().status(f"looking and measuring, about {4 * seconds:.0f} s"):
@@ -46,11 +48,11 @@ def command(
         "findings": [finding.as_mapping() for finding in findings],
         "figures": timing.figures,
     }
+    if json_file != "-":
+        Console().print(_table(findings))
     with one_line_errors():
         if json_file:
             write_json(report, json_file)
-    if json_file != "-":
-        Console().print(_table(findings))
     raise typer.Exit(0 if report["holds"] else _WILL_NOT_HOLD)
 
 

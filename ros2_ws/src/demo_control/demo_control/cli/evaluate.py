@@ -9,7 +9,7 @@ import typer
 from rich.table import Column, Table
 
 from demo_control.bundle import default_bundle
-from demo_control.cli.output import episode_progress, error_console, one_line_errors, write_json
+from demo_control.cli.output import check_destinations, episode_progress, error_console, one_line_errors, write_json
 from demo_control.configuration import parse_assignments
 from demo_control.mpc import PRESETS, preset
 from demo_control.parallel_evaluation import EvaluationRequest, evaluate, make_scenario, split_settings
@@ -45,6 +45,7 @@ def command(
     slope_deg, imu_noise_rad, latency_ms, ideal_sensing. Layer settings: see the parameters of demo_layer_node.
     """
     with one_line_errors():
+        check_destinations(json_file)
         plant, layer = split_settings(parse_assignments(settings or []))
         loaded = load_task(task)
         chosen = make_scenario(loaded, scenario, plant, steps)
@@ -64,10 +65,10 @@ def command(
         title = " · ".join(part for part in (task, scenario, controller, request.simulator) if part)
         with episode_progress(title, count) as progress:
             report = evaluate(request, lambda done: progress.advance(progress.task_ids[0], done), jobs)
+        if json_file != "-":
+            _print(report, () if chosen is None else chosen.cell_figures)
         if json_file:
             write_json(report, json_file)
-    if json_file != "-":
-        _print(report, () if chosen is None else chosen.cell_figures)
 
 
 def _print(report: dict[str, object], compared: tuple[str, ...]) -> None:

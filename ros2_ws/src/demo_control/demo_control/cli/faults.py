@@ -13,7 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from demo_control.cli.output import EXIT_INTERRUPTED, error_console, fail, one_line_errors, write_json
+from demo_control.cli.output import (
+    EXIT_INTERRUPTED,
+    check_destinations,
+    error_console,
+    fail,
+    one_line_errors,
+    write_json,
+)
 from demo_control.configuration import ConfigurationError
 from demo_control.faults.report import page, summary
 from demo_control.faults.table import Case, cases
@@ -49,8 +56,10 @@ def command(
             for case in chosen:
                 Console().print(f"{case.name}: {case.fault.text}", markup=False)
             return
+        check_destinations(json_file, table)
         results = _run(chosen, into, seed)
         report = summary(results)
+        _print(report)
         if json_file:
             write_json(report, json_file)
         if table:
@@ -58,7 +67,6 @@ def command(
             kernel = platform.release().partition("-")[0]
             machine = f"{os.cpu_count()} cores, Linux {kernel}, Python {platform.python_version()}."
             write_text_atomically(Path(table), page(results, words, machine))
-    _print(report)
     raise typer.Exit(_FAILED if report["failures"] else 0)
 
 

@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from demo_control.cli.output import error_console, fail, one_line_errors, write_json
+from demo_control.cli.output import check_destinations, error_console, fail, one_line_errors, write_json
 from demo_control.configuration import parse_assignments
 from demo_control.files import write_text_atomically
 from demo_control.hardware import commissioning
@@ -56,17 +56,19 @@ def check(
 ) -> None:
     """Find the devices; check ids, models, firmware, voltages, faults; with --move the joints' directions."""
     with one_line_errors():
+        check_destinations(json_file)
         loaded = load_wiring(wiring)
         findings = commissioning.check(loaded, reboot=reboot)
         if json_file != "-":
             error_console().print(_findings_table(loaded, findings))
         tried = {} if any(one.problem for one in findings) else _try_joints(loaded, move or [], step, yes)
     report = {"robot": loaded.robot, "findings": [vars(one) for one in findings], "moved": tried}
-    if json_file:
-        write_json(report, json_file)
     wrong = [one for one in findings if one.problem]
     for name, moved in tried.items():
         error_console().print(f"{name} went {moved:+.3f}", markup=False)
+    if json_file:
+        with one_line_errors():
+            write_json(report, json_file)
     if wrong or any(moved < 0.5 * step for moved in tried.values()):
         raise typer.Exit(_FAILED)
 
@@ -134,6 +136,7 @@ def dry_run(
 ) -> None:
     """Read all devices at the control rate, actuators off, and say how fast and how complete the answers are."""
     with one_line_errors():
+        check_destinations(json_file)
         bus = open_bus(load_wiring(wiring))
         try:
             bus.connect()
@@ -142,8 +145,6 @@ def dry_run(
             fail(str(error))
         finally:
             bus.disconnect()
-    if json_file:
-        write_json(vars(times), json_file)
     if json_file != "-":
         for note in bus.describe().notes:
             error_console().print(note, markup=False)
@@ -151,6 +152,9 @@ def dry_run(
             middle, high, most = getattr(times, name)
             error_console().print(f"{name}: p50 {middle:g}, p99 {high:g}, largest {most:g}", markup=False)
         error_console().print(f"{times.readings} readings, {times.late} late; {dict(times.counters)}", markup=False)
+    if json_file:
+        with one_line_errors():
+            write_json(vars(times), json_file)
 
 
 @app.command()

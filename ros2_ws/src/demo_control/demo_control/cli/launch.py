@@ -18,7 +18,14 @@ from demo_control.bags.errors import BagError
 from demo_control.bags.info import bag_info
 from demo_control.bringup.description import BringUp, Recipe, bringup_names, load_recipe
 from demo_control.bringup.result import REFUSED
-from demo_control.cli.output import EXIT_INTERRUPTED, error_console, fail, one_line_errors, write_json
+from demo_control.cli.output import (
+    EXIT_INTERRUPTED,
+    check_destinations,
+    error_console,
+    fail,
+    one_line_errors,
+    write_json,
+)
 from demo_control.configuration import ConfigurationError, Entry, Settings, parse_assignments
 
 _FAILED = 1
@@ -60,6 +67,7 @@ def _command_of(name: str, recipe: Recipe[Any]) -> Any:  # noqa: ANN401 - a func
 
     def command(json_file: str, verbose: bool, **texts: str | None) -> None:
         with one_line_errors():
+            check_destinations(json_file)
             bringup = recipe.make(_arguments(recipe.arguments, texts))
             _run(bringup, json_file, verbose)
 
@@ -136,10 +144,10 @@ def _run(bringup: BringUp, json_file: str, verbose: bool) -> None:
     summary = result.summary()
     if bringup.arguments.record:
         summary["recording"] = _recording(bringup.arguments.record, result.recorder)
-    if json_file:
-        write_json(summary, json_file)
     if json_file != "-":
         error_console().print(summary_table(summary))
+    if json_file:
+        write_json(summary, json_file)
 
 
 def _recording(folder: str, health: str) -> dict[str, object]:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from demo_control.bundle import BundleError
 from demo_control.configuration import ConfigurationError
-from demo_control.files import write_text_atomically
+from demo_control.files import check_file, write_text_atomically
 
 EXIT_USAGE = 2
 """Exit code for a request that cannot be met."""
@@ -27,14 +27,37 @@ def error_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def check_destinations(*destinations: str | Path | None) -> None:
+    """Refuse files that could not be written, before the work whose result they are to hold.
+
+    Args:
+        destinations: Files; '-', '' and None are passed over.
+
+    Raises:
+        OSError: See :func:`demo_control.files.check_file`.
+    """
+    for destination in destinations:
+        if destination and destination != "-":
+            check_file(Path(destination))
+
+
 def write_json(report: Mapping[str, object], destination: str) -> None:
-    """Write a report as one JSON object: to a file, or to standard output for '-'."""
+    """Write a report as one JSON object: to a file, or to standard output for '-'.
+
+    Commands print for people first: what cannot be written is then not lost.
+
+    Raises:
+        OSError: It could not be written.
+    """
     text = json.dumps(report, indent=2, allow_nan=False) + "\n"
-    if destination == "-":
+    if destination != "-":
+        write_text_atomically(Path(destination), text)
+        return
+    try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    else:
-        write_text_atomically(Path(destination), text)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 @contextmanager

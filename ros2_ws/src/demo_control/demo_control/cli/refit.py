@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from demo_control.cli.bag_judgement import told
-from demo_control.cli.output import EXIT_INTERRUPTED, error_console, fail, write_json
+from demo_control.cli.output import EXIT_INTERRUPTED, check_destinations, error_console, fail, write_json
 from demo_control.configuration import Scalar, parse_assignments
 
 EXIT_NOT_BETTER = 1
@@ -43,6 +43,7 @@ def refit(
     with confidence, no bundle is written and the exit code is 1.
     """
     with told():
+        check_destinations(json_file)
         report = _run(bags, bundle, out, seed, data, parse_assignments(settings or []))
         if json_file:
             write_json(report, json_file)

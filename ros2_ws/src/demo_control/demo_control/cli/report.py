@@ -9,7 +9,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from demo_control.bags.errors import BagError
-from demo_control.cli.output import error_console, fail, one_line_errors
+from demo_control.cli.output import check_destinations, error_console, fail, one_line_errors
 from demo_control.report.bag_contents import bag_name
 from demo_control.report.bag_report import write_report
 
@@ -30,6 +30,7 @@ def command(
     page = out or Path("out", "reports", f"{bag_name(bags[0])}{'_and_more' if len(bags) > 1 else ''}.html")
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with one_line_errors():
+        check_destinations(page)
         try:
             with Progress(*columns, TimeElapsedColumn(), console=error_console(), transient=True) as progress:
                 bar = progress.add_task("", total=1.0)

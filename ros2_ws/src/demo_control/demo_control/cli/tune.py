@@ -10,7 +10,14 @@ import typer
 from rich.table import Column, Table
 
 from demo_control.bundle import default_bundle, load_bundle
-from demo_control.cli.output import EXIT_INTERRUPTED, episode_progress, error_console, one_line_errors, write_json
+from demo_control.cli.output import (
+    EXIT_INTERRUPTED,
+    check_destinations,
+    episode_progress,
+    error_console,
+    one_line_errors,
+    write_json,
+)
 from demo_control.configuration import parse_assignments
 from demo_control.files import write_text_atomically
 from demo_control.layer import LayerSettings
@@ -53,6 +60,7 @@ def command(
     """
     try:
         with one_line_errors():
+            check_destinations(out, json_file)
             overrides = {**(preset(method) if method else {}), **parse_assignments(settings or [])}
             loaded = load_task(task)
             own = LayerSettings.for_task(loaded, overrides)
@@ -68,11 +76,11 @@ def command(
                     progress.update(progress.task_ids[0], description=f"{task}: {what}", completed=done, total=total)
 
                 report = tune_task(loaded, chosen, goal, overrides, engine, threads, told)
+            _print(report, own_period_ms)
             _write(report, out, json_file)
     except KeyboardInterrupt:
         error_console().print("democtl: interrupted, nothing was written", style="yellow")
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    _print(report, own_period_ms, out)
     if report.tuned.proposal is None:
         raise typer.Exit(_FAILED)
 
@@ -85,11 +93,12 @@ def _write(report: TuningReport, out: Path | None, json_file: str) -> None:
         return
     if out is not None:
         write_text_atomically(out, report.parameter_file())
+        error_console().print(f"written to {out}", markup=False, soft_wrap=True)
     elif json_file != "-":
         sys.stdout.write(report.parameter_file())
 
 
-def _print(report: TuningReport, own_period_ms: float, out: Path | None) -> None:
+def _print(report: TuningReport, own_period_ms: float) -> None:
     """What was measured, and what follows."""
     goal, tuned, console = report.goal, report.tuned, error_console()
     late = told_quantile(goal.quantile)
@@ -110,7 +119,7 @@ def _print(report: TuningReport, own_period_ms: float, out: Path | None) -> None
             style="red", markup=False, soft_wrap=True,
         )  # fmt: skip
         return
-    console.print(f"proposed: {_sentence(tuned.proposal)}" + (f", written to {out}" if out else ""), soft_wrap=True)
+    console.print(f"proposed: {_sentence(tuned.proposal)}", soft_wrap=True)
     if 2 * tuned.proposal.quantile_s <= goal.deadline_s:
         console.print("there is time left; more samples than --maximum-samples were not tried", soft_wrap=True)
     if goal.period_ms > 1.001 * own_period_ms:

@@ -1,0 +1,55 @@
+"""Results of long runs: refused before where they could not be written, and shown before they are written."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from demo_control.cli.main import app
+
+EVALUATE = ("evaluate", "cartpole", "--controller", "policy", "--episodes", "1", "--jobs", "1")
+
+
+def full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "report.json")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", "cartpole", "--json"),
+        ("launch", "cartpole_swingup", "--json"),
+        ("doctor", "--json"),
+        ("faults", "--json"),
+        ("faults", "--table"),
+        ("tune", "cartpole", "--json"),
+        ("tune", "cartpole", "--out"),
+        ("demo", "cartpole", "--json"),
+        ("report", "bag", "--out"),
+        ("bag", "refit", "bag", "--bundle", "a", "--out", "b", "--json"),
+        ("hardware", "check", "wiring.yaml", "--json"),
+        ("hardware", "dry-run", "wiring.yaml", "--json"),
+    ],
+)
+def test_a_destination_that_cannot_be_is_refused_before_anything_is_done(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [*words, str(tmp_path)])
+
+    assert done.exit_code == 2
+    assert done.stderr == f"democtl: {tmp_path}: Is a directory\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_written_was_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("demo_control.cli.output.write_text_atomically", full_disk)
+    done = CliRunner().invoke(app, [*EVALUATE, "--json", str(tmp_path / "report.json")])
+
+    assert done.exit_code == 2
+    assert "0 of 1" in done.stderr
+    assert done.stderr.endswith("democtl: report.json: No space left on device\n")
