@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -60,10 +61,56 @@ def test_an_interrupted_save_leaves_the_old_bundle(
         raise OSError(28, "No space left on device")
 
     before = load_bundle(saved).sha256
-    monkeypatch.setattr(Path, "write_text", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(OSError, match="No space left") as caught:
         save_bundle(linear_bundle, saved, "# Card\n")
+    assert caught.value.filename == str(saved)
     assert load_bundle(saved).sha256 == before
+    assert [path.name for path in saved.parent.iterdir()] == ["integrator"]
+
+
+def test_a_link_to_a_folder_stays_and_leads_to_the_bundle(linear_bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    (tmp_path / "link").symlink_to("target")
+    save_bundle(linear_bundle, tmp_path / "link", "# Card\n")
+    assert (tmp_path / "link").is_symlink()
+    assert load_bundle(tmp_path / "target").sha256 == linear_bundle.sha256
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "target"]
+
+
+def test_the_working_folder_is_saved_to_and_stays(
+    linear_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    number = folder.stat().st_ino
+    save_bundle(linear_bundle, ".", "# Card\n")
+    assert folder.stat().st_ino == number
+    assert load_bundle(folder).sha256 == linear_bundle.sha256
+
+
+def test_a_mount_point_gets_the_files_with_the_contract_last(
+    linear_bundle: Bundle, saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, replace, replaced = Path.rename, Path.replace, list[str]()
+
+    def busy(path: Path, target: Path) -> Path:
+        if path == saved:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(path))
+        return rename(path, target)
+
+    def note(path: Path, target: Path) -> Path:
+        replaced.append(target.name)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "rename", busy)
+    monkeypatch.setattr(Path, "replace", note)
+    (saved / "policy.onnx").unlink()
+    save_bundle(linear_bundle, saved, "# New card\n")
+    assert replaced[-1] == "contract.json"
+    assert load_bundle(saved).sha256 == linear_bundle.sha256
+    assert (saved / "README.md").read_text() == "# New card\n"
     assert [path.name for path in saved.parent.iterdir()] == ["integrator"]
 
 

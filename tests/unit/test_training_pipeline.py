@@ -178,6 +178,13 @@ def test_a_finished_run_only_reports_again(finished: tuple[Path, int]) -> None:
     assert load_bundle(directory).sha256 == before
 
 
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_training(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError) as caught:
+        run(tmp_path / "file" / "run")
+    assert caught.value.filename == str(tmp_path / "file")
+
+
 def test_another_request_in_the_same_folder_is_refused(finished: tuple[Path, int]) -> None:
     with pytest.raises(ConfigurationError, match=r"fit\.steps = 20, asked for 25"):
         run(finished[0], fit__steps=25)

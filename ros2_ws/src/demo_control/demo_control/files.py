@@ -64,6 +64,11 @@ def write_text_atomically(path: Path, text: str) -> None:
     write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Write bytes; see :func:`write_atomically`."""
+    write_atomically(path, lambda beside: beside.write_bytes(content))
+
+
 def check_file(path: Path) -> None:
     """Find out before long work whether a file could be written afterwards; nothing is made.
 

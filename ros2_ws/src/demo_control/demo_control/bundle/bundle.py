@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -18,6 +19,7 @@ from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from demo_control.bundle.contract import BundleError, Contract, PlanningContract, learned_names
+from demo_control.files import write_bytes_atomically
 from demo_control.onnx_graph import OPSET, make_session, opset_of
 from demo_control.tasks import Array, Quantity, Task
 
@@ -26,6 +28,8 @@ CARD_FILE = "README.md"
 MODELS_VARIABLE = "DEMO_MODELS"
 _MAXIMUM_FILE_BYTES = 256 * 1024 * 1024
 _MEMBER_INPUT_RANK = 3
+_NOT_RENAMED = (errno.EBUSY, errno.EXDEV, errno.EPERM, errno.EACCES)
+"""What renaming a mount point says, or a folder in one that must not be written to."""
 
 
 @dataclass(frozen=True)
@@ -107,23 +111,44 @@ def make_bundle(
 def save_bundle(bundle: Bundle, directory: Path | str, card: str) -> None:
     """Write a bundle; the directory holds either all of it or what it held before.
 
-    Files in the directory that the bundle does not name (plots of the model card) are kept.
+    Files in the directory that the bundle does not name (plots of the model card) are kept. A directory that cannot be
+    replaced (a mount point, one that this process works in) gets the files one by one, the contract last: interrupted
+    there, it holds a bundle that is refused.
 
     Args:
         bundle: What to save.
         directory: Made if missing.
         card: Text of the model card, Markdown.
+
+    Raises:
+        OSError: It could not be written.
     """
-    directory = Path(directory)
+    directory = Path(os.path.realpath(directory))
+    contents = {name: model.SerializeToString(deterministic=True) for name, model in bundle.models().items()}
+    contents |= {CARD_FILE: card.encode(), CONTRACT_FILE: bundle.contract.to_json().encode()}
+    # A shell would go on working in a folder that is no more.
+    if not Path.cwd().is_relative_to(directory):
+        try:
+            _save_whole(contents, directory)
+            return
+        except OSError as error:
+            if error.errno is None:
+                raise
+            if error.errno not in _NOT_RENAMED or not directory.is_dir():
+                raise OSError(error.errno, error.strerror, str(directory)) from error
+    for name, content in contents.items():
+        write_bytes_atomically(directory / name, content)
+
+
+def _save_whole(contents: Mapping[str, bytes], directory: Path) -> None:
+    """Put a directory with new contents, and all others that it held, in its place."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
         if directory.is_dir():
             shutil.copytree(directory, beside, dirs_exist_ok=True)
-        for name, model in bundle.models().items():
-            (beside / name).write_bytes(model.SerializeToString(deterministic=True))
-        (beside / CARD_FILE).write_text(card, encoding="utf-8")
-        (beside / CONTRACT_FILE).write_text(bundle.contract.to_json(), encoding="utf-8")
+        for name, content in contents.items():
+            (beside / name).write_bytes(content)
         beside.chmod(0o755)
         _replace_directory(beside, directory)
     finally:
@@ -136,14 +161,16 @@ def _replace_directory(new: Path, directory: Path) -> None:
         new.rename(directory)
         return
     old = Path(tempfile.mkdtemp(prefix=f".{directory.name}-old-", dir=directory.parent))
-    directory.rename(old / directory.name)
+    moved = old / directory.name
     try:
+        directory.rename(moved)
         new.rename(directory)
     except OSError:
-        (old / directory.name).rename(directory)
+        if moved.exists():
+            moved.rename(directory)
+        old.rmdir()
         raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def load_bundle(directory: Path | str, task: Task | None = None) -> Bundle:

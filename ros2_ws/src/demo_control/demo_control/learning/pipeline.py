@@ -16,6 +16,7 @@ import torch
 
 from demo_control.bundle import make_bundle, save_bundle
 from demo_control.configuration import ConfigurationError, Scalar
+from demo_control.files import check_folder
 from demo_control.layer import LayerSettings
 from demo_control.learning import plots
 from demo_control.learning.card import UNSEEN_EPISODES, UNSEEN_SETTINGS, card_text
@@ -98,6 +99,7 @@ def train(
 
     Raises:
         ConfigurationError: A bad setting, seed, stage or kind, or a folder that holds something else.
+        OSError: The folder cannot be written to.
         ParityError: The exported model is not the trained one.
     """
     if seed < 0:
@@ -112,6 +114,7 @@ def train(
             f"network.num_elites = {settings.network.num_elites}: "
             f"must divide the layer's num_samples = {layer.num_samples}"
         )
+    check_folder(directory)
     folder = RunFolder(directory)
     folder.begin(task.name, seed, _request(task, settings, layer, policy))
     # The sums of several threads depend on their number; these networks gain nothing from more.

@@ -16,6 +16,7 @@ from demo_control.bags.motion import Motion, read_motion
 from demo_control.bundle import Bundle, load_bundle, make_bundle, save_bundle
 from demo_control.bundle.bundle import CONTRACT_FILE
 from demo_control.configuration import ConfigurationError
+from demo_control.files import check_folder
 from demo_control.layer import LayerSettings
 from demo_control.learning.dataset import Dataset, Windows
 from demo_control.learning.ensemble import Ensemble, Scaling
@@ -100,12 +101,14 @@ def refit(request: RefitRequest, reporter: Reporter) -> tuple[Verdict, dict[str,
         BagError: Recordings that cannot be used.
         BundleError: A bundle that cannot be refitted.
         ConfigurationError: A directory that cannot be used.
+        OSError: One that cannot be written to.
     """
     bundle = load_bundle(request.bundle)
     task = load_task(bundle.contract.task)
     bundle.contract.check_task(task)
     if (request.out / CONTRACT_FILE).exists():
         raise ConfigurationError(f"'{request.out}' holds a bundle already; choose another folder with --out")
+    check_folder(request.out)
     if request.seed < 0:
         raise ConfigurationError(f"seed = {request.seed}: must be at least 0")
     torch.set_num_threads(1)  # the sums of several threads depend on their number
