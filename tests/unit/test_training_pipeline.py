@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from rich.console import Console
 from typer import Typer
 from typer.testing import CliRunner
 
-from demo_control.bundle import load_bundle
+from demo_control.bundle import default_bundle, load_bundle
 from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.learning.progress import ConsoleReporter
 from demo_control.tasks import Array, CostTerm, Plants, Quantity, Score, Task
@@ -120,12 +121,12 @@ def sliding_task() -> Task:
     )
 
 
-def run(directory: Path, at: int | None = None, **changed: Scalar) -> tuple[Outcome, int]:
+def run(directory: Path, at: int | None = None, stage: str = "all", **changed: Scalar) -> tuple[Outcome, int]:
     task = sliding_task()
     dotted = {name.replace("__", "."): value for name, value in changed.items()}
     settings = TrainingSettings.for_task(task, dotted)
     reporter = Interrupter(at)
-    return train(task, settings, 3, directory, reporter), reporter.calls
+    return train(task, settings, 3, directory, reporter, stage), reporter.calls
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +184,24 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_the_training(tmp_p
     with pytest.raises(NotADirectoryError) as caught:
         run(tmp_path / "file" / "run")
     assert caught.value.filename == str(tmp_path / "file")
+
+
+def test_a_model_without_a_policy_is_refused_and_the_advice_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("demo_control.learning.pipeline.plots", Mock())  # drawing takes most of the time
+    shipped = tmp_path / "shipped" / "sliding"
+    shutil.copytree(default_bundle("cartpole"), shipped)
+    monkeypatch.setenv("DEMO_MODELS", str(shipped.parent))
+    folder = tmp_path / "run"
+
+    with pytest.raises(ConfigurationError, match="holds no policy; run the stage 'policy'"):
+        run(folder, stage="model")
+    assert [path.name for path in folder.rglob("*") if path.is_file()] == ["run.json"]
+    run(folder, stage="policy")
+    outcome, _ = run(folder, stage="model")
+
+    assert outcome.accepted
 
 
 def test_another_request_in_the_same_folder_is_refused(finished: tuple[Path, int]) -> None:

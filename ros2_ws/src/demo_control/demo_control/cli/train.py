@@ -29,7 +29,11 @@ def command(
         typer.Option(help="Folder of the run and the bundle; out/train-TASK-SEED (…-sac-SEED) by default."),
     ] = None,
     stage: Annotated[
-        str, typer.Option(help="'policy' (only the search), 'model' (for the policy found or shipped) or 'all'.")
+        str,
+        typer.Option(
+            help="'policy' (only the search), 'model' (for the policy found; where plans correct it, also for the "
+            "shipped one) or 'all'."
+        ),
     ] = "all",
     policy: Annotated[
         str, typer.Option(help="'linear' (augmented random search) or 'sac' (a network, soft actor-critic).")

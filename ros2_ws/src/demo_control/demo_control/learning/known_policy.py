@@ -101,10 +101,10 @@ def _provenance(run: Run, done: Mapping[str, object], mean_return: float, return
 
 
 def known_policy(run: Run) -> FoundPolicy:
-    """The policy of this run's finished search, or else the shipped one, if that is of the kind.
+    """The policy of this run's finished search, or else the shipped one, where plans correct it and it is of the kind.
 
     Raises:
-        ConfigurationError: There is neither.
+        ConfigurationError: There is neither; the folder is then as it was.
     """
     if run.policy == "sac":
         learner = learned_policy(run)
@@ -122,6 +122,9 @@ def known_policy(run: Run) -> FoundPolicy:
                 f"{run.settings.search.iterations}; finish it with the stage 'policy'"
             )
         return found_policy(run, state)
+    if run.task.planning is None:
+        # Its data are collected with the law of the search, which no bundle holds.
+        raise ConfigurationError(f"stage = 'model': '{run.folder.directory}' holds no policy; run the stage 'policy'")
     return _shipped(run)
 
 

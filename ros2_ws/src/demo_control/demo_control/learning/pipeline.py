@@ -94,7 +94,8 @@ def train(
         seed: At least 0.
         directory: Folder of the run; see :class:`RunFolder`.
         reporter: Told what goes on.
-        stage: 'policy', 'model' (of the policy that this run has found, or of the shipped one) or 'all'.
+        stage: 'policy', 'model' (of the policy that this run has found; where plans correct the policy, else of the
+            shipped one) or 'all'.
         policy: Kind of the policy: 'linear' or 'sac'.
 
     Raises:
@@ -168,8 +169,7 @@ class _Learned:
 def _learn_model(run: Run, found: FoundPolicy) -> _Learned:
     """First data, then rounds of fitting and collecting, then the final fit."""
     settings, curves, policy = run.settings, run.folder.curves, found.model
-    if found.law is None:
-        raise ConfigurationError(f"stage = 'model': '{run.folder.directory}' holds no policy; run the stage 'policy'")
+    assert found.law is not None, "a shipped policy is taken only where plans correct it"
     dataset = first_data(run, found.law)
     reports: list[FitReport] = []
     rounds: list[Mapping[str, float]] = []
