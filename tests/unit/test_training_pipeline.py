@@ -215,11 +215,12 @@ def test_a_folder_with_a_foreign_bundle_is_refused(tmp_path: Path) -> None:
         run(tmp_path)
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["policy.npz", "model-policy.json"])
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, at=12)
-    (tmp_path / "checkpoints" / "policy.npz").write_bytes(b"no archive")
-    with pytest.raises(ConfigurationError, match=r"policy\.npz' cannot be read"):
+    (tmp_path / "checkpoints" / name).write_bytes(b'{"sha2')
+    with pytest.raises(ConfigurationError, match=f"{name}' cannot be read"):
         run(tmp_path)
 
 

@@ -151,12 +151,12 @@ def claim_folder(run: Run, found: FoundPolicy) -> None:
     """Note for which policy the data of this folder are.
 
     Raises:
-        ConfigurationError: They are for another one.
+        ConfigurationError: They are for another one, or the note cannot be read.
     """
     digest = hashlib.sha256(found.model.SerializeToString(deterministic=True)).hexdigest()
-    path = run.folder.file(_MODEL_POLICY)
-    if path.exists() and load_json(path) != {"sha256": digest}:
+    claimed = run.folder.resumed(_MODEL_POLICY, load_json)
+    if claimed is not None and claimed != {"sha256": digest}:
         raise ConfigurationError(
             f"'{run.folder.directory}' holds data of another policy; choose another folder with --out"
         )
-    save_json(path, {"sha256": digest})
+    save_json(run.folder.file(_MODEL_POLICY), {"sha256": digest})
