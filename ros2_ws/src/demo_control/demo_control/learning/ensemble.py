@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from demo_control.configuration import ConfigurationError, Settings, setting
-from demo_control.files import write_atomically
 from demo_control.learning.dataset import Windows
+from demo_control.learning.storage import save_tensors
 from demo_control.learning.transitions import next_tensors
 from demo_control.tasks import Array, Quantity, Task
 from demo_control.transitions import learned_entries, learned_outputs, num_outputs, sensitivities
@@ -241,7 +241,7 @@ class Ensemble:
         """Write tensors and scaling, atomically; loading executes no code."""
         scaling = {f"scaling.{k}": torch.from_numpy(v.copy()) for k, v in asdict(self.scaling).items()}
         content = {k: v.detach() for k, v in self.parameters.items()} | scaling
-        write_atomically(path, lambda beside: torch.save(content, beside))
+        save_tensors(path, content)
 
     @classmethod
     def load(cls, path: Path, task: Task, settings: NetworkSettings) -> Ensemble:

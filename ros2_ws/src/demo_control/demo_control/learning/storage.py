@@ -1,4 +1,4 @@
-"""Arrays, JSON and tables on disk: either old or new, never half-written, and never pickled."""
+"""Arrays, tensors, JSON and tables on disk: either old or new, never half-written, and never pickled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from demo_control.files import write_atomically, write_text_atomically
+from demo_control.files import write_atomically, write_bytes_atomically, write_text_atomically
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 """What reading an archive raises that lacks something or has other bits, beside OSError and ValueError."""
@@ -22,6 +22,19 @@ _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
     """Save named arrays as a compressed ``.npz`` file without pickled objects."""
     write_atomically(path, lambda beside: np.savez_compressed(beside, allow_pickle=False, **dict(arrays)))
+
+
+def save_tensors(path: Path, content: Mapping[str, object]) -> None:
+    """Save what ``torch.load`` reads without executing code.
+
+    Raises:
+        OSError: It could not be written; on a full disk PyTorch's own writing to files raises RuntimeError instead.
+    """
+    import torch  # noqa: PLC0415 - tables are written where there is no PyTorch
+
+    written = io.BytesIO()
+    torch.save(dict(content), written)
+    write_bytes_atomically(path, written.getvalue())
 
 
 def load_arrays(path: Path) -> dict[str, npt.NDArray[np.generic]]:

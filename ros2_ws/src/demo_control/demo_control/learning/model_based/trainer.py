@@ -16,13 +16,13 @@ import torch
 
 from demo_control.configuration import ConfigurationError
 from demo_control.experiments.training import Record, RunRequest
-from demo_control.files import write_atomically
 from demo_control.learning.gymnasium_environments import gymnasium_problem
 from demo_control.learning.model_based.evaluation import evaluate
 from demo_control.learning.model_based.loop import ModelBasedLearner
 from demo_control.learning.model_based.settings import TrainerSettings
 from demo_control.learning.precision import matrix_products
 from demo_control.learning.seeding import Purpose, stream
+from demo_control.learning.storage import save_tensors
 
 CHECKPOINT = "learner.pt"
 CHECKPOINT_INTERVAL_S = 60.0
@@ -107,7 +107,7 @@ class TrainingRun:
         self._on_record(record)
 
     def save(self, path: Path) -> None:
-        """Write all that decides what follows; see :func:`demo_control.files.write_atomically`."""
+        """Write all that decides what follows; see :func:`demo_control.learning.storage.save_tensors`."""
         learner = self.learner
         content: dict[str, Any] = {
             "request": self._identity(),
@@ -124,7 +124,7 @@ class TrainingRun:
         for name, buffer in (("real", learner.real), ("imagined", learner.imagined)):
             rows, next_row = buffer.state()
             content[name] = {"rows": torch.from_numpy(rows), "next": next_row}
-        write_atomically(path, lambda beside: torch.save(content, beside))
+        save_tensors(path, content)
 
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint.

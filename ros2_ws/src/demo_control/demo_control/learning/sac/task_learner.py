@@ -13,7 +13,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from demo_control.files import write_atomically
 from demo_control.learning.environments import Booleans, Step, SteppedEnvironments
 from demo_control.learning.linear_policy import denormaliser
 from demo_control.learning.model_based.evaluation import evaluate
@@ -23,6 +22,7 @@ from demo_control.learning.sac.inputs import NetworkInputs
 from demo_control.learning.sac.replay import Float32s, ReplayBuffer, RowLayout
 from demo_control.learning.sac.settings import LearningSettings, SacSettings
 from demo_control.learning.seeding import Purpose, stream, streams
+from demo_control.learning.storage import save_tensors
 from demo_control.learning.task_environments import evaluation_problem, num_evaluation_episodes, training_problem
 from demo_control.tasks import Array, Task
 
@@ -226,7 +226,7 @@ class TaskLearner:
             "best_return": self.best_return,
             **{name: torch.from_numpy(getattr(self, name)) for name in ("best_returns", "curve", "evaluations")},
         }
-        write_atomically(path, lambda beside: torch.save(content, beside))
+        save_tensors(path, content)
 
     def restore(self, path: Path) -> None:
         """Go on from what :meth:`save` wrote.
