@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.corrections import BEFORE, Planning, Transition
+from demo_control.plugins import load_plugin
 from demo_control.quantities import Array, Quantity, unusable
 from demo_control.recorded_run import Motion, RecordedRun
 from demo_control.training_spec import ModelTraining, PolicyTraining
@@ -361,10 +362,9 @@ def load_task(name: str) -> Task:
     """Load an installed task by name.
 
     Raises:
-        ConfigurationError: No such task.
+        ConfigurationError: No such task, or one that cannot be loaded.
     """
     for point in entry_points(group=TASK_GROUP):
         if point.name == name:
-            task: Task = point.load()()
-            return task
+            return load_plugin(point, Task, is_made=True)
     raise ConfigurationError(f"task '{name}' is not installed; installed: {', '.join(task_names()) or 'none'}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 from demo_control.configuration import ConfigurationError, Scalar, Settings, SettingsT, setting
+from demo_control.plugins import load_plugin
 from demo_control.security.roles import RECORDER as RECORDER_ROLE
 from demo_control.security.roles import shared_name
 from demo_control.texts import TextError, load_yaml, shown
@@ -214,12 +215,11 @@ def load_recipe(name: str) -> Recipe[Any]:
     """Load an installed bring-up's recipe.
 
     Raises:
-        ConfigurationError: No such bring-up.
+        ConfigurationError: No such bring-up, or one that cannot be loaded.
     """
     for point in entry_points(group=BRINGUP_GROUP):
         if point.name == name:
-            recipe: Recipe[Any] = point.load()
-            return recipe
+            return load_plugin(point, Recipe)
     known = ", ".join(bringup_names()) or "none"
     raise ConfigurationError(f"bring-up '{name}' is not installed; installed: {known}")
 

@@ -38,22 +38,36 @@ _VERBOSE_OPTION = typer.Option("--verbose", help="Show what the nodes say.")
 
 
 class _BringUps(TyperGroup):
-    """Names the known bring-ups when asked for an unknown one."""
+    """Says what is wrong with bring-ups that are broken, and names the known ones when asked for an unknown one."""
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - typer has no public names for these
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - typer has no public names for these
+        """All names of bring-ups that can be run; a warning for each other one."""
+        for name in bringup_names():
+            if name not in self.commands:
+                try:
+                    load_recipe(name)
+                except ConfigurationError as error:
+                    error_console().print(f"democtl: {error}", style="yellow", soft_wrap=True, markup=False)
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - see above
         """The bring-up's command."""
         command = super().get_command(ctx, cmd_name)
         if command is None and not ctx.resilient_parsing:
-            fail(f"bring-up '{cmd_name}' is not installed; installed: {', '.join(bringup_names()) or 'none'}")
+            with one_line_errors():
+                load_recipe(cmd_name)
         return command
 
 
 def _make_app() -> typer.Typer:
-    """One command per installed bring-up."""
+    """One command per installed bring-up; a broken one takes no other down."""
     group = typer.Typer(cls=_BringUps, no_args_is_help=True, add_completion=False)
     group.callback()(_launch)
     for name in bringup_names():
-        recipe = load_recipe(name)
+        try:
+            recipe = load_recipe(name)
+        except ConfigurationError:
+            continue
         group.command(name, help=recipe.text)(_command_of(name, recipe))
     return group
 

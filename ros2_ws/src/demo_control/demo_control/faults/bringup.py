@@ -19,11 +19,11 @@ def bringup_of(task: str, seed: int, bundle: Path) -> BringUp:
         ConfigurationError: No bring-up runs it.
     """
     for name in bringup_names():
-        recipe = load_recipe(name)
         try:
+            recipe = load_recipe(name)
             bringup = recipe.make(recipe.arguments(duration=3600.0, seed=seed, bundle=str(bundle)))
         except (ConfigurationError, BundleError, TypeError):
-            continue  # of another task, or one that needs more, as a player does
+            continue  # of another task, broken, or one that needs more, as a player does
         if isinstance(bringup, BringUp) and bringup.task == task:
             return bringup
     raise ConfigurationError(f"task '{task}': no installed bring-up runs it")

@@ -14,6 +14,7 @@ from importlib.metadata import entry_points
 
 from demo_control.configuration import ConfigurationError
 from demo_control.drivers.safety import SafetyRequest
+from demo_control.plugins import load_plugin
 from demo_control.security.access import Access, union
 from demo_control.teleop.driving import EMERGENCY, REQUESTS
 
@@ -144,8 +145,8 @@ def driver_roles() -> tuple[Role, ...]:
     """
     roles = []
     for point in sorted(entry_points(group=ROLE_GROUP), key=lambda point: point.name):
-        role = point.load()
-        if not isinstance(role, Role) or role.name != point.name:
+        role = load_plugin(point, Role)
+        if role.name != point.name:
             raise ConfigurationError(f"entry point '{point.name}' of {ROLE_GROUP}: expected a Role of this name")
         if role not in roles:
             roles.append(role)

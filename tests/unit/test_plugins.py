@@ -1,0 +1,80 @@
+"""Plug-ins that are broken: each is one line that names it, and takes nothing else down."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from demo_control.bringup.description import load_recipe
+from demo_control.cli import launch
+from demo_control.cli.main import app
+from demo_control.configuration import ConfigurationError
+from demo_control.tasks import load_task, task_names
+
+BROKEN = {
+    "misspelt": ("no_such_package.robot:make", "ModuleNotFoundError: No module named 'no_such_package'"),
+    "lacking": ("broken_robot:nothing", "AttributeError: module 'broken_robot' has no attribute 'nothing'"),
+    "raising": ("broken_robot.wheels:make", "RuntimeError: the licence is over"),
+    "senseless": ("not a value", "AttributeError"),
+}
+
+
+@pytest.fixture(autouse=True)
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package whose plug-ins are all broken, each in its own way."""
+    package, metadata = tmp_path / "broken_robot", tmp_path / "broken_robot-1.0.dist-info"
+    for folder in (package, metadata):
+        folder.mkdir()
+    (package / "__init__.py").write_text("def other(): return 'no task'\n")
+    (package / "wheels.py").write_text("raise RuntimeError('the licence is over\\nrenew it')\n")
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-robot\nVersion: 1.0\n")
+    points = [f"{name} = {value}" for name, (value, _) in BROKEN.items()] + ["another = broken_robot:other"]
+    groups = (f"[demo_control.{group}]\n" + "\n".join(points) for group in ("tasks", "bringups"))
+    (metadata / "entry_points.txt").write_text("\n".join(groups) + "\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_one_is_named_with_its_value_and_error(name: str) -> None:
+    value, reason = BROKEN[name]
+    for group, load in (("tasks", load_task), ("bringups", load_recipe)):
+        with pytest.raises(ConfigurationError) as caught:
+            load(name)
+        text = f"plug-in '{name}' = '{value}' of demo_control.{group} cannot be loaded: {reason}"
+        assert str(caught.value).startswith(text)
+        assert "\n" not in str(caught.value)
+
+
+def test_one_of_another_kind_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="expected a Task, not a str"):
+        load_task("another")
+    with pytest.raises(ConfigurationError, match="expected a Recipe, not a function"):
+        load_recipe("another")
+
+
+def test_the_others_are_launched_and_listed_with_a_warning_about_the_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = launch._make_app()
+    listing = CliRunner().invoke(group, ["--help"])
+
+    assert listing.exit_code == 0, listing.output
+    assert "cartpole_swingup" in listing.stdout
+    warnings = listing.stderr.strip().splitlines()
+    assert [line.partition("'")[2].partition("'")[0] for line in warnings] == sorted([*BROKEN, "another"])
+
+    monkeypatch.setattr(launch, "_run", lambda *_: None)
+    other = CliRunner().invoke(group, ["cartpole_swingup"])
+    assert other.exit_code == 0, other.output
+    assert other.stderr == ""
+
+    broken = CliRunner().invoke(group, ["raising"])
+    assert broken.exit_code == 2
+    assert broken.stderr.startswith("democtl: plug-in 'raising' = 'broken_robot.wheels:make' of demo_control.bringups")
+    assert len(broken.stderr.strip().splitlines()) == 1
+
+
+def test_all_commands_are_listed_and_other_tasks_load() -> None:
+    assert CliRunner().invoke(app, ["--help"]).exit_code == 0
+    assert {"cartpole", *BROKEN} <= set(task_names())
+    assert load_task("cartpole").name == "cartpole"
