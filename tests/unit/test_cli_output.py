@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from demo_control.cli.main import app
+from demo_control.cli.main import app, main
 
 EVALUATE = ("evaluate", "cartpole", "--controller", "policy", "--episodes", "1", "--jobs", "1")
 
@@ -44,6 +44,30 @@ def test_a_destination_that_cannot_be_is_refused_before_anything_is_done(
     assert done.exit_code == 2
     assert done.stderr == f"democtl: {tmp_path}: Is a directory\n"
     assert not list(tmp_path.iterdir())
+
+
+def test_an_error_that_nobody_expected_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: str) -> None:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("sys.argv", ["democtl", "presets"])
+    monkeypatch.setattr("demo_control.cli.main._load", broken)
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 70
+    assert "RuntimeError: a defect" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("words", "code"), [(["--help"], 0), (["evaluate", "walker"], 2)])
+def test_expected_ends_keep_their_codes(words: list[str], code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["democtl", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == code
 
 
 def test_what_cannot_be_written_was_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ its command is called: evaluating needs no ROS 2, launching needs no torch.
 from __future__ import annotations
 
 import importlib
+import sys
+import traceback
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from demo_control.cli.output import fail
+from demo_control.cli.output import EXIT_DEFECT, fail
 
 _COMMANDS = {
     "launch": "Run a robot over ROS 2, without `ros2 launch`.",
@@ -88,8 +90,12 @@ def _democtl() -> None:
 
 
 def main() -> None:
-    """Run democtl."""
-    app()
+    """Run democtl; an error that nobody expected ends it with a traceback and a code that is no verdict."""
+    try:
+        app()
+    except Exception:  # all of them: that is what this is for
+        traceback.print_exc()
+        sys.exit(EXIT_DEFECT)
 
 
 if __name__ == "__main__":

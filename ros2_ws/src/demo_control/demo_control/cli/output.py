@@ -18,6 +18,8 @@ from demo_control.files import check_file, write_text_atomically
 
 EXIT_USAGE = 2
 """Exit code for a request that cannot be met."""
+EXIT_DEFECT = 70
+"""Exit code for an error that nobody expected (EX_SOFTWARE of sysexits.h): Python's own, 1, is a verdict of ours."""
 EXIT_INTERRUPTED = 130
 """What shells report for a program that SIGINT ended."""
 
