@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 from demo_control.learning.progress import Reporter
 from demo_control.mpc import PlannerSettings
-from demo_control.processes import end_with_parent
+from demo_control.worker_pool import WorkerPool
 from samples.problems import PROBLEMS
 from samples.results import Key, Row, make_row, read_rows, write_rows
 from samples.variants import SHIPPED, VARIANTS
@@ -127,13 +126,7 @@ def _finished(cells: Sequence[Cell], jobs: int) -> Iterator[tuple[Cell, Row]]:
         return
     # The processes share the cores already; and sums must not depend on how many threads make them.
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
-    # 'spawn': a forked child would inherit the threads of ONNX Runtime in an unknown state.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(cells)), context, end_with_parent, (os.getpid(),)) as pool:
+    with WorkerPool(min(jobs, len(cells))) as pool:
         futures = {pool.submit(run_cell, cell): cell for cell in cells}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for future in as_completed(futures):
+            yield futures[future], future.result()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,10 +15,10 @@ from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.controllers import CONTROLLERS, Controller, LayerController, make_controller
 from demo_control.evaluation import Episodes, episode_generators, run_episodes
 from demo_control.layer import LayerSettings
-from demo_control.processes import end_with_parent
 from demo_control.scenarios import CONSTANT, ConstantController, Scenario, aggregate, aggregate_cells, make_trials
 from demo_control.statistics import wilson_interval
 from demo_control.tasks import Task, load_task
+from demo_control.worker_pool import WorkerPool
 
 EPISODES_PER_BATCH = 25
 """Episodes that are planned for in one call. Fixed, since float32 sums depend on the size of a batch."""
@@ -183,17 +182,11 @@ def evaluate(
             if progress is not None:
                 progress(len(batches[-1].returns))
         return summary(request, batches)
-    # 'spawn': a forked child would inherit the threads of ONNX Runtime and PyBullet in an unknown state.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, end_with_parent, (os.getpid(),)) as pool:
+    with WorkerPool(workers) as pool:
         futures = [pool.submit(run_batch, request, first) for first in starts]
-        try:
-            for future in as_completed(futures):
-                if progress is not None:
-                    progress(len(future.result().returns))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        for future in as_completed(futures):
+            if progress is not None:
+                progress(len(future.result().returns))
     return summary(request, [future.result() for future in futures])
 
 

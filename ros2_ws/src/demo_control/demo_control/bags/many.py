@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
-import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,7 +22,8 @@ from demo_control.bags.reader import Bag
 from demo_control.bundle import BundleError
 from demo_control.configuration import ConfigurationError
 from demo_control.files import write_text_atomically
-from demo_control.processes import end_with_parent, one_thread_each
+from demo_control.processes import one_thread_each
+from demo_control.worker_pool import WorkerPool
 
 FORMAT = 1
 """Of what is kept; raised when a figure changes its meaning, so that nothing old is taken for new."""
@@ -84,8 +82,8 @@ def is_bag(path: Path) -> bool:
 
 def evaluate_many(
     requests: Sequence[Request], jobs: int, kept: Path | None = None, evaluate: Evaluate | None = None
-) -> Iterator[Outcome]:
-    """Evaluate recordings over processes, in whatever order they are done.
+) -> Generator[Outcome, None, None]:
+    """Evaluate recordings over processes, in whatever order they are done; closing the generator ends them.
 
     Args:
         requests: One for each recording.
@@ -103,13 +101,16 @@ def evaluate_many(
             waiting.append(request)
         else:
             yield Outcome(request.path, result, kept=True)
-    for outcome, request in _over_processes(waiting, jobs, evaluate or evaluate_bag):
-        if kept is not None and outcome.result is not None:
-            write_text_atomically(kept / _name(request), json.dumps(outcome.result, allow_nan=False) + "\n")
-        yield outcome
+    with closing(_over_processes(waiting, jobs, evaluate or evaluate_bag)) as outcomes:
+        for outcome, request in outcomes:
+            if kept is not None and outcome.result is not None:
+                write_text_atomically(kept / _name(request), json.dumps(outcome.result, allow_nan=False) + "\n")
+            yield outcome
 
 
-def _over_processes(waiting: deque[Request], jobs: int, evaluate: Evaluate) -> Iterator[tuple[Outcome, Request]]:
+def _over_processes(
+    waiting: deque[Request], jobs: int, evaluate: Evaluate
+) -> Generator[tuple[Outcome, Request], None, None]:
     """Results as they come."""
     if jobs == 0:
         yield from ((_outcome(evaluate, request), request) for request in waiting)
@@ -120,13 +121,14 @@ def _over_processes(waiting: deque[Request], jobs: int, evaluate: Evaluate) -> I
         alone = bool(suspects)
         source, workers = (suspects, 1) if alone else (waiting, jobs)
         most = 1 if alone else _WAITING_FOR_EACH * jobs
-        with _pool(workers) as pool:
+        with WorkerPool(workers) as pool:
             running: dict[Future[Outcome], Request] = {}
             try:
                 while source or running:
                     while source and len(running) < most:
                         request = source.popleft()
-                        running[pool.submit(_outcome, evaluate, request)] = request
+                        with one_thread_each():
+                            running[pool.submit(_outcome, evaluate, request)] = request
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
                         outcome = future.result()
@@ -137,22 +139,6 @@ def _over_processes(waiting: deque[Request], jobs: int, evaluate: Evaluate) -> I
                         yield Outcome(request.path, None, "its evaluation ended the process (out of memory?)"), request
                 else:
                     suspects.extend(running.values())
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-
-
-def _pool(jobs: int) -> ProcessPoolExecutor:
-    # 'spawn': a forked child would inherit the threads of numerical libraries in an unknown state.
-    with one_thread_each():
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(os.getpid(),))
-
-
-def _begin(parent: int) -> None:
-    # Ctrl-C is the parent's alone.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent(parent)
 
 
 def _outcome(evaluate: Evaluate, request: Request) -> Outcome:

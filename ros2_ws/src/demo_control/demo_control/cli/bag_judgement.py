@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -119,8 +119,11 @@ def _evaluated(
     workers = min(jobs or len(os.sched_getaffinity(0)), len(requests))
     results: dict[Path, dict[str, Any]] = {}
     failed: dict[Path, str] = {}
-    with episode_progress("recordings", len(requests)) as progress:
-        for outcome in evaluate_many(requests, workers, kept):
+    with (
+        episode_progress("recordings", len(requests)) as progress,
+        closing(evaluate_many(requests, workers, kept)) as outcomes,
+    ):
+        for outcome in outcomes:
             if outcome.result is None:
                 failed[outcome.path] = outcome.error
             else:

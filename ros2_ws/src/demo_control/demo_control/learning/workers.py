@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, TypeVar
 
-from demo_control.processes import end_with_parent, one_thread_each
+from demo_control.processes import one_thread_each
 from demo_control.tasks import Task, load_task, task_names
+from demo_control.worker_pool import WorkerPool
 
 T = TypeVar("T")
 P = TypeVar("P", bound="Processes")
@@ -26,20 +24,20 @@ class Processes:
     """
 
     def __init__(self, jobs: int) -> None:
-        self._pool: ProcessPoolExecutor | None = None
-        if jobs > 1:
-            # 'spawn': a forked child would inherit the threads of numerical libraries in an unknown state.
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(jobs, context, _begin, (os.getpid(),))
+        self._pool = WorkerPool(jobs) if jobs > 1 else None
 
     def __enter__(self: P) -> P:
         """Nothing more to start."""
+        if self._pool is not None:
+            self._pool.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, _: TracebackType | None) -> None:
-        """End the processes; after an error without waiting for what they have not begun."""
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the processes; after an error without waiting for what they do."""
         if self._pool is not None:
-            self._pool.shutdown(wait=kind is None, cancel_futures=True)
+            self._pool.__exit__(kind, value, trace)
 
     def map(self, function: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> Iterator[T]:
         """Call a function of a module with each of the arguments; all of it must survive pickling.
@@ -90,12 +88,6 @@ class Workers(Processes):
 def num_cores() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0))
-
-
-def _begin(parent: int) -> None:
-    """First thing in a worker: the parent tells it when to stop, not the terminal."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent(parent)
 
 
 def _call(task_name: str, function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
