@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from typer.testing import CliRunner
 
 from demo_control.bags.errors import BagError
@@ -94,6 +95,32 @@ def test_bags_are_found_in_folders_each_once(whole_bag: Path, tmp_path: Path) ->
         find_bags([tmp_path / "empty"])
     with pytest.raises(BagError, match="no such bag"):
         find_bags([tmp_path / "nowhere"])
+
+
+def test_a_recording_named_in_several_ways_is_found_once(whole_bag: Path, tmp_path: Path) -> None:
+    bag = tmp_path / "bag"
+    shutil.copytree(whole_bag, bag)
+    link = tmp_path / "link"
+    link.symlink_to(bag)
+
+    assert find_bags([bag, link, tmp_path / "link" / ".." / "bag", mcap_of(bag), bag / "metadata.yaml"]) == [bag]
+    # The file alone comes first, and the folder says more.
+    assert find_bags([mcap_of(bag), bag]) == [bag]
+    assert find_bags([mcap_of(bag), mcap_of(link)]) == [mcap_of(bag)]
+    shutil.copytree(bag, bag / "older")  # a recording inside of another is one of its own
+    assert find_bags([bag, bag / "older"]) == [bag, bag / "older"]
+
+
+def test_a_compressed_file_alone_in_a_folder_is_a_recording(whole_bag: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "bags" / "packed"
+    packed.mkdir(parents=True)
+    file = packed / f"{mcap_of(whole_bag).name}.zstd"
+    file.write_bytes(zstandard.ZstdCompressor().compress(mcap_of(whole_bag).read_bytes()))
+
+    assert find_bags([packed]) == find_bags([packed.parent]) == [packed]
+    result = CliRunner().invoke(app, ["bag", "compare", str(packed), str(packed), "--jobs", "1", "--json", "-"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["b"]["bags"] == [str(packed)]
 
 
 def test_a_folder_is_summed_up_with_its_bad_bag_named(whole_bag: Path, tmp_path: Path) -> None:

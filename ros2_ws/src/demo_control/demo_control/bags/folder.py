@@ -91,6 +91,11 @@ def open_file(path: Path, notes: list[str]) -> Storage:
     return Container.open(path, unpacked)
 
 
+def is_recording_file(path: Path) -> bool:
+    """Whether a path is a file that by its name has messages, compressed as a whole or not."""
+    return path.name.removesuffix(_PACKED).endswith(_SUFFIXES) and path.is_file()
+
+
 def _files(folder: Path, told: Told, notes: list[str]) -> list[Path]:
     """The files of a bag, as metadata.yaml has them in order, or all in the folder."""
     present = _present(folder, notes)
@@ -115,7 +120,7 @@ def _present(folder: Path, notes: list[str]) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir(), key=_order):
         name = path.name.removesuffix(_PACKED)
-        if not name.endswith(_SUFFIXES) or not path.is_file():
+        if not is_recording_file(path):
             continue
         if name in found:
             # The compressed one comes later in this order; it may be half written.

@@ -16,9 +16,9 @@ from typing import Any
 
 from demo_control.bags.errors import BagError
 from demo_control.bags.evaluation import Request, evaluate_bag
+from demo_control.bags.folder import is_recording_file
 from demo_control.bags.metadata import METADATA_FILE
 from demo_control.bags.provenance import contract_hash
-from demo_control.bags.reader import Bag
 from demo_control.bundle import BundleError
 from demo_control.configuration import ConfigurationError
 from demo_control.files import write_text_atomically
@@ -31,7 +31,6 @@ FORMAT = 1
 Evaluate = Callable[[Request], Mapping[str, Any]]
 """Evaluates one recording; a function of a module, as it is called in another process."""
 
-_SUFFIXES = (".mcap", ".db3")
 _WAITING_FOR_EACH = 2
 
 
@@ -55,29 +54,39 @@ class Outcome:
 def find_bags(paths: Sequence[Path]) -> list[Path]:
     """The recordings that paths name: themselves, or what is in a folder of recordings, sorted, each once.
 
+    A recording may be named in several ways: through a link, by its metadata.yaml, or by a file beside its folder.
+
     Raises:
         BagError: A path that is not there, or a folder with no recording in it.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}
     for path in paths:
         if is_bag(path):
-            found[path] = None
+            found.setdefault(_identity(path), path)
             continue
         if not path.is_dir():
             raise BagError(f"{path}: no such bag")
-        files = [file for file in path.rglob("*") if file.suffix in _SUFFIXES or file.name == METADATA_FILE]
-        inside = sorted({file.parent if file.parent != path else file for file in files})
+        inside = sorted(
+            {file.parent for file in path.rglob("*") if file.name == METADATA_FILE or is_recording_file(file)}
+        )
         if not inside:
-            Bag.open(path)  # says what is missing
-        found.update(dict.fromkeys(inside))
-    return list(found)
+            raise BagError(f"{path}: no bag in it")
+        for folder in inside:
+            found.setdefault(_identity(folder), folder)
+    return [path for identity, path in found.items() if not (identity.is_file() and identity.parent in found)]
 
 
 def is_bag(path: Path) -> bool:
     """Whether a path is one recording, its folder or a file of it, and not a folder of recordings."""
     if not path.is_dir():
         return path.is_file()
-    return (path / METADATA_FILE).is_file() or any(file.suffix in _SUFFIXES for file in path.iterdir())
+    return (path / METADATA_FILE).is_file() or any(is_recording_file(file) for file in path.iterdir())
+
+
+def _identity(path: Path) -> Path:
+    """Where a recording really is."""
+    resolved = path.resolve()
+    return resolved.parent if resolved.name == METADATA_FILE else resolved
 
 
 def evaluate_many(

@@ -98,7 +98,8 @@ def compare(
             results, own = _evaluated(requests, jobs, kept)
             failed += own
             if not results:
-                raise BagError(f"{path}: no recording that can be evaluated: {own[0]['error']}")
+                reasons = [entry["error"] for entry in own[:1]]
+                raise BagError(": ".join([f"{path}: no recording that can be evaluated", *reasons]))
             sides.append(results)
         report = compare_evaluations(sides[0], sides[1])
         if json_file:
