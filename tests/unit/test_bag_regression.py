@@ -151,9 +151,12 @@ def test_falls_count() -> None:
 
 def test_what_one_side_does_not_know_has_no_verdict() -> None:
     sides = [[evaluation({"cost_per_second": 1.0, **more})] * 3 for more in ({}, {"correction_gain": 1.0})]
-    found = verdicts(compare(*sides))
+    report = compare(*sides)
 
-    assert found == {"cost_per_second": "same", "correction_gain": "unknown"}
+    assert verdicts(report) == {"cost_per_second": "same", "correction_gain": "unknown"}
+    assert (report["unknown_in_a"], report["unknown_in_b"]) == (["correction_gain"], [])
+    report = compare(*reversed(sides))
+    assert (report["unknown_in_a"], report["unknown_in_b"]) == ([], ["correction_gain"])
 
 
 def test_ratios_are_of_sums_not_means_of_ratios() -> None:
@@ -203,3 +206,19 @@ def test_the_command_ends_with_what_it_found(tmp_path: Path) -> None:
     missing = run(good, tmp_path / "nowhere")
     assert missing.exit_code == 2
     assert "no such bag" in missing.output
+
+
+@pytest.mark.skipif(not default_bundle("cartpole").is_dir(), reason="no bundle of the cart-pole is shipped")
+def test_a_recording_that_says_nothing_is_not_taken_for_no_worse(tmp_path: Path) -> None:
+    good, short = record_cartpole(tmp_path / "good", 40), record_cartpole(tmp_path / "short", 1)
+
+    def run(one: Path, other: Path) -> Any:  # noqa: ANN401 - of typer
+        return CliRunner().invoke(app, ["bag", "compare", "--jobs", "1", str(one), str(other)])
+
+    result = run(good, short)
+    assert result.exit_code == 2
+    assert "whether B is worse than A is not known" in result.output
+    assert "B does not say: cost, 1/s; model error over the horizon" in result.output
+    more = run(short, good)  # whoever has more than the baseline is judged by what both have
+    assert more.exit_code == 0
+    assert "A does not say: cost, 1/s; model error over the horizon" in more.output

@@ -80,7 +80,8 @@ def compare(
         draws: How often to resample, and to share the units out anew where there are more ways.
 
     Returns:
-        Ready for JSON; ``worse`` says whether any figure that decides is worse beyond noise.
+        Ready for JSON; ``worse`` says whether any figure that decides is worse beyond noise, ``unknown_in_a`` and
+        ``unknown_in_b`` which of them only the other side has.
 
     Raises:
         BagError: Recordings of different robots.
@@ -94,6 +95,7 @@ def compare(
     rows = [_compared(figure, *_sides(baseline, candidate, figure, single), chance) for figure in known_figures(both)]
     # Two families: what is only told must not make it harder to see what decides.
     rows = [row for told in (True, False) for row in _judged([r for r in rows if r.figure.decides is told])]
+    deciding = [row for row in rows if row.figure.decides]
     return {
         "robot": robots[0],
         "a": {"bags": [result["bag"] for result in baseline]},
@@ -101,7 +103,9 @@ def compare(
         "units": "blocks of time" if single else "recordings",
         "level": LEVEL,
         "figures": [row.to_json() for row in rows],
-        "worse": any(row.verdict == "worse" and row.figure.decides for row in rows),
+        "worse": any(row.verdict == "worse" for row in deciding),
+        "unknown_in_a": [row.figure.name for row in deciding if row.baseline is None and row.candidate is not None],
+        "unknown_in_b": [row.figure.name for row in deciding if row.candidate is None and row.baseline is not None],
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from demo_control.bags.many import evaluate_many, find_bags, is_bag
 from demo_control.bags.regression import compare as compare_evaluations
 from demo_control.bags.summary import slim, summed_up
 from demo_control.cli.bag_tables import comparison_table, evaluation_table, summary_table
-from demo_control.cli.output import episode_progress, error_console, fail, one_line_errors, write_json
+from demo_control.cli.output import EXIT_USAGE, episode_progress, error_console, fail, one_line_errors, write_json
 from demo_control.configuration import parse_assignments
 
 EXIT_WORSE = 1
@@ -86,10 +86,11 @@ def compare(
     jobs: Annotated[int | None, _JOBS] = None,
     json_file: Annotated[str, _JSON] = "",
 ) -> None:
-    """Say whether B is worse than A beyond noise: exit code 1 if it is, 0 if not, 2 for recordings that cannot be used.
+    """Say whether B is worse than A beyond noise: exit code 1 if it is, 0 if not, 2 where that cannot be said.
 
     Every figure is compared with a 95 % interval of the difference. B is worse where a permutation test, corrected for
-    the number of figures, says that this is no chance, and the difference is large enough to matter.
+    the number of figures, says that this is no chance, and the difference is large enough to matter. It cannot be said
+    of recordings that cannot be used, nor where B does not have a figure that decides and that A has.
     """
     with told():
         sides, failed = [], list[dict[str, str]]()
@@ -107,10 +108,20 @@ def compare(
     if json_file != "-":
         console = error_console()
         console.print(comparison_table(report))
-        console.print("B is worse than A" if report["worse"] else "B is not worse than A", markup=False)
+        console.print(_verdict(report), markup=False)
     _tell_failed(failed)
+    _tell_unknown(report)
     if report["worse"]:
         raise typer.Exit(EXIT_WORSE)
+    if report["unknown_in_b"]:
+        raise typer.Exit(EXIT_USAGE)
+
+
+def _verdict(report: Mapping[str, object]) -> str:
+    if report["worse"]:
+        return "B is worse than A"
+    # Nothing is as easily no worse as what says nothing.
+    return "whether B is worse than A is not known" if report["unknown_in_b"] else "B is not worse than A"
 
 
 def _evaluated(
@@ -141,3 +152,12 @@ def _tell_failed(failed: Sequence[dict[str, str]]) -> None:
     for entry in failed:
         text = f"{entry['bag']}: {entry['error']}"
         error_console().print(text, style="red", markup=False, soft_wrap=True)
+
+
+def _tell_unknown(report: Mapping[str, Any]) -> None:
+    texts = {row["figure"]: row["text"] for row in report["figures"]}
+    for side in ("a", "b"):
+        missing = "; ".join(texts[name] for name in report[f"unknown_in_{side}"])
+        if missing:
+            text = f"{side.upper()} does not say: {missing}"
+            error_console().print(text, style="yellow", markup=False, soft_wrap=True)
