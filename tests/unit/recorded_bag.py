@@ -49,6 +49,8 @@ class Scribe:
         self._counts: dict[str, int] = {}
         self.lost: set[tuple[str, int]] = set()
         """Topic and number of messages that are counted, and not written."""
+        self.clock: Callable[[int], int] = lambda stamp_ns: stamp_ns + 1000
+        """When a message is heard that was sent at some time."""
 
     def say(self, topic: str, kind: str, stamp_ns: int, **fields: Any) -> None:  # noqa: ANN401 - of the type
         store = messages()
@@ -59,7 +61,7 @@ class Scribe:
         data = bytes(store.serialize_cdr(store.types[kind](header=header, **fields), kind))
         self._counts[topic] = count = self._counts.get(topic, 0) + 1
         if (topic, count) not in self.lost:
-            self.recording.put(self._topics[topic], stamp_ns + 1000, data, stamp_ns, count)
+            self.recording.put(self._topics[topic], self.clock(stamp_ns), data, stamp_ns, count)
 
     def say_text(self, topic: str, stamp_ns: int, text: str) -> None:
         """A std_msgs/String, which has no header."""

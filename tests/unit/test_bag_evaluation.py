@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,12 @@ from demo_control.bundle import Bundle, default_bundle, load_bundle, save_bundle
 from demo_control.configuration import ConfigurationError
 from demo_control.tasks import load_task
 
-from .recorded_bag import RobotRecorder, record_cartpole
+from .recorded_bag import START_NS, RobotRecorder, record_cartpole
 
 pytestmark = pytest.mark.skipif(not default_bundle("cartpole").is_dir(), reason="no bundle of the cart-pole is shipped")
+
+MIDDLE_NS = START_NS + 30 * 20_000_000
+"""Of a recording of sixty commands."""
 
 
 def evaluated(path: Path, bundle: Path | None = None, **settings: Any) -> dict[str, Any]:  # noqa: ANN401 - settings
@@ -55,6 +60,43 @@ def test_the_recorded_commands_come_out_bit_for_bit(bag: Path) -> None:
     assert report["real_time_factor"] > 0.0
     assert report["timing"]["command_period_ms"]["p50"] == pytest.approx(20.0)
     assert report["timing"]["command_age_ms"]["p50"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("clock", "warning"),
+    [
+        (
+            lambda stamp_ns: stamp_ns - (3600 * 10**9 if stamp_ns > MIDDLE_NS else 0),
+            "clock jumps 1 times, by up to 3600",
+        ),
+        (lambda stamp_ns: stamp_ns + (10**18 if stamp_ns > MIDDLE_NS else 0), r"clock jumps 1 times, by up to 1e\+09"),
+        (lambda _stamp_ns: 0, "clock stands still"),
+    ],
+    ids=["back", "on", "still"],
+)
+def test_a_recorder_whose_clock_is_wrong_makes_nothing_longer_or_shorter(
+    tmp_path: Path, clock: Callable[[int], int], warning: str
+) -> None:
+    recorder = RobotRecorder(tmp_path / "bag")
+    recorder.scribe.clock = clock
+    recorder.activate()
+    recorder.run(60)
+    report = evaluated(recorder.close())
+
+    assert report["recorded_s"] == pytest.approx(59 * 0.02)
+    assert [line for line in report["warnings"] if re.search(warning, line)]
+
+
+def test_a_late_message_is_no_jump_and_a_gap_is_as_long_as_it_was(tmp_path: Path) -> None:
+    recorder = RobotRecorder(tmp_path / "bag")
+    recorder.scribe.clock = lambda stamp_ns: stamp_ns + (10**9 // 2 if stamp_ns > MIDDLE_NS else 0)
+    recorder.scribe.lost = {("/action", number) for number in range(2, 60)}
+    recorder.activate()
+    recorder.run(60)
+    report = evaluated(recorder.close())
+
+    assert report["recorded_s"] == pytest.approx(59 * 0.02 + 0.5)
+    assert not [line for line in report["warnings"] if "clock" in line]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

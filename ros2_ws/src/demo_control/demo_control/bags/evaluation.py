@@ -23,14 +23,12 @@ from demo_control.bags.reader import Bag
 from demo_control.bags.recorded import RecordedStretches
 from demo_control.bags.replay import Answers, Changes, PlanWatcher, answer_again
 from demo_control.bags.task_metrics import task_costs, verdict
-from demo_control.bags.timing import timing
+from demo_control.bags.timing import recorded_time, timing
 from demo_control.bundle import Bundle, default_bundle, load_bundle
 from demo_control.configuration import Scalar
 from demo_control.layer import LayerSettings
 from demo_control.policies import OnnxPolicy
 from demo_control.tasks import Task, load_task
-
-_SECOND_NS = 1e9
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def evaluate_bag(request: Request) -> dict[str, object]:
     with np.errstate(over="ignore", invalid="ignore"):  # numbers without a checksum may be any
         comparison = compared(answered)
     wall_s, processor_s = time.perf_counter() - began_s, time.process_time() - began_processor_s
-    recorded_s = sum(_seconds(run) for run in log.runs)
+    recorded_s, clock_warnings = recorded_time(task, log)
     changed = _changed(log, settings, changes)
     with np.errstate(over="ignore", invalid="ignore"):
         judgement, judgement_warnings = _judged(task, log, answered, finder, changes)
@@ -103,7 +101,7 @@ def evaluate_bag(request: Request) -> dict[str, object]:
         "real_time_factor": recorded_s / wall_s,
         "judging_s": time.perf_counter() - began_s - wall_s,
         **_finite_only(judgement),
-        "warnings": warnings + judgement_warnings,
+        "warnings": warnings + clock_warnings + judgement_warnings,
     }
 
 
@@ -195,11 +193,6 @@ def _states(log: LayerLog) -> list[State]:
 
 def _missing(bag: Bag) -> list[str]:
     return [f"the recorder could not write {count} messages: {what}" for what, count in bag.missing().items()]
-
-
-def _seconds(run: LayerRun) -> float:
-    times = run.commands.log_times_ns
-    return float(times.max() - times.min()) / _SECOND_NS
 
 
 def _judged(

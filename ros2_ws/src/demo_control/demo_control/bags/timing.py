@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from demo_control.bags.blocks import Blocks
-from demo_control.bags.layer_runs import LayerLog
+from demo_control.bags.layer_runs import LayerLog, LayerRun
 from demo_control.bags.layer_tables import FIGURES, Plans
 from demo_control.bags.stretches import Integers
 from demo_control.tasks import Array, Task
 
 _MILLISECOND_NS = 1e6
+_SECOND_NS = 1e9
 _P99 = 99.0
+_LATEST_S = 1.0
+"""How much later than due a command may be heard; where it is more, the clock was set, or nobody was in control."""
 _WITHOUT_PLAN = (":no_plan", ":stale_plan")
 """How the sources of commands end that had to do without a plan, though nobody had switched the layer off."""
 
@@ -60,6 +63,33 @@ def timing(task: Task, log: LayerLog, blocks: Blocks) -> dict[str, object]:
         "observations_not_answered": unanswered,
         "overruns": int(overruns.sum()),
     }
+
+
+def recorded_time(task: Task, log: LayerLog) -> tuple[float, list[str]]:
+    """How long there were commands, in seconds, and what is odd about the recorder's clock.
+
+    Its steps count, but for those that cannot be: there, the observations' numbers say how much time went by.
+    """
+    pieces = [_steps(task, log, run) for run in log.runs]
+    steps_s, due_s = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    if len(steps_s) and not steps_s.any():
+        return float(due_s.sum()), ["the recorder's clock stands still: recorded_s is by the observations' numbers"]
+    odd = (steps_s < 0.0) | (steps_s > due_s + _LATEST_S)
+    warnings = []
+    if odd.any():
+        farthest_s = float(np.abs(steps_s - due_s)[odd].max())
+        warnings.append(
+            f"the recorder's clock jumps {odd.sum()} times, by up to {farthest_s:.6g} s, or nobody was in control "
+            "meanwhile: recorded_s is by the observations' numbers there"
+        )
+    return float(np.where(odd, due_s, steps_s).sum()), warnings
+
+
+def _steps(task: Task, log: LayerLog, run: LayerRun) -> tuple[Array, Array]:
+    """From each command to the next, by the recorder's clock, and by the observations that they answer, s."""
+    # Numbers without a checksum may be any; that more are missing than there are is not believed.
+    passed = np.clip(np.diff(run.commands.sequences), 1, max(len(log.observations), len(run.commands)))
+    return np.diff(run.commands.log_times_ns) / _SECOND_NS, passed * task.control_period_s
 
 
 def _spread(values: Array) -> dict[str, float | None]:
