@@ -36,7 +36,8 @@ class Journal:
         self._path = folder / FILE
         self._log = log if log is not None and has_tensorboard() else None
         self._lines = list(_lines(self._path))
-        self._resumed = bool(self._lines)
+        # Also where no line is whole: the first one was half written.
+        self._resumed = self._path.exists() and self._path.stat().st_size > 0
         self._writer: Any = None
 
     def __call__(self, record: Record) -> None:
