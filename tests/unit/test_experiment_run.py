@@ -163,7 +163,8 @@ def test_failing_runs_do_not_stop_the_others(tmp_path: Path) -> None:
     assert "failed: A raises seed 0: RuntimeError: the toy fell over" in text
     assert "Traceback" in (tmp_path / "runs" / "A--raises--seed-0" / "failure.txt").read_text()
     _, found = states(tmp_path)
-    assert [state.state for state in found] == ["finished", "failed", "begun", "failed"]
+    assert [state.state for state in found] == ["finished", "failed", "failed", "failed"]
+    assert [state.text for state in found][2] == "its process ended with signal 9"
 
 
 def test_time_limit_ends_a_session_and_the_next_one_goes_on(tmp_path: Path) -> None:
@@ -306,6 +307,14 @@ def test_journal_and_log_have_each_step_once(tmp_path: Path) -> None:
         file.write('{"kind": "eval')  # killed while it wrote
     assert [record.step for record in read_journal(tmp_path)] == [1, 2, 3, 4, 5]
     assert logged(log) == [("evaluation/return_mean", step, float(step)) for step in (1, 2, 3, 4, 5)]
+
+
+def test_a_journal_goes_on_after_a_first_line_that_is_not_whole(tmp_path: Path) -> None:
+    (tmp_path / "journal.jsonl").write_text('{"kind": "eval')  # killed while it wrote
+    journal = Journal(tmp_path, None)
+    for step in (1, 2):
+        journal(Record("evaluation", step, step / 10, {"return_mean": float(step)}))
+    assert [record.step for record in read_journal(tmp_path)] == [1, 2]
 
 
 def logged(folder: Path) -> list[tuple[str, int, float]]:

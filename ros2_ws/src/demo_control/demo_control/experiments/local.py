@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-from demo_control.experiments.worker import DONE, FAILED, Work, work_for_parent
+from demo_control.experiments.worker import DONE, FAILED, Work, died, work_for_parent
 from demo_control.processes import one_thread_each
 
 Event = tuple[Work, str, object]
@@ -77,14 +77,14 @@ def _start(work: Work) -> _Worker:
 
 
 def _receive(worker: _Worker) -> tuple[str, object]:
-    """What a worker says; that it died, if it did."""
+    """What a worker says; that it died, if it did, which is kept like other failures."""
     try:
         kind, content = worker.connection.recv()
     except (EOFError, OSError):
         worker.process.join(_GRACE_S)
         code = worker.process.exitcode
         how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        return FAILED, f"its process ended with {how}"
+        return FAILED, died(worker.work, f"its process ended with {how}")
     return kind, content
 
 

@@ -17,7 +17,7 @@ from demo_control.experiments.journal import read_journal
 from demo_control.experiments.local import TICK_S, Event
 from demo_control.experiments.run import Pool
 from demo_control.experiments.training import Record
-from demo_control.experiments.worker import BEGUN, DONE, FAILED, TOLD, Work, failure, run_cell
+from demo_control.experiments.worker import BEGUN, DONE, FAILED, TOLD, Work, died, failure, run_cell
 from demo_control.processes import THREAD_VARIABLES
 
 _RETRIES = 3
@@ -65,7 +65,7 @@ def run_on_cluster(works: Sequence[Work], jobs: int) -> Iterator[Event | None]:
                 yield None
             for reference in ready:
                 work = running.pop(reference)
-                yield (work, *_outcome(reference))
+                yield (work, *_outcome(work, reference))
             if time.monotonic() - looked_s >= _SECONDS_BETWEEN_LOOKS:
                 looked_s = time.monotonic()
                 yield from _latest(list(running.values()))
@@ -83,11 +83,11 @@ def _run(work: Work) -> tuple[str, str]:
         return FAILED, failure(work, error)
 
 
-def _outcome(reference: ray.ObjectRef) -> tuple[str, str]:
+def _outcome(work: Work, reference: ray.ObjectRef) -> tuple[str, str]:
     try:
         kind, content = ray.get(reference)
     except ray.exceptions.RayError as error:
-        return FAILED, str(error).strip().splitlines()[0]
+        return FAILED, died(work, str(error).strip().splitlines()[0])
     return kind, content
 
 

@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -115,6 +115,13 @@ def failure(work: Work, error: Exception) -> str:
     """Keep what went wrong beside the checkpoint; one line about it."""
     what = str(error) if isinstance(error, ConfigurationError) else f"{type(error).__name__}: {error}"
     write_text_atomically(work.folder / FAILURE, "".join(traceback.format_exception(error)))
+    return what
+
+
+def died(work: Work, what: str) -> str:
+    """Keep for a worker that could not do it itself how it ended; one line about it."""
+    with suppress(OSError):  # on a full disk the other runs go on as long as they can
+        write_text_atomically(work.folder / FAILURE, f"{what}\n")
     return what
 
 
