@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from demo_control.configuration import ConfigurationError
 from demo_control.experiments.spec import read_experiment
+from demo_control.experiments.stopping import stop_now
 from demo_control.experiments.training import EvaluationSettings, Record, RunRequest
 
 torch = pytest.importorskip("torch")
@@ -116,6 +119,43 @@ def test_goes_on_after_any_interruption(
     assert without_seconds(resumed) == without_seconds(records)
     assert [r.seconds for r in resumed] == sorted(r.seconds for r in resumed)
     assert_same(folder, tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("at", [1, 7])
+def test_a_run_that_is_asked_to_stop_saves_what_it_has_done(
+    whole: tuple[Path, list[Record]], tmp_path: Path, number: signal.Signals, at: int
+) -> None:
+    """Long before the first checkpoint is due."""
+    folder, records = whole
+    heard: list[Record] = []
+
+    def ask(record: Record) -> None:
+        heard.append(record)
+        if len(heard) == at:
+            os.kill(os.getpid(), number)
+
+    before = signal.signal(number, stop_now)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            trainer.train(REQUEST, tmp_path, ask)
+        assert signal.getsignal(number) is stop_now
+    finally:
+        signal.signal(number, before)
+    # Whole steps: nothing is told again.
+    resumed = trainer.train(REQUEST, tmp_path, heard.append)
+    assert without_seconds(resumed) == without_seconds(records) == without_seconds(heard)
+    assert_same(folder, tmp_path)
+
+
+def test_a_run_that_is_asked_twice_stops_at_once(tmp_path: Path) -> None:
+    def ask(_: Record) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train(REQUEST, tmp_path, ask)
+    assert not (tmp_path / trainer.CHECKPOINT).exists()
 
 
 def test_a_run_that_is_over_is_only_read(whole: tuple[Path, list[Record]], tmp_path: Path) -> None:

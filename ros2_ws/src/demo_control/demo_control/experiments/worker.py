@@ -13,12 +13,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import FrameType
 
 from demo_control.configuration import ConfigurationError
 from demo_control.experiments.journal import Journal
 from demo_control.experiments.results import CellResult, cell_as_mapping, cell_of, check_same, result_text
 from demo_control.experiments.spec import Cell
+from demo_control.experiments.stopping import stop_now
 from demo_control.experiments.training import TRAINERS, Record, load_trainer
 from demo_control.files import write_text_atomically
 from demo_control.learning.provenance import git_revision, versions
@@ -95,7 +95,7 @@ def work_for_parent(connection: Connection, work: Work, parent: int) -> None:
     """
     # The parent says when to stop, not the terminal. What the trainer cleans up after an exception is cleaned up.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, stop_now)
     end_with_parent(parent)
     try:
         connection.send((BEGUN, None))
@@ -123,10 +123,6 @@ def died(work: Work, what: str) -> str:
     with suppress(OSError):  # on a full disk the other runs go on as long as they can
         write_text_atomically(work.folder / FAILURE, f"{what}\n")
     return what
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from demo_control.configuration import ConfigurationError
+from demo_control.experiments.stopping import stops_between_steps
 from demo_control.experiments.training import Record, RunRequest
 from demo_control.learning.gymnasium_environments import gymnasium_problem
 from demo_control.learning.model_based.evaluation import evaluate
@@ -38,6 +39,7 @@ def train(request: RunRequest, folder: Path, on_record: Callable[[Record], None]
 
     Raises:
         ConfigurationError: Wrong settings or environment, or a checkpoint of another request.
+        KeyboardInterrupt: It was asked to stop; what it has done is in the checkpoint.
     """
     settings = TrainerSettings.from_mapping(request.settings)
     path = folder / CHECKPOINT
@@ -66,17 +68,25 @@ class TrainingRun:
         self._seconds_before, self._started_s = 0.0, time.monotonic()
 
     def run(self, path: Path, interval_s: float = CHECKPOINT_INTERVAL_S) -> None:
-        """To the end, with a checkpoint from time to time and at the end."""
+        """To the end, with a checkpoint from time to time, when it is asked to stop, and at the end.
+
+        Raises:
+            KeyboardInterrupt: It was asked to stop.
+        """
         learner, evaluation = self.learner, self._request.evaluation
         saved_s = time.monotonic()
-        while learner.step_count < self._request.steps and not self._stops():
-            learner.step(self._tell)
-            if learner.step_count % evaluation.every_steps == 0 or learner.step_count == self._request.steps:
-                self._evaluate()
-            if time.monotonic() - saved_s >= interval_s:
-                self.save(path)
-                saved_s = time.monotonic()
-        self.save(path)
+        with stops_between_steps() as asked:
+            while learner.step_count < self._request.steps and not self._stops():
+                learner.step(self._tell)
+                if learner.step_count % evaluation.every_steps == 0 or learner.step_count == self._request.steps:
+                    self._evaluate()
+                stops = asked()
+                if stops or time.monotonic() - saved_s >= interval_s:
+                    self.save(path)
+                    saved_s = time.monotonic()
+                if stops:
+                    raise KeyboardInterrupt
+            self.save(path)
 
     def close(self) -> None:
         """Release the learner's environment."""
