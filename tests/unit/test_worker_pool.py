@@ -100,6 +100,21 @@ def test_an_exception_ends_what_the_workers_do() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.timeout(60)
+def test_workers_are_ended_in_the_middle_of_a_result() -> None:
+    """So many bytes take longer than it takes to see that the first of them are there."""
+
+    def fail() -> None:
+        with WorkerPool(1) as pool:
+            pool.submit(bytes, 200_000_000)
+            results: Any = pool._executor._result_queue
+            results._reader.poll(30.0)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+
+
 def test_what_was_submitted_is_waited_for() -> None:
     with WorkerPool(1) as pool:
         future = pool.submit(abs, -3)

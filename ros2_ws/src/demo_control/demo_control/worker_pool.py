@@ -62,9 +62,13 @@ class WorkerPool:
 
     def _terminate(self) -> None:
         # Python itself can do this only from 3.14 on.
-        for process in list((self._executor._processes or {}).values()):
+        executor: Any = self._executor
+        for process in list((executor._processes or {}).values()):
             process.terminate()
-        self._executor.shutdown(cancel_futures=True)
+        # Whoever reads half a result waits for the rest of it as long as somebody could write it, this process too.
+        if executor._result_queue is not None:
+            executor._result_queue._writer.close()
+        executor.shutdown(cancel_futures=True)
 
 
 def _interrupt_once(_signal: int, _frame: FrameType | None) -> None:
