@@ -70,7 +70,7 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
             {file.parent for file in path.rglob("*") if file.name == METADATA_FILE or is_recording_file(file)}
         )
         if not inside:
-            raise BagError(f"{path}: no bag in it")
+            raise BagError(f"{path}: no bag (no .mcap or .db3 file in it)")
         for folder in inside:
             found.setdefault(_identity(folder), folder)
     return [path for identity, path in found.items() if not (identity.is_file() and identity.parent in found)]
