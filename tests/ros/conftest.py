@@ -18,6 +18,8 @@ collect_ignore_glob: list[str] = []
 if importlib.util.find_spec("rclpy") is None or importlib.util.find_spec("demo_msgs") is None:
     collect_ignore_glob = ["test_*.py"]
 else:
+    import rclpy
+    from rclpy.context import Context
     from ros_support import Peer, StartNode, save_test_bundle
 
     from demo_control.bringup.description import NodeDescription
@@ -37,6 +39,15 @@ def domain(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (LOCALHOST_ONLY, PROFILE, TRANSPORTS):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def context() -> Iterator[Context]:
+    """A ROS context of the test's own, for nodes in this process."""
+    context = Context()
+    rclpy.init(context=context, args=[])
+    yield context
+    context.try_shutdown()
 
 
 @pytest.fixture

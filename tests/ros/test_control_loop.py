@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rclpy
 from demo_msgs.msg import Action, Observation
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -33,14 +32,6 @@ pytestmark = pytest.mark.ros
 
 PERIOD_S = 0.02
 STATE = [0.1, 2.0, -1.0, 0.0, 0.3]
-
-
-@pytest.fixture
-def context() -> Iterator[Context]:
-    context = Context()
-    rclpy.init(context=context, args=[])
-    yield context
-    context.try_shutdown()
 
 
 class Pair:

@@ -6,7 +6,6 @@ import gc
 from collections.abc import Iterator
 
 import pytest
-import rclpy
 from rclpy.context import Context
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -19,12 +18,10 @@ pytestmark = pytest.mark.ros
 SUCCESS = TransitionCallbackReturn.SUCCESS
 
 
-@pytest.fixture
-def context() -> Iterator[Context]:
-    context = Context()
-    rclpy.init(context=context, args=[])
-    yield context
-    context.try_shutdown()
+@pytest.fixture(autouse=True)
+def collection() -> Iterator[None]:
+    """Python collects its garbage again in the next test."""
+    yield
     gc.enable()
     gc.unfreeze()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from demo_control.bringup.description import load_recipe
 from demo_control.cli import launch
 from demo_control.cli.main import app
 from demo_control.configuration import ConfigurationError
+from demo_control.hardware.emulation.plant import make_plant
+from demo_control.hardware.wiring import InstalledKinds
 from demo_control.tasks import load_task, task_names
 
 BROKEN = {
@@ -19,6 +22,14 @@ BROKEN = {
     "raising": ("broken_robot.wheels:make", "RuntimeError: the licence is over"),
     "senseless": ("not a value", "AttributeError"),
 }
+
+GROUPS: dict[str, Callable[[str], object]] = {
+    "tasks": load_task,
+    "bringups": load_recipe,
+    "buses": lambda name: InstalledKinds()[name],
+    "emulated_plants": lambda name: make_plant(name, 0, {}),
+}
+"""Who loads the plug-ins of a group."""
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +42,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (package / "wheels.py").write_text("raise RuntimeError('the licence is over\\nrenew it')\n")
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-robot\nVersion: 1.0\n")
     points = [f"{name} = {value}" for name, (value, _) in BROKEN.items()] + ["another = broken_robot:other"]
-    groups = (f"[demo_control.{group}]\n" + "\n".join(points) for group in ("tasks", "bringups"))
+    groups = (f"[demo_control.{group}]\n" + "\n".join(points) for group in GROUPS)
     (metadata / "entry_points.txt").write_text("\n".join(groups) + "\n")
     monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -39,7 +50,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_one_is_named_with_its_value_and_error(name: str) -> None:
     value, reason = BROKEN[name]
-    for group, load in (("tasks", load_task), ("bringups", load_recipe)):
+    for group, load in GROUPS.items():
         with pytest.raises(ConfigurationError) as caught:
             load(name)
         text = f"plug-in '{name}' = '{value}' of demo_control.{group} cannot be loaded: {reason}"
@@ -52,6 +63,8 @@ def test_one_of_another_kind_is_refused() -> None:
         load_task("another")
     with pytest.raises(ConfigurationError, match="expected a Recipe, not a function"):
         load_recipe("another")
+    with pytest.raises(ConfigurationError, match="expected a BusKind, not a function"):
+        InstalledKinds()["another"]
 
 
 def test_the_others_are_launched_and_listed_with_a_warning_about_the_broken(monkeypatch: pytest.MonkeyPatch) -> None:

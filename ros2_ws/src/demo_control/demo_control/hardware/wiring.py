@@ -14,6 +14,7 @@ from pathlib import Path
 
 from demo_control.configuration import ConfigurationError, Settings, setting
 from demo_control.hardware.bus import Bus
+from demo_control.plugins import load_plugin
 from demo_control.yaml_reader import Section, read_yaml
 
 BUS_GROUP = "demo_control.buses"
@@ -213,8 +214,7 @@ class InstalledKinds(Mapping[str, BusKind]):
         self._points = {point.name: point for point in entry_points(group=BUS_GROUP)}
 
     def __getitem__(self, name: str) -> BusKind:
-        kind: BusKind = self._points[name].load()
-        return kind
+        return load_plugin(self._points[name], BusKind)
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._points))

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.hardware.bus import ImuReading
+from demo_control.plugins import load_plugin
 from demo_control.tasks import Array
 
 PLANT_GROUP = "demo_control.emulated_plants"
@@ -87,10 +88,10 @@ def make_plant(task: str, seed: int, settings: Mapping[str, Scalar]) -> Emulated
     """The plant of an installed task.
 
     Raises:
-        ConfigurationError: There is none, or a setting is wrong.
+        ConfigurationError: There is none, it cannot be loaded, or a setting is wrong.
     """
     points = {point.name: point for point in entry_points(group=PLANT_GROUP)}
     if task not in points:
         raise ConfigurationError(f"task '{task}': nothing emulates it; known: {', '.join(sorted(points)) or 'none'}")
-    maker: PlantMaker = points[task].load()
+    maker: PlantMaker = load_plugin(points[task], Callable)  # type: ignore[arg-type]  # no class to mypy
     return maker(seed, settings)

@@ -58,6 +58,7 @@ class MirrorStep:
         self._mean = np.empty((horizon, 1, action_dim))
         one = np.zeros((1, engine.observation_dim))
         self._rows = self.samples.reshape(horizon, members, num_samples // members, action_dim)
+        # The kernel is handed addresses: all that they point to lives as long as this, the engine's program included.
         self._engine, self._call = engine, engine.prepare(one[None], self._rows, one, one)
         self._term_costs = self._call.make_room().term_costs
         self._term_weights = np.empty(engine.num_terms)
