@@ -182,6 +182,27 @@ def test_activations_are_as_exact_as_float32(kernel: Kernel, activation: str) ->
         np.testing.assert_allclose(found.observations[1, 0, :, 0], expected, rtol=1e-6, atol=4e-6)
 
 
+def test_tanh_is_exact_to_a_few_units_and_never_beyond_one(kernel: Kernel) -> None:
+    """Squashed controls are its multiples, and must not pass their limits."""
+    task = make_task(1, 1, {"x": lambda x, u, xp: x["x0"]})
+    graph = GraphBuilder("dynamics")
+    x, u = graph.input("observation", (1, "batch", 1)), graph.input("action", (1, "batch", 1))
+    layer = graph.node("Add", graph.node("MatMul", u, graph.constant([[32.0]])), graph.constant([0.0]))
+    graph.output("next_observation", graph.node("Tanh", layer), (1, "batch", 1))
+    graph.output("log_variance", graph.node("Add", x, u), (1, "batch", 1))
+    bundle = make_bundle(task, policy=small_model("policy", task, "action", 1, "Tanh", 0), dynamics=graph.build())
+    shape = RolloutShape(1, average_members=False, with_policy=False, with_trajectory=True)
+    controls = np.concatenate([np.linspace(-1.0, 1.0, 100_001), np.geomspace(1e-20, 0.1, 5000)]).astype(np.float32)
+    for variant in kernel.variants:
+        found = NativeEngine(task, bundle, shape, kernel=kernel, variant=variant).roll_out(
+            np.zeros((1, 1, 1)), controls[None, None, :, None], None, np.ones(2), np.ones((1, 1)), np.zeros((1, 1))
+        )
+        assert found.observations is not None
+        results = found.observations[1, 0, :, 0]
+        np.testing.assert_allclose(results, np.tanh(32.0 * controls.astype(np.float64)), rtol=5e-7)
+        assert np.max(np.abs(results)) <= 1.0
+
+
 def _standing() -> object:
     graph = GraphBuilder("dynamics")
     x, u = graph.input("observation", (1, "batch", 1)), graph.input("action", (1, "batch", 1))
