@@ -17,7 +17,7 @@ from demo_control.configuration import ConfigurationError
 from demo_control.layer import Corrector, DemoLayer, LayerSettings, Plan
 from demo_control.mpc import PRESETS, PlanningResult, Situations, preset
 from demo_control.policies import OnnxPolicy
-from demo_control.tasks import Task
+from demo_control.tasks import CostTerm, Quantity, Task
 
 from .conftest import INPUT_MATRIX, STATE_MATRIX, linear_dynamics_model, linear_policy, make_linear_task
 
@@ -345,6 +345,25 @@ def test_presets_are_settings(linear_task: Task, linear_bundle: Bundle, name: st
     report = layer.plan(0, STATE)
     assert report.accepted == (report.predicted_gain >= 0.0)
     assert np.isfinite([report.nominal_cost, report.plan_cost, report.regret, report.path_length]).all()
+
+
+@pytest.mark.parametrize("name", ["icem", "topdm", "cem", "mppi"])
+def test_a_plan_along_a_limit_that_float32_rounds_up_is_used(linear_task: Task, name: str) -> None:
+    limit = 100.3
+    assert float(np.float32(limit)) > limit + 1e-6
+    task = dataclasses.replace(
+        linear_task,
+        action=(Quantity("acceleration", "m/s2", -limit, limit),),
+        cost_terms=(CostTerm("pull", 1.0, lambda x, u, xp: -1.0 * u["acceleration"], "The more, the better."),),
+    )
+    bundle = make_bundle(task, policy=linear_policy(task), dynamics=linear_dynamics_model())
+    changes = {**preset(name), "num_samples": 63, "horizon": 3, "noise_standard_deviation": 9.0}
+    layer = DemoLayer(task, bundle, LayerSettings.for_task(task, changes), seed=0)
+    layer.correct(0, NOMINAL)
+    assert layer.plan(0, STATE).rejection_reason == ""
+    plan = layer.newest_plan
+    assert plan is not None
+    assert (np.abs(plan.controls) <= limit).all()
 
 
 def test_an_unknown_preset_is_named() -> None:

@@ -273,8 +273,8 @@ class Planner:
 
     def _judge(self, situations: Situations, state: SearchState, proposal: Proposal) -> PlanningResult:
         """Roll the plans out: their cost, the policy's predicted answers, the members' disagreement."""
-        mean = np.asarray(self._search.bounds.controls(state.mean), np.float64)
-        controls = state.best if self.settings.answer == "best" else mean
+        mean = self._within_limits(self._search.bounds.controls(state.mean))
+        controls = self._within_limits(state.best) if self.settings.answer == "best" else mean
         lanes = Lanes(controls[:, :, None], np.zeros((*controls.shape[:2], 1, 1)))
         if proposal.prospect is None:
             lanes = joined(proposal.lanes, lanes)
@@ -303,6 +303,11 @@ class Planner:
             elites=state.elites.transpose(1, 2, 0, 3),
             plans=state.plans,
         )
+
+    def _within_limits(self, controls: Floats) -> Array:
+        """Controls within the limits of float64: as float32, which samples and rollouts are, a limit may lie beyond."""
+        limited: Array = np.minimum(np.maximum(controls, self._task.action_minimum), self._task.action_maximum)
+        return limited
 
     def _disagreement(self, predictions: Floats) -> Array:
         """Spread of the members' predictions, Shape=(horizon, num_members, num_robots, n). Shape=(num_robots,)."""
