@@ -179,6 +179,14 @@ def test_operators_of_two_operands(kernel: Kernel, op: str, constant: float | No
     assert_equal_numbers(*through_a_policy(kernel, graph, result, points))
 
 
+@pytest.mark.parametrize("limits", [(), (0.0,), ("", 0.0), (-1.0, 1.0), (1.0, -1.0)])
+def test_limits_of_which_an_end_may_be_missing(kernel: Kernel, limits: tuple[float | str, ...]) -> None:
+    graph = GraphBuilder("policy")
+    ends = [end if isinstance(end, str) else graph.constant(end) for end in limits]
+    result = graph.node("Clip", graph.input("observation", ("batch", 1)), *ends)
+    assert_equal_numbers(*through_a_policy(kernel, graph, result, np.array(SPECIAL, np.float32)[:, None]))
+
+
 def test_operators_that_move_columns(kernel: Kernel) -> None:
     graph = GraphBuilder("policy")
     x = graph.input("observation", ("batch", 5))

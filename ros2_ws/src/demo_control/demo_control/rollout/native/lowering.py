@@ -45,6 +45,7 @@ _BINARY = {
     "Sum": Operator.ADD,
 }
 _MEMBER_RANK = 3
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Lowering:
@@ -204,13 +205,13 @@ class Lowering:
         return [self.apply(Operator.DIVIDE, total, self.number(len(rows)))]
 
     def clip(self, _node: Node, operands: Sequence[Value | None], _rank: int) -> Sequence[Value]:
-        """Limited to a range, either end of which may be missing."""
+        """Limited to a range. An end that is missing is the largest number there is: infinity becomes that."""
         x, *limits = operands
         assert x is not None
         result = self._rows(x)
-        for limit, operator in zip(limits, (Operator.MAXIMUM, Operator.MINIMUM), strict=False):
-            if limit is not None:
-                result = self.apply(operator, result, self._rows(limit))
+        for operator, largest in ((Operator.MAXIMUM, -_LARGEST), (Operator.MINIMUM, _LARGEST)):
+            limit = limits.pop(0) if limits else None
+            result = self.apply(operator, result, self.number(largest) if limit is None else self._rows(limit))
         return [result]
 
     def power(self, _node: Node, operands: Sequence[Value | None], _rank: int) -> Sequence[Value]:
