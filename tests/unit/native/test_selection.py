@@ -99,6 +99,22 @@ def test_an_unknown_engine_is_refused(task: Task) -> None:
         (lambda g, x: g.node("ReduceSum", x, keepdims=0), "operator 'ReduceSum': only over the last axis"),
         (lambda g, x: g.node("Add", x, g.constant(np.ones((3, 2)))), r"shape \(3, 2\), one value per sample"),
         (lambda g, x: g.node("Transpose", x, perm=[1, 0]), "operator 'Transpose': not known"),
+        (
+            lambda g, x: g.node("Pow", x, g.node("Div", *(g.constant(number, np.int64) for number in (7, 2)))),
+            "operator 'Div': a constant of the type int64",
+        ),
+        (
+            lambda g, x: g.node("MatMul", g.node("Gather", x, g.constant([], np.int64), axis=1), g.constant([[]])),
+            "operator 'Gather': an operand without numbers",
+        ),
+        (
+            lambda g, x: g.node(
+                "MatMul",
+                *g.split_node("Split", [x, g.constant([2, 0], np.int64)], 2, axis=1)[1:],
+                g.constant(np.ones((0, 1))),
+            ),
+            "operator 'Dense': an operand without numbers",
+        ),
     ],
 )
 def test_uses_that_the_kernel_does_not_know_are_named(task: Task, kernel: Kernel, build: object, words: str) -> None:

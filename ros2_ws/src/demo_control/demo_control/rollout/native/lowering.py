@@ -109,6 +109,9 @@ class Lowering:
         """The rows of a value; a constant gets rows of its own."""
         if isinstance(value, tuple):
             return value
+        if value.dtype != np.float32:
+            # Whole numbers have a division of their own.
+            raise UnsupportedGraphError(f"a constant of the type {value.dtype}")
         return tuple(self._assembler.constant(float(entry)) for entry in np.atleast_1d(self._of_member(value)))
 
     def _of_member(self, constant: Constant) -> Constant:
@@ -121,6 +124,8 @@ class Lowering:
 
     def _node(self, node: Node, operands: Sequence[Value | None], rank: int) -> Sequence[Value]:
         """The outputs of one node."""
+        if any(operand is not None and not np.size(operand) for operand in operands):
+            raise UnsupportedGraphError("an operand without numbers")
         if node.operator in _SPECIAL:
             return _SPECIAL[node.operator](self, node, operands, rank)
         given = [self._rows(operand) for operand in operands if operand is not None]
@@ -220,6 +225,8 @@ class Lowering:
         assert base is not None
         assert exponent is not None
         rows = self._rows(base)
+        if isinstance(exponent, np.ndarray):
+            exponent = exponent.astype(np.float32)
         if isinstance(exponent, np.ndarray) and exponent.size == 1 and exponent.item() in (2.0, 3.0):
             square = self.apply(Operator.MULTIPLY, rows, rows)
             return [square if exponent.item() == 2.0 else self.apply(Operator.MULTIPLY, square, rows)]  # noqa: PLR2004
