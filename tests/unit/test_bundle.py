@@ -183,6 +183,35 @@ def _wider_policy(directory: Path) -> None:
     _replace(directory, "policy.onnx", graph.build().SerializeToString())
 
 
+def _for_one_state(directory: Path) -> None:
+    """As PyTorch exports a network that it was told nothing else about."""
+    graph = GraphBuilder("policy")
+    observation = graph.input("observation", (1, 2))
+    graph.output("action", graph.node("MatMul", observation, graph.constant(np.ones((2, 1)))), (1, 1))
+    _replace(directory, "policy.onnx", graph.build().SerializeToString())
+
+
+def _with_one_bias(directory: Path) -> None:
+    graph = GraphBuilder("policy")
+    joined = graph.node("Concat", graph.input("observation", ("batch", 2)), graph.constant([[1.0]]), axis=1)
+    graph.output("action", graph.node("MatMul", joined, graph.constant(np.ones((3, 1)))), ("batch", 1))
+    _replace(directory, "policy.onnx", graph.build().SerializeToString())
+
+
+def _in_another_file(model: onnx.ModelProto) -> None:
+    weights = model.graph.initializer[0]
+    weights.ClearField("raw_data")
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="weights.data")
+
+
+def _sparse(model: onnx.ModelProto) -> None:
+    weights = model.graph.initializer.pop(0)
+    entry = numpy_helper.from_array(np.ones(1, np.float32), weights.name)
+    place = numpy_helper.from_array(np.zeros((1, 2), np.int64), "place")
+    model.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(entry, place, list(weights.dims)))
+
+
 def _two_actions(directory: Path) -> None:
     graph = GraphBuilder("policy")
     observation = graph.input("observation", ("batch", 2))
@@ -253,7 +282,11 @@ WRONG = {
         _graph("policy.onnx", _rename_input), r"policy.onnx: inputs \['x'\], expected \['observation'\]",
     ),
     "policy for more observations": (_wider_policy, r"policy.onnx: does not run with the contract's dimensions"),
-    "policy with more actions": (_two_actions, r"policy.onnx: output 'action' has shape \(1, 2\), expected \(1, 1\)"),
+    "policy with more actions": (_two_actions, r"policy.onnx: output 'action' has shape \(2, 2\), expected \(2, 1\)"),
+    "policy for one state": (_for_one_state, r"policy.onnx: does not run with .* and a batch of 2"),
+    "policy with one bias": (_with_one_bias, r"policy.onnx: does not run with .* and a batch of 2"),
+    "weights in another file": (_graph("policy.onnx", _in_another_file), r"policy.onnx: not a valid .* weights.data"),
+    "sparse weights": (_graph("policy.onnx", _sparse), r"policy.onnx: weights 'const_0' are sparse, must be dense"),
 }  # fmt: skip
 
 
@@ -285,6 +318,15 @@ def test_truncated_anywhere_is_refused(linear_task: Task, saved: Path) -> None:
         _replace(saved, "dynamics.onnx", content[:length])
         with pytest.raises(BundleError):
             load_bundle(saved, linear_task)
+
+
+def test_make_bundle_refuses_weights_in_another_file(linear_task: Task) -> None:
+    policy = linear_policy(linear_task)
+    _in_another_file(policy)
+    with pytest.raises(
+        BundleError, match=r"policy.onnx: weights 'const_0' are in another file, must be in the graph's"
+    ):
+        make_bundle(linear_task, policy=policy, dynamics=linear_dynamics_model())
 
 
 def test_make_bundle_refuses_graphs_that_do_not_fit(linear_task: Task) -> None:

@@ -28,6 +28,8 @@ CARD_FILE = "README.md"
 MODELS_VARIABLE = "DEMO_MODELS"
 _MAXIMUM_FILE_BYTES = 256 * 1024 * 1024
 _MEMBER_INPUT_RANK = 3
+_SAMPLES = 2
+"""Batch that each graph is tried with: more than one."""
 _NOT_RENAMED = (errno.EBUSY, errno.EXDEV, errno.EPERM, errno.EACCES)
 """What renaming a mount point says, or a folder in one that must not be written to."""
 
@@ -259,26 +261,28 @@ def _members(dynamics: onnx.ModelProto) -> int:
 
 
 def _check_graphs(bundle: Bundle) -> None:
-    """Names, shapes, opset, finite weights, and one run of each graph on the middle of the ranges."""
+    """Names, shapes, opset, finite weights, and a run of each graph on the middle of the ranges."""
     contract = bundle.contract
     members = contract.members
     if _members(bundle.dynamics) != members:
         raise BundleError(f"dynamics.onnx: {_members(bundle.dynamics)} members, contract.json says {members}")
     action_dim, model_dim = len(contract.action), len(contract.model_observation)
     _check_graph(
-        "policy.onnx", bundle.policy, contract, {"observation": _middle(contract.observation)[None]},
-        {"action": (1, action_dim)},
+        "policy.onnx", bundle.policy, contract, {"observation": _middle(contract.observation)},
+        {"action": (_SAMPLES, action_dim)},
     )  # fmt: skip
-    model_inputs = {"observation": _middle(contract.model_observation), "action": _middle(contract.model_action)}
     _check_graph(
         "dynamics.onnx", bundle.dynamics, contract,
-        {name: np.tile(middle, (members, 1, 1)) for name, middle in model_inputs.items()},
-        {"next_observation": (members, 1, model_dim), "log_variance": (members, 1, contract.num_model_outputs)},
+        {"observation": _middle(contract.model_observation), "action": _middle(contract.model_action)},
+        {
+            "next_observation": (members, _SAMPLES, model_dim),
+            "log_variance": (members, _SAMPLES, contract.num_model_outputs),
+        },
     )  # fmt: skip
     if bundle.value is not None:
         _check_graph(
-            "value.onnx", bundle.value, contract, {"observation": _middle(contract.model_observation)[None]},
-            {"value": (1, 1)},
+            "value.onnx", bundle.value, contract, {"observation": _middle(contract.model_observation)},
+            {"value": (_SAMPLES, 1)},
         )  # fmt: skip
 
 
@@ -289,7 +293,10 @@ def _check_graph(
     inputs: Mapping[str, Array],
     outputs: Mapping[str, tuple[int, ...]],
 ) -> None:
-    """Check one graph: runs on ``inputs``, and gives ``outputs`` of these shapes, all finite."""
+    """Check one graph: runs on ``inputs``, and gives ``outputs`` of these shapes, all finite.
+
+    A graph that was exported for a batch of one runs on a robot, and fails where several states are asked for.
+    """
     if opset_of(model) != contract.opset or contract.opset != OPSET:
         raise BundleError(f"{name}: opset {opset_of(model)}, contract {contract.opset}, expected {OPSET}")
     for kind, found, expected in (
@@ -298,16 +305,25 @@ def _check_graph(
     ):
         if found != expected:
             raise BundleError(f"{name}: {kind} {sorted(found)}, expected {sorted(expected)}")
+    if model.graph.sparse_initializer:
+        raise BundleError(
+            f"{name}: weights '{model.graph.sparse_initializer[0].values.name}' are sparse, must be dense"
+        )
     for initializer in model.graph.initializer:
+        if initializer.data_location == onnx.TensorProto.EXTERNAL:
+            raise BundleError(f"{name}: weights '{initializer.name}' are in another file, must be in the graph's own")
         array = numpy_helper.to_array(initializer)
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise BundleError(f"{name}: weights '{initializer.name}' hold values that are not finite")
-    feeds = {key: values.astype(np.float32) for key, values in inputs.items()}
+    lead = next(iter(outputs.values()))[:-1]
+    feeds = {key: np.tile(values, (*lead, 1)).astype(np.float32) for key, values in inputs.items()}
     try:
         results = make_session(model).run(list(outputs), feeds)
     except Exception as error:  # ONNX Runtime's own exception types are not public
         first_line = str(error).strip().splitlines()[0]
-        raise BundleError(f"{name}: does not run with the contract's dimensions ({first_line})") from None
+        raise BundleError(
+            f"{name}: does not run with the contract's dimensions and a batch of {_SAMPLES} ({first_line})"
+        ) from None
     for (key, shape), result in zip(outputs.items(), results, strict=True):
         if result.shape != shape:
             raise BundleError(f"{name}: output '{key}' has shape {result.shape}, expected {shape}")
