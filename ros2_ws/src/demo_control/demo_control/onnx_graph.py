@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import onnx.inliner
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 OPSET = 17
 IR_VERSION = 9
 """Old enough for every ONNX Runtime since 1.16, which is what a robot may have."""
+
+_OWN_DOMAINS = ("", "ai.onnx")
 
 Dimension = int | str | None
 """A size, the name of a free one, or None for a free one without name."""
@@ -87,7 +90,7 @@ class GraphBuilder:
         Its constants are stored once per ``prefix``, however often the model is inserted.
 
         Args:
-            model: A single-graph model without sub-graphs' outer references.
+            model: Without functions of its own; see :func:`without_functions`.
             prefix: Names this model's constants in the composed graph.
             inputs: Values for the model's inputs, by input name.
             outputs: The wanted outputs.
@@ -100,7 +103,7 @@ class GraphBuilder:
         for node in reversed(model.graph.node):
             if wanted.intersection(node.output):
                 needed.append(node)
-                wanted.update(node.input)
+                wanted.update(_names_read(node))
         names = dict(inputs)
         for initializer in model.graph.initializer:
             if initializer.name in wanted:
@@ -110,11 +113,8 @@ class GraphBuilder:
             renamed = onnx.NodeProto()
             renamed.CopyFrom(node)
             renamed.name = f"{self._prefix}n{len(self._nodes)}"
-            for i, name in enumerate(node.input):
-                renamed.input[i] = names[name] if name else ""
-            for i, name in enumerate(node.output):
-                names[name] = f"{prefix}/{copy}/{name}"
-                renamed.output[i] = names[name]
+            names.update({name: f"{prefix}/{copy}/{name}" for name in node.output if name})
+            _rename(renamed, names, f"{prefix}/{copy}")
             self._nodes.append(renamed)
         return [names[name] for name in outputs]
 
@@ -133,11 +133,17 @@ class GraphBuilder:
             self._nodes, self._name, self._inputs, self._outputs, list(self._initializers.values())
         )
 
-    def build(self) -> onnx.ModelProto:
-        """The checked model."""
+    def build(self, inlined: Sequence[onnx.ModelProto] = ()) -> onnx.ModelProto:
+        """The checked model.
+
+        Args:
+            inlined: Models whose graphs were inserted; their operator sets other than ONNX's own are imported.
+        """
+        imported = [entry for model in inlined for entry in model.opset_import]
+        others = {entry.domain: entry.version for entry in imported if entry.domain not in _OWN_DOMAINS}
         model = helper.make_model(
             self.graph(),
-            opset_imports=[helper.make_opsetid("", OPSET)],
+            opset_imports=[helper.make_opsetid(*entry) for entry in {"": OPSET, **others}.items()],
             ir_version=IR_VERSION,
             producer_name="demo_control",
         )
@@ -145,9 +151,48 @@ class GraphBuilder:
         return model
 
 
+def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same model with the nodes of its functions in their place."""
+    return onnx.inliner.inline_local_functions(model) if model.functions else model
+
+
+def _subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The graphs that a node of control flow holds."""
+    return [graph for entry in node.attribute for graph in ([entry.g] if entry.HasField("g") else entry.graphs)]
+
+
+def _own_names(graph: onnx.GraphProto) -> set[str]:
+    """What a graph itself names: inputs, constants, results."""
+    return {value.name for value in (*graph.input, *graph.initializer)} | {
+        name for node in graph.node for name in node.output if name
+    }
+
+
+def _names_read(node: onnx.NodeProto) -> set[str]:
+    """What a node takes; its graphs may take values of the graph around them."""
+    names = {name for name in node.input if name}
+    for graph in _subgraphs(node):
+        read = {value.name for value in graph.output}.union(*map(_names_read, graph.node))
+        names |= read - _own_names(graph)
+    return names
+
+
+def _rename(node: onnx.NodeProto, names: Mapping[str, str], prefix: str) -> None:
+    """Give a node's values, and those of the graphs in it, other names; own ones of these graphs get the prefix."""
+    for values in (node.input, node.output):
+        values[:] = [names[name] if name else "" for name in values]
+    for graph in _subgraphs(node):
+        inside = {**names, **{name: f"{prefix}/{name}" for name in _own_names(graph)}}
+        for value in (*graph.input, *graph.initializer, *graph.output):
+            value.name = inside[value.name]
+        del graph.value_info[:]
+        for part in graph.node:
+            _rename(part, inside, prefix)
+
+
 def opset_of(model: onnx.ModelProto) -> int:
     """The version of ONNX's default operator set that a model uses."""
-    versions = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
+    versions = [entry.version for entry in model.opset_import if entry.domain in _OWN_DOMAINS]
     return int(versions[0]) if versions else 0
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 
-from demo_control.onnx_graph import GraphBuilder
+from demo_control.onnx_graph import GraphBuilder, without_functions
 from demo_control.rollout.cost_graph import GraphNamespace, GraphValue
 from demo_control.rollout.engine import RolloutShape
 from demo_control.rollout.single_member import on_matrices
@@ -73,11 +73,11 @@ class _Composer:
     ) -> None:
         self._task = task
         self._shape = shape
-        self._dynamics = dynamics
-        self._on_matrices = on_matrices(dynamics) if members == 1 else None
+        self._dynamics = without_functions(dynamics)
+        self._on_matrices = on_matrices(self._dynamics) if members == 1 else None
         self._members = members
-        self._policy = policy
-        self._value = value
+        self._policy = None if policy is None else without_functions(policy)
+        self._value = None if value is None else without_functions(value)
         self._lanes = 1 if shape.average_members else members
         self._graph = GraphBuilder("rollout")
         self._change = ("", "")
@@ -102,7 +102,7 @@ class _Composer:
         if shape.with_trajectory:
             graph.output("observations", states, [horizon + 1, lanes, "rows", n])
             graph.output("predictions", steps["predictions"], [horizon, self._members, "rows", n])
-        return graph.build()
+        return graph.build([model for model in (self._dynamics, self._policy, self._value) if model is not None])
 
     def _unrolled(self, start: str, controls: str, feedback: str | None) -> tuple[str, dict[str, str]]:
         """All steps one after the other: (states, results of the steps by output), each (steps, lanes, rows, k)."""
