@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import demo_control
 from demo_control.mpc import PRESETS
 from demo_control.mpc.presets import settings_of
+from demo_control.mpc.utilities import UTILITIES
 
 PACKAGE = Path(demo_control.__file__).parent
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,3 +51,12 @@ def test_the_table_of_presets_is_that_of_the_code(name: str) -> None:
     assert step_size == f"{settings.step_size:g}"
     assert mirror_steps == str(settings.mirror_steps)
     assert used_for.startswith(PRESETS[name].used_for)
+
+
+def test_the_utility_shown_takes_costs_that_are_no_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(UTILITIES, "median_or_better", UTILITIES["exponential"])
+    (example,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    exec(example, {})
+    costs = np.array([[1.0, 2.0, np.nan, 4.0], [1.0, np.inf, np.inf, np.inf], [np.nan] * 4])
+    weights = UTILITIES["median_or_better"](costs, settings_of("mppi"))
+    np.testing.assert_array_equal(weights, [[0.5, 0.5, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0] * 4])
