@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -121,19 +120,20 @@ def test_goes_on_after_any_interruption(
     assert_same(folder, tmp_path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("number", "times"), [(signal.SIGTERM, 1), (signal.SIGTERM, 2), (signal.SIGINT, 1)])
 @pytest.mark.parametrize("at", [1, 7])
 def test_a_run_that_is_asked_to_stop_saves_what_it_has_done(
-    whole: tuple[Path, list[Record]], tmp_path: Path, number: signal.Signals, at: int
+    whole: tuple[Path, list[Record]], tmp_path: Path, number: signal.Signals, times: int, at: int
 ) -> None:
-    """Long before the first checkpoint is due."""
+    """Long before the first checkpoint is due, and also where the parent passes on what the whole group has heard."""
     folder, records = whole
     heard: list[Record] = []
 
     def ask(record: Record) -> None:
         heard.append(record)
         if len(heard) == at:
-            os.kill(os.getpid(), number)
+            for _ in range(times):
+                signal.raise_signal(number)
 
     before = signal.signal(number, stop_now)
     try:

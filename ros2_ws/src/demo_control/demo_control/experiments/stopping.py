@@ -22,7 +22,8 @@ def stop_now(_signal: int, _frame: FrameType | None) -> None:
 def stops_between_steps() -> Iterator[Callable[[], bool]]:
     """Let a signal that would interrupt the work only be noted, so that the trainer can save what it has done.
 
-    It is still interrupted at once when it is asked a second time.
+    It is still interrupted at once when somebody presses Ctrl-C again. SIGTERM may come twice for one wish: who sends
+    it to all processes of a group (timeout, systemd, Slurm) sends it to the parent, too, which passes it on.
 
     Yields:
         Whether the trainer was asked to stop.
@@ -31,7 +32,7 @@ def stops_between_steps() -> Iterator[Callable[[], bool]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal asked
-        if asked:
+        if asked and number == signal.SIGINT:
             stop_now(number, frame)
         asked = True
 
