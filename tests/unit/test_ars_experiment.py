@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,16 @@ import pytest
 
 from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.experiments.journal import Journal, read_journal
+from demo_control.experiments.stopping import stop_now
 from demo_control.experiments.training import EvaluationSettings, Record, RunRequest
 from demo_control.learning import ars_experiment
-from demo_control.learning.ars import SearchState
+from demo_control.learning.ars import RandomSearch, SearchState
 from demo_control.learning.ars_experiment import CHECKPOINT, train
 from demo_control.learning.ars_settings import UpdateSettings
 from demo_control.learning.ars_update import Iterate
 from demo_control.learning.run_folder import RunFolder
 from demo_control.learning.storage import load_arrays, save_arrays
+from demo_control.learning.trials import Tried
 from demo_control.tasks import Array
 
 from .interruption import Interrupter
@@ -76,6 +79,35 @@ def test_resumes_bit_for_bit_with_any_number_of_processes(
     assert figures(train(REQUEST, tmp_path, told.append)) == whole[0]  # finished: nothing more to do
     with pytest.raises(ConfigurationError, match="another request"):
         train(replace(REQUEST, seed=4), tmp_path, ignore)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_run_that_is_asked_to_stop_saves_what_it_has_done(
+    whole: tuple[list[tuple[int, dict[str, float]]], Array],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    processes: int,
+) -> None:
+    """Within an update, before an evaluation or a checkpoint is due: the update is ended, none is made twice."""
+    update, updates = RandomSearch.update, 0
+
+    def asked(self: RandomSearch) -> Tried:
+        nonlocal updates
+        updates += 1
+        if updates == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return update(self)
+
+    before = signal.signal(signal.SIGTERM, stop_now)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(RandomSearch, "update", asked)
+            with pytest.raises(KeyboardInterrupt):
+                train(request(processes=processes), tmp_path, ignore)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert SearchState.load(tmp_path / CHECKPOINT).iteration == 2
+    assert figures(train(REQUEST, tmp_path, ignore)) == whole[0]
 
 
 class Killer:

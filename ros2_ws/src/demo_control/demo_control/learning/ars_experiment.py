@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from demo_control.configuration import ConfigurationError, Scalar, setting
+from demo_control.experiments.stopping import stops_between_steps
 from demo_control.experiments.training import Record, RunRequest
 from demo_control.learning.ars import RandomSearch, SearchState
 from demo_control.learning.ars_settings import UpdateSettings
@@ -44,10 +45,11 @@ def train(request: RunRequest, folder: Path, on_record: Callable[[Record], None]
 
     Raises:
         ConfigurationError: Wrong settings or environment, or a checkpoint of another request, or a damaged one.
+        KeyboardInterrupt: It was asked to stop; what it has done is in the checkpoint.
     """
     settings = _settings(request.settings)
     problem, evaluation = gymnasium_problem(request.environment), request.evaluation
-    with Processes(settings.processes or num_cores()) as processes:
+    with stops_between_steps() as asked, Processes(settings.processes or num_cores()) as processes:
         trials = EnvironmentTrials(
             processes,
             request.environment,
@@ -75,9 +77,12 @@ def train(request: RunRequest, folder: Path, on_record: Callable[[Record], None]
                 # Before the checkpoint holds it: what is told twice after an interruption can be recognised, what was
                 # never told is lost.
                 on_record(records[-1])
-            if new or clock.seconds > saved_s + _CHECKPOINT_INTERVAL_S:
+            stops = asked()
+            if new or stops or clock.seconds > saved_s + _CHECKPOINT_INTERVAL_S:
                 _save(folder / CHECKPOINT, request, run)
                 saved_s = clock.seconds
+            if stops:
+                raise KeyboardInterrupt
     return run.records
 
 
