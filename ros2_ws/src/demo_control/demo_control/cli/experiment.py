@@ -83,10 +83,12 @@ def _numbers(text: str) -> list[int]:
     """The seeds in '0,1,5-7'."""
     numbers: list[int] = []
     for part in text.split(",") if text else []:
-        first, _, last = part.partition("-")
-        if not first.strip().isdecimal() or (last and not last.strip().isdecimal()):
+        first, dash, last = part.partition("-")
+        ends = (first, last) if dash else (first, first)
+        if not all(end.strip().isdecimal() for end in ends) or int(ends[0]) > int(ends[1]):
+            # No seed at all would choose every one.
             raise ConfigurationError(f"--seeds {text}: expected seeds such as 0,1,2 or 0-4")
-        numbers += range(int(first), int(last or first) + 1)
+        numbers += range(int(ends[0]), int(ends[1]) + 1)
     return numbers
 
 
