@@ -109,6 +109,22 @@ def test_one_page_on_several_studies(tmp_path: Path) -> None:
     assert (tmp_path / "page" / "one_returns.png").exists()
 
 
+def test_studies_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """One specification in two folders, as before and after a change of the code."""
+    folders = [make_study(tmp_path / name, name="toy", environments=["A"], steps=steps)
+               for name, steps in (("before", 1000), ("after", 900))]  # fmt: skip
+    call("report", *folders, "--out", tmp_path / "page", "--json", tmp_path / "report.json")
+    text = (tmp_path / "page" / "report.md").read_text()
+    assert [line for line in text.splitlines() if line.startswith("# ")] == ["# toy", "# toy-2"]
+    assert "](toy_returns.png)" in text
+    assert "](toy-2_returns.png)" in text
+    assert (tmp_path / "page" / "toy-2_plan.png").exists()
+    with (tmp_path / "page" / "records.csv").open() as file:
+        assert {row["study"] for row in csv.DictReader(file)} == {"toy", "toy-2"}
+    studies = json.loads((tmp_path / "report.json").read_text())["studies"]
+    assert [study["name"] for study in studies] == ["toy", "toy-2"]
+
+
 def test_results_of_other_settings_are_left_out(tmp_path: Path) -> None:
     study = make_study(tmp_path / "toy")
     make_study(tmp_path / "other", steps=900)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from demo_control.experiments.figures import draw_records, draw_returns, draw_steps, other_kinds
@@ -22,13 +23,14 @@ def write_report(studies: Sequence[Study], folder: Path) -> dict[str, object]:
     """Write page, figures and CSV.
 
     Args:
-        studies: In the order in which they appear.
+        studies: In the order in which they appear; of equal names the second one gets '-2', and so on.
         folder: Where to.
 
     Returns:
         The tables' figures, for JSON.
     """
     parts, content = [], []
+    studies = _told_apart(studies)
     for study in studies:
         prefix = f"{study.experiment.name}_" if len(studies) > 1 else ""
         summaries = summarise(study)
@@ -47,6 +49,20 @@ def write_report(studies: Sequence[Study], folder: Path) -> dict[str, object]:
     write_text_atomically(folder / PAGE, "\n".join(parts))
     _save_records(studies, folder / RECORDS)
     return {"studies": content}
+
+
+def _told_apart(studies: Sequence[Study]) -> list[Study]:
+    """The same studies, no two of one name: figures have the name in theirs, and so do the rows of the CSV.
+
+    One specification may have been run in two folders: before and after a change of the code, say.
+    """
+    found: dict[str, Study] = {}
+    for study in studies:
+        name, number = study.experiment.name, 2
+        while name in found:
+            name, number = f"{study.experiment.name}-{number}", number + 1
+        found[name] = replace(study, experiment=replace(study.experiment, name=name))
+    return list(found.values())
 
 
 def page(study: Study, summaries: Sequence[MethodSummary], figures: Sequence[tuple[str, str]]) -> str:
