@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -167,6 +168,19 @@ def test_interrupted_anywhere_the_result_is_the_same(
             run(tmp_path, at)
     run(tmp_path)
     assert load_bundle(tmp_path).sha256 == load_bundle(directory).sha256
+
+
+@pytest.mark.parametrize("name", ["policy-sac.pt", "model-00.pt"])
+@pytest.mark.parametrize("content", [b"", b"no checkpoint" * 9], ids=["empty", "garbage"])
+def test_a_damaged_checkpoint_is_named(
+    finished: tuple[Path, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes
+) -> None:
+    monkeypatch.setattr("demo_control.learning.pipeline.plots", Mock())
+    shutil.copytree(finished[0] / "checkpoints", tmp_path / "checkpoints")
+    (tmp_path / "checkpoints" / name).write_bytes(content)
+    with pytest.raises(ConfigurationError, match=rf"{name}' cannot be read \(.+\); delete it to redo") as caught:
+        run(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_model_needs_a_policy_that_is_learned_to_the_end(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from demo_control.bundle.bundle import CONTRACT_FILE
 from demo_control.configuration import ConfigurationError, Scalar
-from demo_control.learning.storage import load_json, save_json
+from demo_control.learning.storage import UNREADABLE, load_json, save_json, why_unreadable
 
 T = TypeVar("T")
 
@@ -101,9 +101,9 @@ class RunFolder:
     def _loaded(self, path: Path, load: Callable[[Path], T]) -> T:
         try:
             return load(path)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        except UNREADABLE as error:
             raise ConfigurationError(
-                f"checkpoint '{path}' cannot be read ({error}); delete it to redo its stage"
+                f"checkpoint '{path}' cannot be read ({why_unreadable(error)}); delete it to redo its stage"
             ) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import pickle
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,16 @@ from demo_control.files import write_atomically, write_bytes_atomically, write_t
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 """What reading an archive raises that lacks something or has other bits, beside OSError and ValueError."""
+
+UNREADABLE = (
+    OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, EOFError, pickle.UnpicklingError,
+)  # fmt: skip
+"""What reading a file of tensors or arrays raises, and taking in what it holds, that is none, or half of one."""
+
+
+def why_unreadable(error: Exception) -> str:
+    """The reason in one line: PyTorch's errors go on for many, and some say nothing."""
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
 def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:

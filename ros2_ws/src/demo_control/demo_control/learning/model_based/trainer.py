@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -23,15 +22,10 @@ from demo_control.learning.model_based.loop import ModelBasedLearner
 from demo_control.learning.model_based.settings import TrainerSettings
 from demo_control.learning.precision import matrix_products
 from demo_control.learning.seeding import Purpose, stream
-from demo_control.learning.storage import save_tensors
+from demo_control.learning.storage import UNREADABLE, save_tensors, why_unreadable
 
 CHECKPOINT = "learner.pt"
 CHECKPOINT_INTERVAL_S = 60.0
-
-_UNREADABLE = (
-    OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, EOFError, pickle.UnpicklingError,
-)  # fmt: skip
-"""What reading a file raises that is no checkpoint, or half of one."""
 
 
 def train(request: RunRequest, folder: Path, on_record: Callable[[Record], None]) -> list[Record]:
@@ -146,7 +140,7 @@ class TrainingRun:
         try:
             content: dict[str, Any] = torch.load(path, weights_only=True)
             same = content["request"] == self._identity()
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise ConfigurationError(_unreadable(path, error)) from error
         if not same:
             raise ConfigurationError(f"checkpoint '{path}' is of another request; choose another folder")
@@ -161,7 +155,7 @@ class TrainingRun:
             learner.fitter.restore(content["fitter"])
             for name, buffer in (("real", learner.real), ("imagined", learner.imagined)):
                 buffer.restore(content[name]["rows"].numpy(), content[name]["next"])
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise ConfigurationError(_unreadable(path, error)) from error
 
     def _identity(self) -> str:
@@ -170,6 +164,4 @@ class TrainingRun:
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    # PyTorch's errors go on for many lines.
-    reason = str(error).partition("\n")[0]
-    return f"checkpoint '{path}' cannot be read ({reason}); delete it to start anew"
+    return f"checkpoint '{path}' cannot be read ({why_unreadable(error)}); delete it to start anew"
