@@ -188,6 +188,23 @@ def test_model_needs_a_policy_that_is_learned_to_the_end(tmp_path: Path) -> None
         run(tmp_path, stage="model")
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"learning.initial_steps": 200}, "learning.steps = 200: must be more than learning.initial_steps = 200"),
+        ({"sac.discount": 1.0}, "sac.discount = 1: must be less with learning.reward_offset = 0.25"),
+    ],
+)
+def test_settings_that_make_no_sense_together_are_refused(
+    tmp_path: Path, changed: dict[str, Scalar], message: str
+) -> None:
+    """Before the folder is claimed for them."""
+    settings = TrainingSettings.for_task(sliding_task(), {**LEARNING, **changed})
+    with pytest.raises(ConfigurationError, match=message):
+        train(sliding_task(), settings, 3, tmp_path / "run", Interrupter(), policy="sac")
+    assert not (tmp_path / "run").exists()
+
+
 def test_unknown_kinds_of_policies_are_refused(tmp_path: Path) -> None:
     task = sliding_task()
     reporter: Reporter = Interrupter()

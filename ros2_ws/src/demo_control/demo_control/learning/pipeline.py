@@ -109,6 +109,8 @@ def train(
         raise ConfigurationError(f"stage = '{stage}': must be one of {', '.join(STAGES)}")
     if policy not in POLICIES:
         raise ConfigurationError(f"policy = '{policy}': must be one of {', '.join(POLICIES)}")
+    if policy == "sac":
+        settings.check_learning()
     layer = LayerSettings.for_task(task)
     if layer.num_samples % settings.network.num_elites:
         raise ConfigurationError(

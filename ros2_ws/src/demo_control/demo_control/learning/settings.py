@@ -86,6 +86,24 @@ class TrainingSettings:
             changed[group] = type(current).from_mapping(replaced, source=group, base=current)
         return replace(self, **changed)  # type: ignore[arg-type]
 
+    def check_learning(self) -> None:
+        """Refuse settings of soft actor-critic that make no sense together.
+
+        Raises:
+            ConfigurationError: Nothing would be learned, or what a failure misses is without end.
+        """
+        learning = self.learning
+        if learning.steps <= learning.initial_steps:
+            raise ConfigurationError(
+                f"learning.steps = {learning.steps}: must be more than learning.initial_steps = "
+                f"{learning.initial_steps}, before which nothing is learned"
+            )
+        if learning.reward_offset and self.sac.discount == 1.0:
+            raise ConfigurationError(
+                f"sac.discount = 1: must be less with learning.reward_offset = {learning.reward_offset:g}, of which a "
+                "failure misses one per control period for ever"
+            )
+
     def changed(self, task: Task, policy: str) -> dict[str, Scalar]:
         """Settings that differ from the task's own and matter to a kind of policy, by ``group.name``."""
         usual = TrainingSettings.for_task(task).as_mapping()
