@@ -248,6 +248,20 @@ def test_wrong_settings_are_named(name: str, value: Scalar, message: str) -> Non
         TrainingSettings.for_task(sliding_task(), {name: value})
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"collection__random_episodes": 1, "collection__policy_episodes": 1}, "no episode that is held out has the 4"),
+        ({"collection__random_episode_s": 0.2, "collection__policy_episode_s": 0.2}, "no episode to fit to has the 4"),
+        ({"search__episode_s": 0.01}, "must last at least a control period, which is 0.1 s"),
+        ({"collection__policy_episode_s": 0.01}, "must last at least a control period, which is 0.1 s"),
+    ],
+)
+def test_too_few_or_too_short_episodes_are_told(tmp_path: Path, changed: dict[str, Scalar], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        run(tmp_path, **changed)
+
+
 def test_elites_must_divide_the_samples(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="must divide the layer's num_samples = 8"):
         run(tmp_path, network__num_elites=3)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from demo_control.configuration import ConfigurationError
 from demo_control.tasks import Array, Plants, Task
 
 ControlLaw = Callable[[Array], Array]
@@ -87,7 +88,14 @@ def run_episodes(
         law: Called once per control period; its output is clipped to the action limits.
         generators: One per plant, passed to ``plants.reset``.
         num_steps: Longest episode, in control periods.
+
+    Raises:
+        ConfigurationError: An episode without a step.
     """
+    if num_steps < 1:
+        raise ConfigurationError(
+            f"an episode (…episode_s) must last at least a control period, which is {task.control_period_s:g} s"
+        )
     observation = plants.reset(generators)
     failed = np.zeros(plants.num_plants, dtype=bool)
     observations, failures = [observation], [failed]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from demo_control.configuration import Settings, setting
+from demo_control.configuration import ConfigurationError, Settings, setting
 from demo_control.learning.dataset import Dataset, Indices, Windows
 from demo_control.learning.ensemble import Ensemble, NetworkSettings, Scaling
 from demo_control.learning.episodes import Episode
@@ -98,10 +98,10 @@ def fit(
         The elites, best first, each with the weights of its best look, and the report.
 
     Raises:
-        ValueError: No episode, or none held out, is long enough.
+        ConfigurationError: No episode, or none held out, is long enough.
     """
-    windows = Windows.of(dataset.training, settings.unroll_steps)
-    held_out = Windows.of(dataset.held_out, settings.unroll_steps)
+    windows = _long_enough("to fit to", dataset.training, settings)
+    held_out = _long_enough("that is held out", dataset.held_out, settings)
     torch_generator = torch.Generator().manual_seed(int(generator.integers(2**62)))
     ensemble = Ensemble.initial(task, network, Scaling.of(windows, task), torch_generator)
     samples = bootstraps(windows.starts, network.num_members, generator)
@@ -159,6 +159,17 @@ def refine(
         return x, u, torch.cat(outputs, dim=1) if outputs else None
 
     return _descend(ensemble, draw, judge, settings, after_look)
+
+
+def _long_enough(kind: str, episodes: Sequence[Episode], settings: FitSettings) -> Windows:
+    """Stretches of one kind of the episodes."""
+    try:
+        return Windows.of(episodes, settings.unroll_steps)
+    except ValueError:
+        raise ConfigurationError(
+            f"data of the model: no episode {kind} has the {settings.unroll_steps} transitions of unroll_steps; "
+            "collect more episodes, or longer ones"
+        ) from None
 
 
 def _descend(
