@@ -15,7 +15,7 @@ class Interrupter:
         if self.calls == self._at:
             raise KeyboardInterrupt
 
-    def start(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int, done: int = 0) -> None:
         self._count()
 
     def advance(self, done: int, text: str) -> None:

@@ -35,7 +35,7 @@ class Silent:
         self.done: list[int] = []
         self.total = 0
 
-    def start(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int, done: int = 0) -> None:
         self.total = total
 
     def advance(self, done: int, text: str) -> None:

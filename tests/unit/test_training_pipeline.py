@@ -281,6 +281,31 @@ def test_plain_lines_where_there_is_no_terminal() -> None:
     ]
 
 
+def test_time_left_of_a_stage_that_goes_on_counts_what_was_done_since() -> None:
+    times = iter([0.0, 11.0])
+    text = io.StringIO()
+    reporter = ConsoleReporter(Console(file=text), clock=lambda: next(times))
+    reporter.start("stage", 10, 7)
+    reporter.advance(8, "loss 3")
+    assert text.getvalue().splitlines() == ["  8/10  loss 3  about 22 s left"]
+
+
+@pytest.mark.parametrize("policy", ["linear", "sac"])
+def test_a_search_that_goes_on_says_what_is_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    monkeypatch.setattr("demo_control.learning.pipeline.plots", Mock())
+    monkeypatch.setattr("demo_control.learning.policy_learning.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    learning = {"learning.steps": 200, "learning.plants": 2, "learning.initial_steps": 40, "sac.batch_size": 8}
+    settings = TrainingSettings.for_task(sliding_task(), learning)
+    with pytest.raises(KeyboardInterrupt):
+        train(sliding_task(), settings, 3, tmp_path, Interrupter(at=4), "policy", policy)
+    reporter = Mock()
+    train(sliding_task(), settings, 3, tmp_path, reporter, "policy", policy)
+    (_, _, behind), told = reporter.start.call_args.args, [call.args[0] for call in reporter.advance.call_args_list]
+    assert 0 < behind < told[0]
+
+
 def command_line(monkeypatch: pytest.MonkeyPatch, task: Task) -> Typer:
     monkeypatch.setattr(train_command, "load_task", lambda _: task)
     app = Typer()

@@ -85,12 +85,11 @@ def collect(run: Run, policy: onnx.ModelProto, kind: str, count: int) -> list[li
     firsts = list(range(0, count, settings.batch_episodes))
     files = {first: f"data-{kind}-{first:05d}.npz" for first in firsts}
     missing = [first for first in firsts if not run.folder.file(files[first]).exists()]
-    run.reporter.start(f"data: {count} {kind} episodes with random corrections", count)
+    sizes = {first: min(settings.batch_episodes, count - first) for first in firsts}
+    done = count - sum(sizes[first] for first in missing)
+    run.reporter.start(f"data: {count} {kind} episodes with random corrections", count, done)
     with Workers(run.task) as workers:
-        arguments = [
-            (simulator, kind, run.seed, first, min(settings.batch_episodes, count - first), policy, settings)
-            for first in missing
-        ]
+        arguments = [(simulator, kind, run.seed, first, sizes[first], policy, settings) for first in missing]
         made = workers.map(explore, arguments)
         groups: list[list[Episode]] = []
         for first in firsts:

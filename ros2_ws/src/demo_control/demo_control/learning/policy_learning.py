@@ -19,7 +19,7 @@ def learn_policy(run: Run) -> TaskLearner:
     """Learn the policy of this run, or go on where its checkpoint is."""
     learner = _begun(run)
     steps = run.settings.learning.steps
-    run.reporter.start("policy: soft actor-critic", steps)
+    run.reporter.start("policy: soft actor-critic", steps, min(learner.step_count, steps))
     path, saved_s = run.folder.file(CHECKPOINT), time.monotonic()
 
     def after_batch(learner: TaskLearner) -> None:

@@ -15,8 +15,8 @@ _SECONDS_BETWEEN_LINES = 10.0
 class Reporter(Protocol):
     """Told what a run does."""
 
-    def start(self, stage: str, total: int) -> None:
-        """A stage of ``total`` steps begins."""
+    def start(self, stage: str, total: int, done: int = 0) -> None:
+        """A stage of ``total`` steps begins, or goes on with ``done`` of them behind."""
         ...
 
     def advance(self, done: int, text: str) -> None:
@@ -39,12 +39,12 @@ class ConsoleReporter:
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._clock = console, clock
         self._bar: Progress | None = None
-        self._stage, self._total = "", 1
+        self._stage, self._total, self._behind = "", 1, 0
         self._started_s = self._last_line_s = 0.0
 
-    def start(self, stage: str, total: int) -> None:
+    def start(self, stage: str, total: int, done: int = 0) -> None:
         """See :class:`Reporter`."""
-        self._stage, self._total = stage, max(total, 1)
+        self._stage, self._total, self._behind = stage, max(total, 1), done
         self._started_s = self._last_line_s = self._clock()
         if self._console.is_terminal:
             columns = (
@@ -55,7 +55,7 @@ class ConsoleReporter:
                 TimeRemainingColumn(),
             )
             self._bar = Progress(*columns, console=self._console, transient=True)
-            self._bar.add_task(stage, total=self._total, text="")
+            self._bar.add_task(stage, total=self._total, completed=done, text="")
             self._bar.start()
 
     def advance(self, done: int, text: str) -> None:
@@ -66,7 +66,8 @@ class ConsoleReporter:
         now_s = self._clock()
         if now_s - self._last_line_s >= _SECONDS_BETWEEN_LINES and done < self._total:
             self._last_line_s = now_s
-            left_s = (now_s - self._started_s) * (self._total - done) / max(done, 1)
+            # What an earlier session did took no time of this one.
+            left_s = (now_s - self._started_s) * (self._total - done) / max(done - self._behind, 1)
             self._print(f"  {done}/{self._total}  {text}  about {left_s:.0f} s left")
 
     def finish(self, text: str) -> None:

@@ -66,10 +66,10 @@ class Run:
 
 def search_policy(run: Run) -> SearchState:
     """The stage 'policy': augmented random search, saved at every evaluation."""
-    settings = run.settings.search
-    run.reporter.start("policy: augmented random search", settings.iterations)
+    settings, begun = run.settings.search, _start(run)
+    run.reporter.start("policy: augmented random search", settings.iterations, begun.iteration)
     with contextlib.ExitStack() as stack:
-        search = AugmentedRandomSearch(run.task, _trials(run, stack), settings, run.seed, _start(run))
+        search = AugmentedRandomSearch(run.task, _trials(run, stack), settings, run.seed, begun)
 
         def after_iteration(state: SearchState) -> None:
             if state.iteration % settings.evaluation_interval == 0 or search.finished:
