@@ -33,8 +33,12 @@ class LoopSettings(Settings):
     real_share: float = setting(0.5, "Share of the environment's transitions in a batch.", minimum=0.0, maximum=1.0)
     real_share_last: float = setting(-1.0, "The same at the last step, linear in between; -1: constant.", minimum=-1.0,
                                     maximum=1.0)  # fmt: skip
-    model_refits_kept: int = setting(4, "Refits whose transitions are kept.", minimum=1)
-    first_horizon: int = setting(0, "Length of plans at first, growing to the planner's; 0: as that.", minimum=0)
+    model_refits_kept: int = setting(
+        4, "Refits whose transitions are kept, with plans as long as the planner's.", minimum=1
+    )
+    first_horizon: int = setting(
+        0, "Length of plans at first, growing or falling to the planner's; 0: as that.", minimum=0
+    )
     horizon_steps: int = setting(1, "Environment steps over which the horizon changes.", minimum=1)
     stored: str = setting(
         "plan",
