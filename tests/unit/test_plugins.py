@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from demo_control.cli.main import app
 from demo_control.configuration import ConfigurationError
 from demo_control.hardware.emulation.plant import make_plant
 from demo_control.hardware.wiring import InstalledKinds
-from demo_control.tasks import load_task, task_names
+from demo_control.tasks import Task, load_task, task_names
 
 BROKEN = {
     "misspelt": ("no_such_package.robot:make", "ModuleNotFoundError: No module named 'no_such_package'"),
@@ -91,3 +92,24 @@ def test_all_commands_are_listed_and_other_tasks_load() -> None:
     assert CliRunner().invoke(app, ["--help"]).exit_code == 0
     assert {"cartpole", *BROKEN} <= set(task_names())
     assert load_task("cartpole").name == "cartpole"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"observation": ("position", "position")}, "observation has 'position' twice, must be unique"),
+        ({"action": ("acceleration", "acceleration")}, "action has 'acceleration' twice"),
+        ({"cost_terms": ("effort", "velocity", "effort")}, "cost_terms has 'effort' twice"),
+        ({"model_inputs": ("speed",)}, "model_inputs names 'speed', must be of the observation: position, velocity"),
+        ({"offset_entries": ("speed",)}, "offset_entries names 'speed', must be of the observation"),
+    ],
+)
+def test_a_task_whose_names_mean_nothing_or_two_things(
+    linear_task: Task, changes: dict[str, tuple[str, ...]], words: str
+) -> None:
+    """Weights, columns and parameters are found by name: of two alike one would be lost."""
+    (what, names), *_ = changes.items()
+    entries = getattr(linear_task, what)
+    wrong = names if what in {"model_inputs", "offset_entries"} else [replace(entries[0], name=name) for name in names]
+    with pytest.raises(ConfigurationError, match=f"task 'integrator': {words}"):
+        replace(linear_task, **{what: tuple(wrong)})

@@ -230,6 +230,21 @@ class Task:
     policy_training: PolicyTraining | None = None
     model_training: ModelTraining | None = None
 
+    def __post_init__(self) -> None:
+        """Check names: what is looked up by them must be there, and once."""
+        for what in ("observation", "action", "cost_terms"):
+            names = [entry.name for entry in getattr(self, what)]
+            for name in names:
+                if names.count(name) > 1:
+                    raise ConfigurationError(f"task '{self.name}': {what} has '{name}' twice, must be unique")
+        known = [quantity.name for quantity in self.observation]
+        for what in ("model_inputs", "offset_entries"):
+            for name in getattr(self, what):
+                if name not in known:
+                    raise ConfigurationError(
+                        f"task '{self.name}': {what} names '{name}', must be of the observation: {', '.join(known)}"
+                    )
+
     @cached_property
     def planning_problem(self) -> Task:
         """The task as the planner sees it: this one, or the slower one over corrections.
