@@ -80,6 +80,25 @@ def test_an_unknown_operator_is_named(task: Task) -> None:
         choose_engine(task, bundle, "native")
 
 
+@pytest.mark.parametrize("engine", [NativeEngine, OnnxEngine])
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda x, u, xp: 1.0, "1.0, must depend on observation or action"),
+        (lambda x, u, xp: x["x9"], "KeyError: 'x9'"),
+        (lambda x, u, xp: xp.tan(x["x0"]), "AttributeError: .*'tan'"),
+    ],
+)
+def test_a_cost_term_that_cannot_be_drawn_is_named(
+    kernel: Kernel, engine: type[NativeEngine | OnnxEngine], function: object, words: str
+) -> None:
+    task = make_task(2, 1, {"squares": quadratic, "odd": function})  # type: ignore[dict-item]
+    bundle = network_bundle(task, [4], "Tanh", 1)
+    known = {"kernel": kernel} if engine is NativeEngine else {}
+    with pytest.raises(ConfigurationError, match=f"cost term 'odd': {words}"):
+        engine(task, bundle, SHAPE, **known)  # type: ignore[arg-type]
+
+
 @pytest.mark.usefixtures("installed")
 def test_onnx_can_be_asked_for(task: Task) -> None:
     choice = choose_engine(task, network_bundle(task, [4], "Tanh", 1), "onnx")

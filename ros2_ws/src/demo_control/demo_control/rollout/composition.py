@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from demo_control.onnx_graph import GraphBuilder, without_functions
-from demo_control.rollout.cost_graph import GraphNamespace, GraphValue
+from demo_control.rollout.cost_graph import GraphValue, draw_term
 from demo_control.rollout.engine import RolloutShape
 from demo_control.rollout.single_member import on_matrices
 from demo_control.tasks import Task
@@ -232,8 +232,7 @@ class _Composer:
         no_control = graph.node("Mul", graph.node("Gather", controls, last, axis=0), graph.constant(0.0))
         x = self._columns(states, [q.name for q in task.observation])
         u = self._columns(graph.node("Concat", controls, no_control, axis=0), [q.name for q in task.action])
-        namespace = GraphNamespace()
-        costs = graph.node("Concat", *(term.function(x, u, namespace).name for term in task.cost_terms), axis=0)
+        costs = graph.node("Concat", *(draw_term(term, x, u) for term in task.cost_terms), axis=0)
         costs = graph.reshape(costs, (terms, steps, -1))
         counts = task.cost_counts(steps)
         if not counts.all():

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from demo_control.configuration import ConfigurationError
 from demo_control.onnx_graph import GraphBuilder
+from demo_control.tasks import CostTerm
 
 
 class GraphValue:
@@ -92,3 +96,23 @@ class GraphNamespace:
     def sqrt(self, x: GraphValue, /) -> GraphValue:
         """Square root."""
         return self._unary("Sqrt", x)
+
+
+def draw_term(term: CostTerm, x: Mapping[str, GraphValue], u: Mapping[str, GraphValue]) -> str:
+    """Draw a cost term; returns the name of its column.
+
+    Args:
+        term: The term.
+        x: Columns of the observation by name.
+        u: Columns of the action by name.
+
+    Raises:
+        ConfigurationError: Its function cannot be drawn, or depends on none of them.
+    """
+    try:
+        value = term.function(x, u, GraphNamespace())
+    except Exception as error:  # whatever another package's function raises
+        raise ConfigurationError(f"cost term '{term.name}': {type(error).__name__}: {error}") from error
+    if not isinstance(value, GraphValue):
+        raise ConfigurationError(f"cost term '{term.name}': {value!r}, must depend on observation or action")
+    return value.name

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnx
 
 from demo_control.onnx_graph import GraphBuilder
-from demo_control.rollout.cost_graph import GraphNamespace, GraphValue
+from demo_control.rollout.cost_graph import GraphValue, draw_term
 from demo_control.rollout.engine import RolloutShape
 from demo_control.rollout.native.graph import Graph, UnsupportedGraphError, read_graph
 from demo_control.rollout.native.instructions import Operator
@@ -224,5 +224,5 @@ def _cost_graph(task: Task) -> tuple[Graph, list[str], list[str]]:
     outputs = []
     for term in task.cost_terms:
         outputs.append(f"term/{term.name}")
-        builder.output(outputs[-1], term.function(x, u, GraphNamespace()).name, ("rows", 1))
+        builder.output(outputs[-1], draw_term(term, x, u), ("rows", 1))
     return read_graph(builder.build(), outputs), inputs, outputs
