@@ -126,6 +126,23 @@ def test_blocks_hold_the_whole(report: dict[str, Any]) -> None:
     assert ratio == pytest.approx(report["model_error"]["relative"]["horizon"])
 
 
+def test_a_percentile_is_the_same_in_a_long_recording_as_in_a_short_one() -> None:
+    """Seven of a thousand commands are old: in two seconds often two of a hundred, in an hour never one of these."""
+    generator, found = np.random.default_rng(0), []
+    for seconds in (100, 3600):
+        times_ns = (np.arange(0.0, seconds, 0.02) * 1e9).astype(np.int64)
+        ages_ms = 5.0 + 20.0 * (generator.random(len(times_ns)) < 0.007)
+        blocks = Blocks(0, int(times_ns[-1]))
+        blocks.add_percentile("age", times_ns, ages_ms, 99.0)
+        blocks.add_percentile("nothing", times_ns, np.full(len(times_ns), np.nan), 99.0)
+        figures: Any = blocks.to_json()["figures"]
+        assert list(figures) == ["age"]
+        assert len(figures["age"]["numerators"]) <= 60
+        found.append(sum(figures["age"]["numerators"]) / sum(figures["age"]["denominators"]))
+
+    assert found[0] == pytest.approx(found[1], rel=0.1)
+
+
 def test_another_bundle_s_model_is_the_one_that_is_judged(recorder: RobotRecorder, report: dict[str, Any]) -> None:
     other = evaluate_bag(Request(recorder.folder, default_bundle("cartpole_sac")))
 

@@ -23,6 +23,8 @@ class Blocks:
         self._start_ns, length_ns = start_ns, max(end_ns - start_ns, 1)
         self.count = int(np.clip(length_ns / (_LEAST_S * 1e9), 1, _MOST))
         self._block_ns = length_ns / self.count
+        self._pieces = max(int(length_ns / (_LEAST_S * 1e9)), 1)
+        self._piece_ns = length_ns / self._pieces
         self._sums: dict[str, tuple[Array, Array]] = {}
 
     def add(self, name: str, times_ns: Integers, numerators: Array, denominators: Array | float = 1.0) -> None:
@@ -42,14 +44,23 @@ class Blocks:
         beneath += np.bincount(places, below[good], self.count)
 
     def add_percentile(self, name: str, times_ns: Integers, values: Array, percentile: float) -> None:
-        """Set a figure to a percentile of the values in each block; its mean over the blocks is what is compared."""
-        places = self._places(times_ns)
+        """Set a figure to the mean of the percentiles of short pieces of time, in each block and over all.
+
+        The pieces are as long in every recording: a percentile of many values is another than that of few.
+        """
+        pieces = np.minimum((times_ns - self._start_ns) / self._piece_ns, self._pieces - 1.0)
+        pieces = np.clip(pieces, 0, self._pieces - 1).astype(np.int64)
+        good = np.isfinite(values)
+        values, pieces = values[good], pieces[good]
         above, beneath = self._sums.setdefault(name, (np.zeros(self.count), np.zeros(self.count)))
-        for block in range(self.count):
-            here = values[places == block]
-            here = here[np.isfinite(here)]
-            if len(here):
-                above[block], beneath[block] = np.percentile(here, percentile), 1.0
+        if not len(values):
+            return
+        order = np.argsort(pieces, kind="stable")
+        starts = np.flatnonzero(np.diff(pieces[order], prepend=-1))
+        for place, here in zip(pieces[order][starts], np.split(values[order], starts[1:]), strict=True):
+            block = self.count * int(place) // self._pieces
+            above[block] += np.percentile(here, percentile)
+            beneath[block] += 1.0
 
     def to_json(self) -> dict[str, object]:
         """Ready for JSON; figures that nothing is known of are left out."""

@@ -25,7 +25,7 @@ from demo_control.files import write_text_atomically
 from demo_control.processes import one_thread_each
 from demo_control.worker_pool import WorkerPool
 
-FORMAT = 1
+FORMAT = 2
 """Of what is kept; raised when a figure changes its meaning, so that nothing old is taken for new."""
 
 Evaluate = Callable[[Request], Mapping[str, Any]]
