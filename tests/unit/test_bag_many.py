@@ -141,3 +141,33 @@ def test_a_folder_is_summed_up_with_its_bad_bag_named(whole_bag: Path, tmp_path:
     cost = next(figure for figure in summary["figures"] if figure["figure"] == "cost_per_second")
     assert cost["all"] == cost["p50"] == pytest.approx(one["task_metrics"]["cost_per_second"])
     assert len(list((tmp_path / "kept").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        (["evaluate", "BAG"], ["--json", "TAKEN/report.json"]),
+        (["evaluate", "BAG", "BAG"], ["--json", "FOLDER"]),
+        (["evaluate", "BAG"], ["--out", "TAKEN"]),
+        (["compare", "BAG", "BAG"], ["--json", "TAKEN/report.json"]),
+        (["compare", "BAG", "BAG"], ["--out", "TAKEN/kept"]),
+        (["repair", "BAG"], ["--json", "FOLDER"]),
+        (["info", "BAG"], ["--json", "FOLDER"]),
+    ],
+)
+def test_what_could_not_be_written_is_refused_before_the_work(
+    bag_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], options: list[str]
+) -> None:
+    def opened(path: Path) -> None:
+        raise AssertionError(f"{path} was opened")
+
+    monkeypatch.setattr("demo_control.bags.reader.Bag.open", opened)
+    (tmp_path / "taken").write_text("a file")
+    named = {"BAG": str(bag_copy), "FOLDER": str(tmp_path), "TAKEN": str(tmp_path / "taken")}
+    arguments = [named.get(word, word.replace("TAKEN", named["TAKEN"])) for word in (*command, *options)]
+    result = CliRunner().invoke(app, ["bag", *arguments])
+
+    assert result.exit_code == 2, result.output
+    assert "directory" in result.output
+    assert result.output.count("\n") == 1
+    assert (tmp_path / "taken").read_text() == "a file"

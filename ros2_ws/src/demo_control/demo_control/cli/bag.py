@@ -12,7 +12,7 @@ from rich.table import Table
 from demo_control.bags.info import bag_info
 from demo_control.bags.repair import repair as repair_bag
 from demo_control.cli.bag_judgement import compare, evaluate, told
-from demo_control.cli.output import error_console, write_json
+from demo_control.cli.output import check_destinations, error_console, write_json
 from demo_control.cli.refit import refit
 
 app = typer.Typer(help="Look at recordings, mend them, answer them again.", no_args_is_help=True)
@@ -27,6 +27,7 @@ def info(
 ) -> None:
     """Topics, counts, duration, robot, bundle, drops and damage."""
     with told():
+        check_destinations(json_file)
         reports = [bag_info(path) for path in bags]
         robots = sorted({name for report in reports for name in cast("list[str]", report["robots"])})
         if json_file:
@@ -45,6 +46,7 @@ def repair(
 ) -> None:
     """Write index and metadata.yaml anew, with every message that is whole; say what was lost."""
     with told():
+        check_destinations(json_file)
         done = repair_bag(bag)
         if json_file:
             write_json({"bag": str(bag), "messages": done.messages, "lost": done.lost}, json_file)

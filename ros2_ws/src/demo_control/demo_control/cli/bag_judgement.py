@@ -16,8 +16,17 @@ from demo_control.bags.many import evaluate_many, find_bags, is_bag
 from demo_control.bags.regression import compare as compare_evaluations
 from demo_control.bags.summary import slim, summed_up
 from demo_control.cli.bag_tables import comparison_table, evaluation_table, summary_table
-from demo_control.cli.output import EXIT_USAGE, episode_progress, error_console, fail, one_line_errors, write_json
+from demo_control.cli.output import (
+    EXIT_USAGE,
+    check_destinations,
+    episode_progress,
+    error_console,
+    fail,
+    one_line_errors,
+    write_json,
+)
 from demo_control.configuration import parse_assignments
+from demo_control.files import check_folder
 
 EXIT_WORSE = 1
 
@@ -57,6 +66,7 @@ def evaluate(
     and summed up; one that cannot be evaluated does not end that, and makes the exit code 2.
     """
     with told():
+        _check_destinations(json_file, kept)
         chosen = parse_assignments(settings or [])
         if len(bags) == 1 and is_bag(bags[0]) and kept is None:
             report = evaluate_bag(Request(bags[0], bundle, chosen, namespace))
@@ -93,6 +103,7 @@ def compare(
     of recordings that cannot be used, nor where B does not have a figure that decides and that A has.
     """
     with told():
+        _check_destinations(json_file, kept)
         sides, failed = [], list[dict[str, str]]()
         for path in (baseline, candidate):
             requests = [Request(bag, namespace=namespace) for bag in find_bags([path])]
@@ -115,6 +126,17 @@ def compare(
         raise typer.Exit(EXIT_WORSE)
     if report["unknown_in_b"]:
         raise typer.Exit(EXIT_USAGE)
+
+
+def _check_destinations(json_file: str, kept: Path | None) -> None:
+    """Refuse what could not be written, before hours of work.
+
+    Raises:
+        OSError: The file or the folder could not be.
+    """
+    check_destinations(json_file)
+    if kept is not None:
+        check_folder(kept)
 
 
 def _verdict(report: Mapping[str, object]) -> str:
