@@ -89,6 +89,7 @@ class RobotRecorder:
         plant: How the plant differs from the nominal one, by name.
         namespace: Before every topic.
         applied: Whether the driver says what it carries out.
+        overruns: That the layer counts from the first plan on.
     """
 
     folder: Path
@@ -100,6 +101,7 @@ class RobotRecorder:
     plant: dict[str, Any] = field(default_factory=dict)
     namespace: str = ""
     applied: bool = False
+    overruns: int = 0
 
     def __post_init__(self) -> None:
         self.task = load_task(self.name)
@@ -207,7 +209,7 @@ class RobotRecorder:
             "/planner_status", "demo_msgs/msg/PlannerStatus", self._now_ns, **said,
             observation_age_s=0.0, plan_age_s=0.004, plan_time_s=0.002, cost_terms=list(report.cost_terms),
             nominal_costs=np.array(report.nominal_costs), plan_costs=np.array(report.plan_costs),
-            commands=counters.commands, plans=counters.plans, overruns=0, fallback_reasons=[],
+            commands=counters.commands, plans=counters.plans, overruns=self.overruns, fallback_reasons=[],
             fallback_counts=np.zeros(0, np.uint64),
         )  # fmt: skip
 

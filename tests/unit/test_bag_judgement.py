@@ -113,6 +113,18 @@ def test_lost_observations_are_counted(tmp_path: Path) -> None:
     assert found["model_error"]["count"] == 49 - 3 - 2
 
 
+@pytest.mark.parametrize(("first", "overruns"), [(1, 500), (20, 0)])
+def test_what_overran_before_the_recording_does_not_count(tmp_path: Path, first: int, overruns: int) -> None:
+    """The layer counts from its activation on; whoever records later hears of all of them at once."""
+    robot = RobotRecorder(tmp_path / "bag", overruns=500)
+    robot.scribe.lost = {("/action", number) for number in range(1, first)}
+    robot.activate()
+    robot.run(50)
+    found = evaluate_bag(Request(robot.close()))
+
+    assert found["timing"]["overruns"] == sum(found["blocks"]["figures"]["overruns"]["numerators"]) == overruns
+
+
 def test_blocks_hold_the_whole(report: dict[str, Any]) -> None:
     blocks = report["blocks"]
     sums = blocks["figures"]["cost_per_second"]

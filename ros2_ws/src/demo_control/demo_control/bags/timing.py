@@ -43,7 +43,7 @@ def timing(task: Task, log: LayerLog, blocks: Blocks) -> dict[str, object]:
     blocks.add_percentile("command_age_p99_ms", stamps, ages, _P99)
     plan_stamps = np.concatenate([_plan_stamps(run.plans) for run in log.runs])
     blocks.add_percentile("plan_age_p99_ms", plan_stamps, plan_age_ms, _P99)
-    overruns = np.concatenate([_overruns(run.plans) for run in log.runs])
+    overruns = np.concatenate([_overruns(run) for run in log.runs])
     blocks.add("overruns", plan_stamps, overruns)
     fallback = np.array([text.endswith(_WITHOUT_PLAN) for text in table.sources.texts], float)
     blocks.add("fallbacks", table.stamps_ns.numbers(), fallback[table.sources.codes()])
@@ -131,7 +131,9 @@ def _late_plans(task: Task, ages_ms: Array) -> int:
     return int((ages_ms > task.planning_problem.planning_ticks * task.control_period_s * 1e3).sum())
 
 
-def _overruns(plans: Plans) -> Array:
+def _overruns(run: LayerRun) -> Array:
     """Overruns since the plan before; the layer counts them from each activation on. Shape=(count,)."""
-    totals = np.nan_to_num(plans.figures()[:, FIGURES.index("overruns")])
-    return np.asarray(np.maximum(np.diff(totals, prepend=0.0), 0.0))
+    totals = np.nan_to_num(run.plans.figures()[:, FIGURES.index("overruns")])
+    # What had overrun before somebody began to record is not of this recording.
+    before = totals[:1] if not run.from_start else np.zeros(1)
+    return np.asarray(np.maximum(np.diff(totals, prepend=before), 0.0))
