@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -191,3 +192,50 @@ def test_a_repair_keeps_records_and_the_damaged_file_and_tells_what_was_lost(bag
     assert info["complete"] is False
     assert (bag_copy / (file.name + ".damaged")).is_file()
     assert repair(bag_copy).lost == []
+
+
+def test_a_second_repair_leaves_what_the_first_one_left(bag_copy: Path) -> None:
+    contents = []
+    for _ in range(3):
+        file = mcap_of(bag_copy)
+        file.write_bytes(file.read_bytes()[:-1000])
+        contents.append(file.read_bytes())
+        assert repair(bag_copy).lost
+
+    endings = ("", "2", "3")
+    assert [(bag_copy / f"run_0.mcap.damaged{ending}").read_bytes() for ending in endings] == contents
+
+
+def test_a_file_that_cannot_be_read_stays_beside_whatever_its_name(bag_copy: Path) -> None:
+    """Of a split bag the first file is unreadable from its first byte on, and has the name of the new one."""
+    first = mcap_of(bag_copy)
+    second = bag_copy / "run_1.mcap"
+    second.write_bytes(first.read_bytes())
+    first.write_bytes(b"x" + first.read_bytes()[1:])
+    unreadable, whole = first.read_bytes(), everything(second)
+    metadata = bag_copy / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace("- run_0.mcap", "- run_0.mcap\n  - run_1.mcap", 1))
+    done = repair(bag_copy)
+
+    assert any("run_0.mcap: not an MCAP file" in line for line in done.lost)
+    assert everything(bag_copy) == whole
+    assert (bag_copy / "run_0.mcap.damaged").read_bytes() == unreadable
+    assert sorted(path.name for path in bag_copy.iterdir()) == [
+        "metadata.yaml", "run_0.mcap", "run_0.mcap.damaged", "run_1.mcap.damaged",
+    ]  # fmt: skip
+
+
+def test_a_repair_holds_a_part_of_the_bag_in_memory(tmp_path: Path) -> None:
+    writer, generator = BagWriter(tmp_path / "bag"), np.random.default_rng(0)
+    topic = writer.add_topic("/pictures", "std_msgs/msg/String", definition_of("std_msgs/msg/String"))
+    for number in range(64):
+        writer.write(topic, START_NS + number, generator.bytes(1 << 20), START_NS, number + 1)
+        writer.flush()
+    writer.abandon()
+    tracemalloc.start()
+    done = repair(tmp_path / "bag")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert done.messages == 64
+    assert peak < 48 << 20

@@ -15,6 +15,8 @@ from demo_control.bags.reader import REPAIRED, UNCHECKED, Bag
 from demo_control.bags.writer import BagWriter
 
 DAMAGED_SUFFIX = ".damaged"
+_GATHERED_BYTES = 8 << 20
+"""In memory at once, of a bag that may be larger than that."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def repair(path: Path) -> Repair:
     """Write index and metadata.yaml of a bag anew, with all messages that are whole.
 
     A bag that is in order is left as it is. The damaged files stay beside the new one, with '.damaged' after their
-    names.
+    names, and a number where a repair before has left such a file.
 
     Args:
         path: The bag's folder.
@@ -54,11 +56,22 @@ def repair(path: Path) -> Repair:
         writer = BagWriter(Path(beside) / path.absolute().name)
         _copy(bag, writer, lost)
         writer.close()
-        for container in bag.containers:
-            os.replace(container.path, container.path.with_name(container.path.name + DAMAGED_SUFFIX))
-        os.replace(writer.path, path / writer.path.name)
+        new = path / writer.path.name
+        # A file that could not be read at all may have the new one's name.
+        for old in {*(container.path for container in bag.containers), *([new] if new.exists() else [])}:
+            os.replace(old, _beside(old))
+        os.replace(writer.path, new)
         shutil.move(str(writer.folder / METADATA_FILE), str(path / METADATA_FILE))
     return Repair(writer.message_count, lost)
+
+
+def _beside(path: Path) -> Path:
+    """Where a damaged file may stay; what is there already may be all that is left of another one."""
+    wanted, number = path.with_name(path.name + DAMAGED_SUFFIX), 1
+    while wanted.exists():
+        number += 1
+        wanted = path.with_name(f"{path.name}{DAMAGED_SUFFIX}{number}")
+    return wanted
 
 
 def _copy(bag: Bag, writer: BagWriter, lost: list[str]) -> None:
@@ -84,10 +97,15 @@ def _copy(bag: Bag, writer: BagWriter, lost: list[str]) -> None:
                     offered_qos=channel.offered_qos,
                 )
 
+    gathered = 0
     for heard in bag.messages():
         if (heard.topic, heard.type) not in numbers:
             # A damaged file may name its topics differently from place to place.
             add_topics()
         number = numbers[heard.topic, heard.type]
         writer.write(number, heard.log_time_ns, heard.data, heard.publish_time_ns, heard.sequence)
+        gathered += len(heard.data)
+        if gathered > _GATHERED_BYTES:
+            writer.flush()
+            gathered = 0
     add_topics()
