@@ -267,3 +267,19 @@ def test_a_recording_that_says_nothing_is_not_taken_for_no_worse(tmp_path: Path)
     more = run(short, good)  # whoever has more than the baseline is judged by what both have
     assert more.exit_code == 0
     assert "A does not say: cost, 1/s; model error over the horizon" in more.output
+
+
+@pytest.mark.skipif(not default_bundle("cartpole").is_dir(), reason="no bundle of the cart-pole is shipped")
+@pytest.mark.parametrize("side", ["a", "b"])
+def test_a_recording_that_cannot_be_used_is_no_clean_verdict(tmp_path: Path, side: str) -> None:
+    for name in ("a", "b"):
+        record_cartpole(tmp_path / name / "good", 40)
+    (tmp_path / side / "bad").mkdir()
+    (tmp_path / side / "bad" / "bad_0.mcap").write_bytes(b"nothing of a recording")
+    arguments = ["bag", "compare", "--jobs", "1", str(tmp_path / "a"), str(tmp_path / "b"), "--json", "-"]
+    result = CliRunner().invoke(app, arguments)
+
+    assert result.exit_code == 2, result.output
+    report = json.loads(result.stdout)
+    assert report["worse"] is False
+    assert [Path(entry["bag"]).name for entry in report["failed"]] == ["bad"]

@@ -124,7 +124,7 @@ def compare(
     _tell_unknown(report)
     if report["worse"]:
         raise typer.Exit(EXIT_WORSE)
-    if report["unknown_in_b"]:
+    if report["unknown_in_b"] or failed:
         raise typer.Exit(EXIT_USAGE)
 
 
