@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,49 @@ def test_what_was_kept_is_not_done_again_and_what_changed_is(tmp_path: Path) -> 
     for file in kept.iterdir():
         file.write_text(file.read_text()[:-5])
     assert not any(outcome.kept for outcome in run(quick).values())
+
+
+def growing(request: Request) -> Mapping[str, Any]:
+    """A recorder writes on while its recording is evaluated."""
+    before = (request.path / "file").read_text()
+    (request.path / "file").write_text(before + " and more")
+    return {"bag": before, "blocks": {}}
+
+
+def test_a_recording_that_grows_meanwhile_is_evaluated_again(tmp_path: Path) -> None:
+    asked = requests(tmp_path / "bags", "a")
+    (asked[0].path / "file").write_text("one")
+    kept = tmp_path / "kept"
+    list(evaluate_many(asked, 0, kept, growing))
+    (outcome,) = evaluate_many(asked, 0, kept, growing)
+
+    assert outcome.kept is False
+    assert outcome.result == {"bag": "one and more", "blocks": {}}
+
+
+def test_what_another_version_made_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, kept = requests(tmp_path / "bags", "a"), tmp_path / "kept"
+    list(evaluate_many(asked, 0, kept, quick))
+
+    def version(name: str) -> str:
+        if name != "demo-stack":
+            raise PackageNotFoundError(name)
+        return "999.0"
+
+    monkeypatch.setattr("demo_control.bags.many.version", version)
+    (outcome,) = evaluate_many(asked, 0, kept, quick)
+    assert outcome.kept is False
+
+
+def test_a_recording_named_by_its_metadata_is_all_its_files(whole_bag: Path, tmp_path: Path) -> None:
+    bag, kept = tmp_path / "bag", tmp_path / "kept"
+    shutil.copytree(whole_bag, bag)
+    asked = [Request(bag / "metadata.yaml")]
+    list(evaluate_many(asked, 0, kept, quick))
+    mcap_of(bag).write_bytes(mcap_of(bag).read_bytes()[:-100])
+
+    (outcome,) = evaluate_many(asked, 0, kept, quick)
+    assert outcome.kept is False
 
 
 def test_bags_are_found_in_folders_each_once(whole_bag: Path, tmp_path: Path) -> None:

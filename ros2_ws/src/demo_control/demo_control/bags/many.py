@@ -32,6 +32,7 @@ Evaluate = Callable[[Request], Mapping[str, Any]]
 """Evaluates one recording; a function of a module, as it is called in another process."""
 
 _WAITING_FOR_EACH = 2
+_DISTRIBUTIONS = ("demo-stack", "demo_control")
 
 
 @dataclass(frozen=True)
@@ -104,25 +105,28 @@ def evaluate_many(
         One outcome for each; a recording that cannot be evaluated, or that ends a process, has its reason in it.
     """
     waiting: deque[Request] = deque()
+    # Named before: what a recorder writes meanwhile is not in the result.
+    files: dict[Path, Path] = {}
     for request in requests:
-        result = None if kept is None else _kept_result(kept / _name(request))
+        result = None
+        if kept is not None:
+            files[request.path] = kept / _name(request)
+            result = _kept_result(files[request.path])
         if result is None:
             waiting.append(request)
         else:
             yield Outcome(request.path, result, kept=True)
     with closing(_over_processes(waiting, jobs, evaluate or evaluate_bag)) as outcomes:
-        for outcome, request in outcomes:
+        for outcome in outcomes:
             if kept is not None and outcome.result is not None:
-                write_text_atomically(kept / _name(request), json.dumps(outcome.result, allow_nan=False) + "\n")
+                write_text_atomically(files[outcome.path], json.dumps(outcome.result, allow_nan=False) + "\n")
             yield outcome
 
 
-def _over_processes(
-    waiting: deque[Request], jobs: int, evaluate: Evaluate
-) -> Generator[tuple[Outcome, Request], None, None]:
+def _over_processes(waiting: deque[Request], jobs: int, evaluate: Evaluate) -> Generator[Outcome, None, None]:
     """Results as they come."""
     if jobs == 0:
-        yield from ((_outcome(evaluate, request), request) for request in waiting)
+        yield from (_outcome(evaluate, request) for request in waiting)
         return
     suspects: deque[Request] = deque()
     while waiting or suspects:
@@ -141,11 +145,12 @@ def _over_processes(
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     for future in done:
                         outcome = future.result()
-                        yield outcome, running.pop(future)
+                        del running[future]
+                        yield outcome
             except BrokenProcessPool:
                 if alone:
                     for request in running.values():
-                        yield Outcome(request.path, None, "its evaluation ended the process (out of memory?)"), request
+                        yield Outcome(request.path, None, "its evaluation ended the process (out of memory?)")
                 else:
                     suspects.extend(running.values())
 
@@ -166,7 +171,8 @@ def _outcome(evaluate: Evaluate, request: Request) -> Outcome:
 
 def _name(request: Request) -> str:
     """Name of the file of a result: another recording, request or version has another."""
-    files = [request.path] if request.path.is_file() else sorted(request.path.glob("*"))
+    path = _identity(request.path)
+    files = [path] if path.is_file() else sorted(path.glob("*"))
     about: dict[str, object] = {
         "format": FORMAT,
         "version": _version(),
@@ -187,8 +193,10 @@ def _contract(bundle: Path | None) -> str:
 
 
 def _version() -> str:
-    with suppress(PackageNotFoundError):
-        return version("demo_control")
+    """Of this software: pip knows it by another name than colcon does."""
+    for name in _DISTRIBUTIONS:
+        with suppress(PackageNotFoundError):
+            return version(name)
     return ""
 
 
