@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from typer.testing import CliRunner
 
 from demo_control.bags.errors import BagError
 from demo_control.bags.reader import Bag
+from demo_control.bags.recording import Recording
 from demo_control.bundle import default_bundle
 from demo_control.cli.main import app
 from demo_control.report.bag_contents import Span
@@ -32,6 +34,7 @@ from .recorded_bag import (
     RobotRecorder,
     definition_of,
     mcap_of,
+    messages,
     observation,
     record_cartpole,
     write_observations,
@@ -299,3 +302,60 @@ def test_vectors_of_another_size_are_left_out_and_told(tmp_path: Path) -> None:
 
     assert contents.truth.values.shape == (2, 5)
     assert contents.warnings == ("/ground_truth: not of 5 values, as most are (1 messages)",)
+
+
+def with_other_fields(bag: Path, folder: Path, kind: str, changes: dict[str, str]) -> Path:
+    """The same recording with another definition of a type; fields that are text then say 'x'."""
+    text = definition_of(kind)
+    for field, changed in changes.items():
+        assert field in text
+        text = text.replace(field, changed)
+    store = get_typestore(Stores.EMPTY)
+    store.register(get_types_from_msg(text, kind))
+    recording = Recording(folder, {})
+    topics: dict[str, int] = {}
+    for heard in Bag.open(bag).messages():
+        own, data = heard.type == kind, heard.data
+        if own:
+            message = messages().deserialize_cdr(data, kind)
+            said = {name: getattr(message, name, "x") for name, _ in store.fielddefs[kind][1]}
+            said |= {changed.split()[1]: "x" for changed in changes.values() if changed.startswith("string ")}
+            data = bytes(store.serialize_cdr(store.types[kind](**said), kind))
+        if heard.topic not in topics:
+            definition = text if own else definition_of(heard.type)
+            topics[heard.topic] = recording.add_topic(heard.topic, heard.type, definition, "", "[]")
+        recording.put(topics[heard.topic], heard.log_time_ns, data, heard.publish_time_ns, heard.sequence)
+    recording.close()
+    return folder
+
+
+def test_plans_of_a_former_version_are_shown_without_what_it_did_not_tell(whole_bag: Path, tmp_path: Path) -> None:
+    fields = ("float64 followed_share\n", "float64 ensemble_disagreement\n", "float64 observation_age_s\n")
+    old = with_other_fields(whole_bag, tmp_path / "old", "demo_msgs/msg/PlannerStatus", dict.fromkeys(fields, ""))
+    contents = read_contents(Bag.open(old))
+    _, (section,) = report(tmp_path, old)
+
+    assert len(contents.plans) == len(read_contents(Bag.open(whole_bag)).plans) > 0
+    assert np.isnan(contents.plans.figures["followed_share"]).all()
+    assert np.isfinite(contents.plans.figures["plan_cost"]).all()
+    assert section.verdicts[1].answer == "Yes, bit for bit"
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "changed", "text"),
+    [
+        ("Observation", "float64[] values", "string values", "/observation: its field values is of another type"),
+        ("Action", "uint64 observation_sequence\n", "", "/action: no field observation_sequence"),
+        ("PlannerStatus", "string[] cost_terms\n", "", "/planner_status: no field cost_terms"),
+        ("PlannerStatus", "float64 plan_cost\n", "string plan_cost\n", "/planner_status: its field plan_cost is of"),
+        ("LayerState", "string settings\n", "", "/layer_state: no field settings"),
+    ],
+)
+def test_types_with_other_fields_are_left_out_and_told(
+    whole_bag: Path, tmp_path: Path, kind: str, field: str, changed: str, text: str
+) -> None:
+    other = with_other_fields(whole_bag, tmp_path / "other", f"demo_msgs/msg/{kind}", {field: changed})
+    page, (section,) = report(tmp_path, other)
+
+    assert any(text in line for line in section.notes)
+    assert "Partial: not everything" in page.text

@@ -18,6 +18,7 @@ from demo_control.bags.reader import Bag
 from demo_control.layer import COST_WEIGHT_PREFIX
 from demo_control.recorded_run import Motion
 from demo_control.report.bag_contents import BagContents, PlanTable, Series, Span
+from demo_control.report.known_fields import PLAN_FIGURES, misfit
 from demo_control.report.vector_topic import Columns, VectorTopic
 from demo_control.tasks import Array
 
@@ -44,10 +45,6 @@ TOPICS = {
 """What is read, if it is of that type; everything else is somebody else's."""
 
 _SECOND_NS = 1e9
-_PLAN_FIGURES = (
-    "observation_age_s", "plan_age_s", "plan_time_s", "nominal_cost", "plan_cost", "predicted_gain",
-    "effective_sample_size", "num_samples", "ensemble_disagreement", "followed_share", "overruns", "plans",
-)  # fmt: skip
 _LAYER = "demo_layer"
 
 
@@ -96,6 +93,7 @@ def _hear(bag: Bag) -> _Heard:
     heard = _Heard()
     vectors = {name: VectorTopic() for name in TOPICS if TOPICS[name] in (_OBSERVATION, _ACTION)}
     decoders: dict[str, Decoder] = {}
+    misfits: dict[str, str] = {}
     known = namespaces(bag)
     namespace = known[0] if len(known) == 1 else ""
     for message in bag.messages({namespace + topic for topic in TOPICS}):
@@ -109,13 +107,17 @@ def _hear(bag: Bag) -> _Heard:
                 definition = next(c.definition for c in bag.channels if c.type == kind)
                 decoders[kind] = Decoder([(kind, definition)])
             decoded = decoders[kind].decode(message.data, kind)
+            if kind not in misfits:
+                misfits[kind] = misfit(kind, decoded)
+            if misfits[kind]:
+                raise BagError(misfits[kind])
             header = getattr(decoded, "header", None)
             stamp_ns = message.log_time_ns if header is None else _nanoseconds(header.stamp)
             if topic in vectors:
                 answered = stamp_ns if kind == _OBSERVATION else _nanoseconds(decoded.observation_stamp)
                 vectors[topic].append(stamp_ns, answered, decoded)
                 continue
-        except (BagError, AttributeError) as error:
+        except (BagError, AttributeError, TypeError, ValueError, OverflowError) as error:
             heard.troubles[f"{message.topic}: {error}"] += 1
             continue
         heard.messages.setdefault(topic, []).append((stamp_ns, decoded))
@@ -167,7 +169,9 @@ def _plans(heard: _Heard, origin_ns: int) -> PlanTable:
     return PlanTable(
         times_s=np.array([stamp - origin_ns for stamp, _ in good], dtype=float) / _SECOND_NS,
         starts_s=np.array([start - origin_ns for start in starts], dtype=float) / _SECOND_NS,
-        figures={name: np.array([getattr(message, name) for _, message in good], float) for name in _PLAN_FIGURES},
+        figures={
+            name: np.array([getattr(message, name, np.nan) for _, message in good], float) for name in PLAN_FIGURES
+        },
         accepted=np.array([bool(message.accepted) for _, message in good], dtype=bool),
         reasons=tuple(str(message.rejection_reason) for _, message in good),
         terms=terms,

@@ -57,9 +57,9 @@ class VectorTopic:
         values = np.asarray(message.values, np.float64)
         number = message.sequence if hasattr(message, "sequence") else message.observation_sequence
         table = self._tables.setdefault(len(values), _Table())
+        table.numbers.append(int(number))
         table.stamps_ns.append(stamp_ns)
         table.answers_ns.append(answers_ns)
-        table.numbers.append(int(number))
         table.sources.append(sys.intern(str(getattr(message, "source", ""))))
         table.values.frombytes(values.tobytes())
 
