@@ -33,7 +33,7 @@ from demo_control.learning.refit_settings import RefitSettings  # noqa: E402
 from demo_control.learning.rehearsal import change_factors, rehearsed  # noqa: E402
 from demo_control.tasks import Task, load_task  # noqa: E402
 
-from .recorded_bag import record_cartpole  # noqa: E402
+from .recorded_bag import mcap_of, record_cartpole  # noqa: E402
 
 pytestmark = [
     pytest.mark.train,
@@ -119,6 +119,22 @@ def test_one_recording_is_held_out_by_blocks_of_time(tmp_path: Path) -> None:
     code, said, report = refit([bag], tmp_path / "new", settings=[*FAST, "steps=1", "learning_rate=1e-9"])
     assert code == 1, said
     assert report["lineage"]["held_out"].startswith("blocks of 2.10 s")
+
+
+def test_what_is_missing_in_a_recording_is_told_and_stays_with_the_bundle(bags: list[Path], tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(bags[0], damaged)
+    file = mcap_of(damaged)
+    file.write_bytes(file.read_bytes()[:-2000])
+    code, said, report = refit([damaged, *bags[1:]], tmp_path / "new")
+
+    assert code == 0, said
+    text = "the file has no whole index: it was not ended in order, or its end is damaged"
+    assert f"damaged: {text}" in said
+    assert [text in entry["warnings"] for entry in report["lineage"]["recordings"]] == [True, False, False]
+    provenance = load_bundle(tmp_path / "new").contract.provenance
+    assert text in provenance["recordings"][0]["warnings"]
+    assert text in (tmp_path / "new" / "README.md").read_text()
 
 
 def test_a_model_that_is_not_better_is_not_written(bags: list[Path], tmp_path: Path) -> None:

@@ -91,6 +91,10 @@ def _print(report: Mapping[str, Any]) -> None:
         values = [entry[steps]["rms"] for steps in ("one_step", "horizon") for entry in (old, new)]
         table.add_row(f"{old['name']}, {old['unit']}", *("–" if v is None else f"{v:.4g}" for v in values))
     error_console().print(table)
+    for recording in report["lineage"]["recordings"]:
+        for line in recording["warnings"]:
+            text = f"{recording['name']}: {line}"
+            error_console().print(text, style="yellow", markup=False, soft_wrap=True)
 
 
 def _ending(report: Mapping[str, Any], out: Path) -> str:

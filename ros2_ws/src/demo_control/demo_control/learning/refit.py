@@ -287,4 +287,5 @@ def _source(motion: Motion) -> dict[str, Any]:
         "sha256": motion.sha256,
         "seconds": round(motion.seconds, 3),
         "left_out_ticks": dict(motion.left_out),
+        "warnings": list(motion.warnings),
     }

@@ -26,9 +26,10 @@ def refit_card(task: Task, lineage: Mapping[str, Any], figures: Mapping[str, Any
         for old, new in zip(before["dimensions"], after["dimensions"], strict=True)
     ]
     horizon_s = before["horizon_steps"] * before["step_s"]
-    recordings = [
-        f"- `{entry['name']}`: {entry['seconds']:.1f} s, SHA-256 {entry['sha256']}" for entry in lineage["recordings"]
-    ]
+    recordings = []
+    for entry in lineage["recordings"]:
+        recordings.append(f"- `{entry['name']}`: {entry['seconds']:.1f} s, SHA-256 {entry['sha256']}")
+        recordings += [f"  - {line}" for line in entry["warnings"]]
     parts = [
         f"# Bundle for {task.name}, refitted",
         "The dynamics of another bundle (`dynamics.onnx`), adapted to the robot that was recorded; the policy is that "
