@@ -287,6 +287,36 @@ def test_a_clock_that_goes_backwards_is_told(tmp_path: Path) -> None:
     assert any("the clock goes backwards" in warning for warning in report["warnings"])
 
 
+def set_back(recorder: RobotRecorder) -> None:
+    """The robot's clock is set by a second, as NTP does it."""
+    recorder._now_ns -= 10**9
+
+
+@pytest.mark.parametrize(
+    ("between", "activations"),
+    [
+        ((set_back, lambda recorder: recorder.change(step_size=0.6)), 1),
+        ((RobotRecorder.activate, set_back), 2),
+        ((lambda recorder: (set_back(recorder), recorder.activate()), lambda _: None), 2),
+    ],
+)
+def test_a_clock_that_was_set_back_puts_nothing_into_another_activation(
+    tmp_path: Path, between: tuple[Callable[[RobotRecorder], object], ...], activations: int
+) -> None:
+    """What is of which activation is known by the layer's counts, too."""
+    recorder = RobotRecorder(tmp_path / "bag")
+    recorder.activate()
+    for happens in between:
+        recorder.run(30)
+        happens(recorder)
+    recorder.run(20)
+    report = evaluated(recorder.close())
+
+    assert (report["activations"], report["actions"], report["bit_exact"]) == (activations, 80, True)
+    assert any("/action: the clock goes backwards 1 times" in warning for warning in report["warnings"])
+    assert not [warning for warning in report["warnings"] if "plans are missing" in warning]
+
+
 def test_a_bundle_that_is_not_here_is_named(tmp_path: Path, other_bundle: Path) -> None:
     bag = record_cartpole(tmp_path / "bag", 5, directory=other_bundle)
     (other_bundle / "policy.onnx").unlink()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from demo_control.bags.layer_tables import Commands, CommandTable, Keyed, Plans, PlanTable
+from demo_control.bags.stretches import Integers
 
 
 @dataclass(frozen=True)
@@ -94,15 +94,9 @@ def runs_of(commands: CommandTable, plans: PlanTable, states: list[State], first
     """
     groups = _activations(states)
     starts = [group[0].stamp_ns for group in groups]
-    ordered = sorted(starts) == starts
-    stamps = commands.stamps_ns.numbers()
-    last = len(starts) - 1
-    homes = np.maximum(np.searchsorted(starts, stamps, side="right") - 1, 0) if ordered else np.full(len(stamps), last)
+    homes, homes_of_plans = _homes(commands, plans, starts)
     numbered: list[dict[int, int]] = [{} for _ in groups]
-    for place in range(len(plans)):
-        # Where simulated time stands still, a plan of the run before may have the next one's first stamp.
-        stamp_ns = plans.stamps_ns[place] - (1 if plans.numbers[place] > 1 else 0)
-        home = max(bisect_right(starts, stamp_ns) - 1, 0) if ordered else last
+    for place, home in enumerate(homes_of_plans.tolist()):
         numbered[home][plans.numbers[place]] = place
     runs = [
         LayerRun(group, Commands(commands, np.flatnonzero(homes == index)), Plans(plans, numbered[index]))
@@ -114,6 +108,27 @@ def runs_of(commands: CommandTable, plans: PlanTable, states: list[State], first
     for run in runs:
         run.from_start = run.from_start and run.states[0].commands == 0
     return [run for run in runs if run.commands]
+
+
+def _homes(commands: CommandTable, plans: PlanTable, starts: list[int]) -> tuple[Integers, Integers]:
+    """Which activation each command and each plan is of, by their stamps.
+
+    Where a clock was set back stamps do not say it. Then the layer's counts do, which begin anew with each activation.
+    """
+    last = len(starts) - 1
+    stamps, plan_stamps = commands.stamps_ns.numbers(), plans.stamps_ns.numbers()
+    made, told = commands.plans.numbers(), plans.numbers.numbers()
+    ordered = sorted(starts) == starts
+    if last and not (ordered and (np.diff(stamps) >= 0).all() and (np.diff(plan_stamps) >= 0).all()):
+        counted = [np.cumsum(np.concatenate([[0], begins])) for begins in (np.diff(made) < 0, np.diff(told) <= 0)]
+        if len(told) and all(homes[-1] == last for homes in counted):
+            return counted[0], counted[1]
+    if not ordered:
+        return np.full(len(stamps), last), np.full(len(plan_stamps), last)
+    # Where simulated time stands still, a plan of the run before may have the next one's first stamp.
+    begun = np.asarray(starts)
+    homes = [np.searchsorted(begun, times, side="right") - 1 for times in (stamps, plan_stamps - (told > 1))]
+    return np.maximum(homes[0], 0), np.maximum(homes[1], 0)
 
 
 def _activations(states: list[State]) -> list[list[State]]:
@@ -128,7 +143,6 @@ def _activations(states: list[State]) -> list[list[State]]:
             or state.activation != before.activation
             or counts == (0, 0)
             or counts < (before.commands, before.plans)
-            or state.stamp_ns < before.stamp_ns
         ):
             groups.append([])
         groups[-1].append(state)
