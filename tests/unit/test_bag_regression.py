@@ -174,6 +174,19 @@ def test_two_recordings_each_say_too_little() -> None:
 
     assert report["figures"][0]["probability_worse"] == pytest.approx(1.0 / 6.0)
     assert report["worse"] is False
+    assert report["too_few"] is True
+
+
+@pytest.mark.parametrize(("count", "figures", "too_few"), [(2, 1, True), (3, 1, False), (3, 2, True), (5, 4, False)])
+def test_it_is_told_where_nothing_could_be_worse(count: int, figures: int, too_few: bool) -> None:
+    sides = [
+        [evaluation(dict.fromkeys(NAMES[:figures], mean + 0.01 * index)) for index in range(count)]
+        for mean in (1.0, 9.0)
+    ]
+    report = compare(*sides)
+
+    assert report["too_few"] is too_few
+    assert report["worse"] is not too_few
 
 
 def test_a_term_of_the_cost_is_told_and_decides_nothing() -> None:
@@ -243,6 +256,7 @@ def test_the_command_ends_with_what_it_found(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     same = run(good, good, "--out", kept, "--json", tmp_path / "report.json")
     assert same.exit_code == 0, same.output
+    assert "too few blocks of time for a verdict" in same.output
     assert json.loads((tmp_path / "report.json").read_text())["worse"] is False
     (result,) = kept.iterdir()
     # What is kept is not evaluated again: a kept result that says otherwise is believed.

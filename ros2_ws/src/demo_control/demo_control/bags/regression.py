@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -41,6 +41,7 @@ class Comparison:
         probabilities: Of a difference as bad as this one or worse if both sides were alike, and of one as good or
             better; not corrected.
         verdict: 'worse', 'better', 'same' (neither, or too small to matter) or 'unknown'.
+        ways: To share out all units; a probability is at least one of them.
     """
 
     figure: Figure
@@ -49,6 +50,7 @@ class Comparison:
     interval: tuple[float, float] | None
     probabilities: tuple[float, float] | None
     verdict: str
+    ways: int = 0
 
     @property
     def difference(self) -> float | None:
@@ -84,8 +86,8 @@ def compare(
         draws: How often to resample, and to share the units out anew where there are more ways.
 
     Returns:
-        Ready for JSON; ``worse`` says whether any figure that decides is worse beyond noise, ``unknown_in_a`` and
-        ``unknown_in_b`` which of them only the other side has.
+        Ready for JSON; ``worse`` says whether any figure that decides is worse beyond noise, ``too_few`` whether there
+        are too few units for any to be, ``unknown_in_a`` and ``unknown_in_b`` which of them only the other side has.
 
     Raises:
         BagError: Recordings of different robots.
@@ -100,6 +102,7 @@ def compare(
     # Two families: what is only told must not make it harder to see what decides.
     rows = [row for told in (True, False) for row in _judged([r for r in rows if r.figure.decides is told])]
     deciding = [row for row in rows if row.figure.decides]
+    judged = [row for row in deciding if row.ways]
     return {
         "robot": robots[0],
         "a": {"bags": [result["bag"] for result in baseline]},
@@ -108,6 +111,7 @@ def compare(
         "level": LEVEL,
         "figures": [row.to_json() for row in rows],
         "worse": any(row.verdict == "worse" for row in deciding),
+        "too_few": bool(judged) and all(1.0 / row.ways > LEVEL / len(judged) for row in judged),
         "unknown_in_a": [row.figure.name for row in deciding if row.baseline is None and row.candidate is not None],
         "unknown_in_b": [row.figure.name for row in deciding if row.candidate is None and row.baseline is not None],
     }
@@ -174,7 +178,9 @@ def _compared(figure: Figure, one: Sums, other: Sums, chance: _Chance) -> Compar
         return Comparison(figure, baseline, candidate, None, None, "unknown")
     one, other = _known(one), _known(other)
     interval = _interval(figure, one, other, chance)
-    return Comparison(figure, baseline, candidate, interval, _probabilities(figure, one, other, chance), "unknown")
+    probabilities = _probabilities(figure, one, other, chance)
+    ways = len(chance.ways(len(one.numerators) + len(other.numerators), len(other.numerators)))
+    return Comparison(figure, baseline, candidate, interval, probabilities, "unknown", ways)
 
 
 def _known(side: Sums) -> Sums:
@@ -256,7 +262,7 @@ def _judged(rows: Sequence[Comparison]) -> list[Comparison]:
         if row.baseline is not None and row.difference is not None:
             matters = row.figure.matters(row.baseline, row.difference)
             verdict = "worse" if is_worse and matters else "better" if is_better and matters else "same"
-        judged.append(Comparison(row.figure, row.baseline, row.candidate, row.interval, row.probabilities, verdict))
+        judged.append(replace(row, verdict=verdict))
     return judged
 
 

@@ -122,6 +122,9 @@ def compare(
         console.print(_verdict(report), markup=False)
     _tell_failed(failed)
     _tell_unknown(report)
+    if report["too_few"]:
+        text = f"too few {report['units']} for a verdict: however much worse B is, it could be chance"
+        error_console().print(text, style="yellow", markup=False, soft_wrap=True)
     if report["worse"]:
         raise typer.Exit(EXIT_WORSE)
     if report["unknown_in_b"] or failed:
