@@ -193,6 +193,22 @@ def test_a_plan_that_is_not_worth_it_is_remembered_in_part(
         np.testing.assert_array_equal(previous.controls, 0.5 * plan.search.controls)
 
 
+@pytest.mark.parametrize("made", [np.nan, np.inf])
+def test_a_correction_map_that_makes_no_number_leaves_the_policy_alone(
+    task: Task, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, made: float
+) -> None:
+    layer = DemoLayer(task, bundle, LayerSettings.for_task(task), seed=0)
+    layer.correct(0, np.array([0.5]))
+    assert layer.plan(0, np.array([0.0, 1.0])).rejection_reason == ""
+    in_force = PLANNING_TICKS
+    assert layer.correct(in_force, np.array([0.5])).source == "demo_layer"
+    monkeypatch.setattr(LinearCorrection, "__call__", lambda _self, actions, _corrections: actions + made)
+    answer = layer.correct(in_force + 1, np.array([0.5]))
+    assert (answer.source, answer.reason) == ("policy", "non_finite_correction")
+    np.testing.assert_array_equal(answer.values, [0.5])
+    np.testing.assert_array_equal(answer.control, [0.0])
+
+
 def test_the_controller_of_many_robots_does_the_same(task: Task, bundle: Bundle) -> None:
     settings = LayerSettings.for_task(task)
     layer = DemoLayer(task, bundle, settings, seed=0)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from demo_control.mpc import Planner, PlannerSettings, PlanningResult, Previous, Situations
+from demo_control.mpc.utilities import UTILITIES
 from demo_control.rollout import RolloutEngine, Rollouts, RolloutShape
 from demo_control.rollout.native import NativeEngine
 from demo_control.rollout.native.library import Kernel
@@ -111,6 +112,16 @@ def test_what_it_cannot_do_is_done_call_by_call(kernel: Kernel, values: dict[str
     planner, engine = make_planner(kernel, **values)
     plans(planner)
     assert engine.calls == 3
+
+
+def test_a_utility_of_ones_own_may_have_a_known_name(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual, _ = make_planner(kernel, utility="exponential")
+    expected = plans(usual)
+    monkeypatch.setitem(UTILITIES, "exponential", lambda costs, settings: UTILITIES["elite_fraction"](-costs, settings))
+    planner, engine = make_planner(kernel, utility="exponential")
+    found = plans(planner)
+    assert engine.calls == 3
+    assert (found[0].plan_costs > expected[0].plan_costs).all()
 
 
 def test_several_robots_are_planned_for_call_by_call(kernel: Kernel) -> None:

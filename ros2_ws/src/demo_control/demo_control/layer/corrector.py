@@ -88,22 +88,31 @@ class Corrector:
             step = age // self._decision_ticks
             if not (0 <= step < len(plan.controls) and age < settings.maximum_plan_age_ticks):
                 reason = "stale_plan"
-        values = np.asarray(nominal, np.float64)
+        values, correction = np.asarray(nominal, np.float64), self._rest
         if not reason and plan is not None:
-            correction = plan.controls[step]
-            if self._correct is None:
-                values = values + (correction - plan.policy_actions[step])
+            corrected = self._corrected(values, plan, step)
+            # A correction map is the task's, which may be another package's.
+            if np.isfinite(corrected).all():
+                values = np.minimum(np.maximum(corrected, self._minimum), self._maximum)
+                correction = plan.controls[step]
             else:
-                values = self._correct(values[None], correction[None])[0]
-            values = np.minimum(np.maximum(values, self._minimum), self._maximum)
-        else:
+                reason = "non_finite_correction"
+        if reason:
             self.counters.fallbacks[reason] += 1
-            correction = self._rest
         control = values if self._correct is None else correction
         self._history.append((sequence, control))
         self.counters.commands += 1
         number = 0 if newest is None else newest.number
         return Correction(values, SOURCE_POLICY if reason else SOURCE_LAYER, reason, number, control)
+
+    def _corrected(self, nominal: Array, plan: Plan, step: int) -> Array:
+        """The nominal action corrected by a step of a plan, not limited yet."""
+        correction = plan.controls[step]
+        if self._correct is None:
+            changed: Array = nominal + (correction - plan.policy_actions[step])
+        else:
+            changed = self._correct(nominal[None], correction[None])[0]
+        return changed
 
     def _unanswered(self, reason: str) -> Correction:
         self.counters.fallbacks[reason] += 1

@@ -17,6 +17,7 @@ FALLBACK_REASONS = (
     "no_plan",
     "plan_rejected",
     "stale_plan",
+    "non_finite_correction",
     "wrong_shape",
     "non_finite_nominal",
 )

@@ -7,13 +7,14 @@ Python, whose caches are empty after rollouts: on a plan of a few milliseconds t
 from __future__ import annotations
 
 from demo_control.mpc.settings import PlannerSettings
-from demo_control.mpc.utilities import count_elites
+from demo_control.mpc.utilities import UTILITIES, count_elites
 from demo_control.rollout.engine import RolloutEngine
 from demo_control.rollout.native.engine import NativeEngine
 from demo_control.rollout.native.mirror_step import MirrorStep
 from demo_control.tasks import Array
 
-_UTILITIES = ("exponential", "elite_fraction")
+_COMPILED = {name: UTILITIES[name] for name in ("exponential", "elite_fraction")}
+"""What the kernel computes; under the same name there may be a utility of somebody's own."""
 
 
 class CompiledSteps:
@@ -44,7 +45,7 @@ class CompiledSteps:
 
     def serves(self, settings: PlannerSettings, num_robots: int) -> bool:
         """Whether a step can be made with these settings, for so many robots."""
-        return num_robots == 1 and settings.utility in _UTILITIES
+        return num_robots == 1 and UTILITIES[settings.utility] is _COMPILED.get(settings.utility)
 
     def prepared(self, settings: PlannerSettings, num_samples: int) -> MirrorStep:
         """A step ready to be made with these settings and that many samples."""
