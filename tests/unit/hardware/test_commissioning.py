@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -80,6 +81,15 @@ def test_zeros_are_found_saved_and_used(bench: MakeBench) -> None:
     assert load_wiring(wiring.path).joints[0].offset_rad == pytest.approx(offsets["shoulder"], abs=1e-6)
     with pytest.raises(ConfigurationError, match="joint 'wrist' is not wired"):
         commissioning.measure_zeros(wiring, {"wrist": 0.0})
+
+
+@pytest.mark.parametrize("value", ["straight", "true", "nan", "inf"])
+def test_a_position_that_is_no_number_calibrates_nothing(bench: MakeBench, value: str) -> None:
+    wiring = bench().wiring
+    done = CliRunner().invoke(app, ["calibrate", str(wiring.path), "--at", f"elbow={value}"])
+    assert done.exit_code == 2
+    assert re.fullmatch(r"democtl: --at elbow=\w+: expected a position, rad or m\n", done.stderr)
+    assert not wiring.calibration_path.exists()
 
 
 def test_a_robot_that_moves_is_not_calibrated(bench: MakeBench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import time
@@ -16,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from demo_control.cli.output import check_destinations, error_console, fail, one_line_errors, write_json
-from demo_control.configuration import parse_assignments
+from demo_control.configuration import ConfigurationError, parse_assignments
 from demo_control.files import write_text_atomically
 from demo_control.hardware import commissioning
 from demo_control.hardware.bus import BusError
@@ -110,9 +111,8 @@ def calibrate(
     """Measure the joints' zeros, torque off, while the robot is held in a known pose; saved beside the wiring."""
     with one_line_errors():
         loaded = load_wiring(wiring)
-        places = {name: float(value) for name, value in parse_assignments(at or []).items()}
         try:
-            offsets = commissioning.measure_zeros(loaded, places)
+            offsets = commissioning.measure_zeros(loaded, _places(at or []))
         except BusError as error:
             fail(str(error))
         for name in joint or []:
@@ -125,6 +125,16 @@ def calibrate(
         for name, value in chosen.items():
             error_console().print(f"{name}: {before[name]:+.4f} -> {value:+.4f} rad", markup=False)
         error_console().print(f"saved: {loaded.calibration_path}", markup=False)
+
+
+def _places(assignments: list[str]) -> dict[str, float]:
+    """The positions in 'JOINT=POSITION'."""
+    places = {}
+    for name, value in parse_assignments(assignments).items():
+        if isinstance(value, (bool, str)) or not math.isfinite(value):
+            raise ConfigurationError(f"--at {name}={value}: expected a position, rad or m")
+        places[name] = float(value)
+    return places
 
 
 @app.command("dry-run")
