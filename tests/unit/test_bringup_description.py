@@ -55,6 +55,15 @@ def test_a_folder_that_holds_something_is_not_recorded_to(tmp_path: Path) -> Non
     (tmp_path / "kept").touch()
     with pytest.raises(ConfigurationError, match="exists and is not an empty folder"):
         recorder_of("walk", BringUpArguments(record=str(tmp_path)))
+    with pytest.raises(NotADirectoryError):
+        recorder_of("walk", BringUpArguments(record=str(tmp_path / "kept" / "bag")))
+
+
+def test_the_wiring_of_another_tasks_robot_is_refused_before_anything_is_started() -> None:
+    recipe = load_recipe("stoch2_walk")
+    other = str(files("stoch2_sim").joinpath("wiring", "cartpole.yaml"))
+    with pytest.raises(ConfigurationError, match="task = 'cartpole': must be 'stoch2' for this driver"):
+        recipe.make(recipe.arguments(hardware=other))
 
 
 @pytest.mark.parametrize(

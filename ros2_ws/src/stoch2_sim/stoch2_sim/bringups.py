@@ -18,8 +18,8 @@ from demo_control.bringup.description import (
 )
 from demo_control.bundle import default_bundle, load_bundle
 from demo_control.configuration import ConfigurationError, Scalar, setting
+from demo_control.drivers.hardware_settings import HardwareSettings
 from demo_control.drivers.walking import WalkingSettings
-from demo_control.hardware.wiring import load_wiring
 from demo_control.tasks import load_task
 from stoch2_sim.drivers.stoch2_settings import Stoch2DriverSettings
 from stoch2_sim.robots.stoch2.parameters import TERRAINS
@@ -119,7 +119,7 @@ def _with_controllers(
     Its last argument tells how long a real robot's own way of stopping takes, by the parameters of its driver.
     """
     wiring = arguments.wiring(task)
-    wired = load_wiring(Path(wiring)) if wiring else None
+    wired = HardwareSettings(wiring=wiring).load(task) if wiring else None
     if wired is None and simulator == "pybullet":
         import_pybullet()
     bundle = Path(arguments.bundle or default_bundle(task)).absolute()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Generic
 
 from demo_control.configuration import ConfigurationError, Scalar, Settings, SettingsT, setting
+from demo_control.files import check_folder
 from demo_control.plugins import load_plugin
 from demo_control.security.roles import RECORDER as RECORDER_ROLE
 from demo_control.security.roles import shared_name
@@ -233,12 +234,14 @@ def recorder_of(name: str, arguments: BringUpArguments) -> tuple[NodeDescription
 
     Raises:
         ConfigurationError: The folder is no empty one.
+        OSError: It could not be made, or written to.
     """
     if not arguments.record:
         return ()
     folder = Path(arguments.record).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigurationError(f"record = '{arguments.record}': exists and is not an empty folder")
+    check_folder(folder)
     return (
         NodeDescription(
             package="demo_control",
