@@ -61,6 +61,11 @@ def test_trials_are_each_plant_s_own() -> None:
     np.testing.assert_array_equal(second.actions, [[2.0], [4.0]])
 
 
+def test_a_single_command_changes_nothing(linear_task: Task) -> None:
+    episodes = Episodes((), np.zeros(2), np.zeros((2, 2, 1)), np.ones((1, 2, 1)))
+    np.testing.assert_array_equal(episodes.action_changes(linear_task), [0.0, 0.0])
+
+
 def test_the_constant_controller_sends_one_action() -> None:
     controller = ConstantController(np.array([0.5, -1.0]))
     np.testing.assert_array_equal(controller.act(np.zeros((3, 7))), np.tile([0.5, -1.0], (3, 1)))
@@ -105,3 +110,5 @@ def test_a_task_without_scenarios_has_none(linear_task: Task) -> None:
     assert make_scenario(linear_task, "") is None
     with pytest.raises(ConfigurationError, match="scenario = 'walk': task 'integrator' has no scenarios"):
         make_scenario(linear_task, "walk")
+    with pytest.raises(ConfigurationError, match="steps = 0: task 'integrator' has no scenarios"):
+        make_scenario(linear_task, "", steps=0)

@@ -33,8 +33,10 @@ class Episodes:
     def action_changes(self, task: Task) -> Array:
         """How rough the commands are: root mean square change from one period to the next, as a share of the range.
 
-        Shape=(num_episodes,).
+        0 where there is only one. Shape=(num_episodes,).
         """
+        if len(self.actions) < 2:  # noqa: PLR2004 - a change is between two
+            return np.zeros(self.actions.shape[1])
         changes = np.diff(self.actions, axis=0) / (task.action_maximum - task.action_minimum)
         return np.asarray(np.sqrt(np.square(changes).mean(axis=(0, 2))))
 

@@ -138,7 +138,7 @@ def make_scenario(
     """
     if not task.scenarios:
         for option, value in (("scenario", name), ("steps", steps)):
-            if value:
+            if value not in ("", None):
                 raise ConfigurationError(f"{option} = {value!r}: task '{task.name}' has no scenarios")
         return None
     chosen = name or next(iter(task.scenarios))
