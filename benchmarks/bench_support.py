@@ -14,7 +14,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from demo_control.cli.output import EXIT_INTERRUPTED, episode_progress, error_console, one_line_errors, write_json
+from demo_control.cli.output import (
+    EXIT_INTERRUPTED,
+    check_destinations,
+    episode_progress,
+    error_console,
+    one_line_errors,
+    write_json,
+)
 from demo_control.files import write_atomically, write_text_atomically
 from demo_control.machine import processor_name, usable_cores
 
@@ -79,6 +86,8 @@ def machine(packages: Sequence[str], load_before: float) -> dict[str, Any]:
 def measured(measure: Callable[[Told], Report], json_file: str) -> Report:
     """Measure with a progress bar, and write the report; ends the command where that cannot be."""
     try:
+        with one_line_errors():
+            check_destinations(json_file)
         with one_line_errors(), episode_progress("", 1) as progress:
 
             def told(what: str, done: int, total: int) -> None:

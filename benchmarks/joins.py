@@ -25,7 +25,14 @@ from rich.table import Table
 from demo_control.bringup.description import load_recipe
 from demo_control.bringup.recording import Series
 from demo_control.bringup.run import BringUpError, RunInterruptedError, run_bringup
-from demo_control.cli.output import EXIT_INTERRUPTED, error_console, fail, write_json
+from demo_control.cli.output import (
+    EXIT_INTERRUPTED,
+    check_destinations,
+    error_console,
+    fail,
+    one_line_errors,
+    write_json,
+)
 from demo_control.drivers.settings import DriverSettings
 from demo_control.network import NEWER_PROFILE, PROFILE, TRANSPORTS, uses_sockets
 from demo_control.standstill import StandstillWatch
@@ -162,6 +169,8 @@ def main(
     json_file: Annotated[str, typer.Option("--json", help="Keep the report in FILE.", metavar="FILE")] = "",
 ) -> None:
     """Count the stops of a robot that walks while listeners join and leave."""
+    with one_line_errors():
+        check_destinations(json_file)
     report: dict[str, Any] = {
         **machine(["rclpy", "onnxruntime", "mujoco"], os.getloadavg()[0]),
         "seconds": seconds,
@@ -175,9 +184,10 @@ def main(
         except BringUpError as error:
             fail(f"joins: {error}")
     report |= {"summary": summary(joins), "listeners": [asdict(join) for join in joins]}
-    if json_file:
-        write_json(report, json_file)
     Console().print(table(report))
+    if json_file:
+        with one_line_errors():
+            write_json(report, json_file)
 
 
 if __name__ == "__main__":

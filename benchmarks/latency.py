@@ -27,7 +27,14 @@ from rich.console import Console
 
 from demo_control.bringup.description import load_recipe
 from demo_control.bringup.run import BringUpError, RunInterruptedError, run_bringup
-from demo_control.cli.output import EXIT_INTERRUPTED, error_console, fail, write_json
+from demo_control.cli.output import (
+    EXIT_INTERRUPTED,
+    check_destinations,
+    error_console,
+    fail,
+    one_line_errors,
+    write_json,
+)
 from demo_control.doctor.timing import measure
 from demo_control.machine import usable_cores
 from demo_control.standstill import Standstills, StandstillWatch
@@ -123,6 +130,8 @@ def main(
         _checked("--scheduling", scheduling, SCHEDULING),
         _checked("--beside", beside, BESIDE),
     ]
+    with one_line_errors():
+        check_destinations(json_file)
     report = _report(json_file, 60.0 * minutes)
     cases = [(c, s, b) for c in chosen[0] for s in chosen[1] for b in chosen[2]]
     for case in cases:

@@ -19,7 +19,14 @@ import typer
 from demo_control.bags.errors import BagError
 from demo_control.bags.evaluation import Request
 from demo_control.bags.many import evaluate_many, find_bags
-from demo_control.cli.output import episode_progress, error_console, fail, one_line_errors, write_json
+from demo_control.cli.output import (
+    check_destinations,
+    episode_progress,
+    error_console,
+    fail,
+    one_line_errors,
+    write_json,
+)
 
 _SAMPLE_S = 0.5
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -80,6 +87,7 @@ def main(
 ) -> None:
     """Evaluate many copies of some recordings, and say how long it took and how much memory."""
     with one_line_errors(), tempfile.TemporaryDirectory(prefix="recordings-") as scratch:
+        check_destinations(json_file)
         try:
             made = _copies(find_bags(bags), copies, Path(scratch, "bags"))
         except BagError as error:

@@ -24,7 +24,7 @@ from samples.results import Row
 from samples.study import make_cells, run_study
 from samples.variants import FIGURES, QUICK_VARIANTS, VARIANTS
 
-from demo_control.cli.output import error_console, one_line_errors, write_json
+from demo_control.cli.output import check_destinations, error_console, one_line_errors, write_json
 from demo_control.configuration import ConfigurationError
 from demo_control.files import write_text_atomically
 from demo_control.learning.progress import ConsoleReporter
@@ -80,6 +80,7 @@ def study(
 ) -> None:
     """Run the study, or what is missing of it, and write tables and figures."""
     with one_line_errors():
+        check_destinations(json_file)
         names = _names(variants) or (list(QUICK_VARIANTS) if quick else [])
         budgets = _numbers(samples) if samples else list(QUICK_SAMPLES if quick else SAMPLES)
         cells = make_cells(

@@ -25,7 +25,7 @@ from soak_report import console_table, plot, table, verdict
 from demo_control.bringup.description import load_recipe
 from demo_control.bringup.run import BringUpError, Run, RunInterruptedError, run_bringup
 from demo_control.bringup.shared_memory import FOLDER
-from demo_control.cli.output import error_console, fail, write_json
+from demo_control.cli.output import check_destinations, error_console, fail, one_line_errors, write_json
 from demo_control.nodes.quality import RECORDING
 
 BRINGUP = "stoch2_walk"
@@ -151,6 +151,8 @@ def main(
     figures: Annotated[bool, typer.Option(help="Draw table and plot beside the report.")] = False,
 ) -> None:
     """Walk for long, and say whether anything grew."""
+    with one_line_errors():
+        check_destinations(json_file)
     report = _report(json_file, composed)
     whole_s = 60.0 * minutes
     with error_console().status("walking"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from demo_control.cli import bench
@@ -61,3 +62,30 @@ def test_the_help_names_every_benchmark() -> None:
     unknown = CliRunner().invoke(app, ["bench", "speed"])
     assert unknown.exit_code == 2
     assert "No such command 'speed'" in unknown.output
+
+
+@pytest.mark.parametrize(
+    ("module", "work", "words"),
+    [
+        ("planner_speed", "measure", ()),
+        ("learning_speed", "measure", ()),
+        ("latency", "_measured", ()),
+        ("joins", "run", ()),
+        ("soak", "walk", ()),
+        ("sample_efficiency", "run_study", ()),
+        ("many_recordings", "_copies", ("bag",)),
+    ],
+)
+def test_a_report_that_could_not_be_written_is_refused_before_anything_is_measured(
+    module: str, work: str, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = pytest.importorskip(module, exc_type=ImportError)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(script, work, lambda *_: pytest.fail("it was begun"))
+    app = typer.Typer()
+    app.command()(next(getattr(script, name) for name in ("command", "main", "study") if hasattr(script, name)))
+    done = CliRunner().invoke(app, [*words, "--json", "file/report.json"])
+
+    assert done.exit_code == 2
+    assert done.stderr == f"democtl: {tmp_path / 'file'}: Not a directory\n"
