@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from demo_control.bundle import default_bundle
+from demo_control.cli.main import app
 from demo_control.configuration import ConfigurationError
 from demo_control.faults.distortion import VALUE_FAULTS, Distorter, Distortion
 from demo_control.faults.disturber import KINDS
@@ -158,3 +160,9 @@ def test_values_are_spoilt_as_the_name_says_and_the_message_is_left_alone(fault:
 def test_an_unknown_distortion_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="values"):
         Distortion.from_mapping({"values": "purple"})
+
+
+def test_a_listed_case_is_one_line_however_narrow_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    listed = CliRunner().invoke(app, ["faults", "--task", "cartpole", "--list"]).stdout.splitlines()
+    assert listed == [f"{case.name}: {case.fault.text}" for case in cases(["cartpole"])]

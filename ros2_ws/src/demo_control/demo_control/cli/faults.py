@@ -54,7 +54,7 @@ def command(
         chosen = _chosen(task, quick, only)
         if listing:
             for case in chosen:
-                Console().print(f"{case.name}: {case.fault.text}", markup=False)
+                Console().print(f"{case.name}: {case.fault.text}", markup=False, soft_wrap=True)
             return
         check_destinations(json_file, table)
         results = _run(chosen, into, seed)
