@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -215,3 +216,37 @@ def test_what_could_not_be_written_is_refused_before_the_work(
     assert "directory" in result.output
     assert result.output.count("\n") == 1
     assert (tmp_path / "taken").read_text() == "a file"
+
+
+def test_nothing_is_evaluated_before_it_is_known_that_all_is_there(
+    whole_bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("demo_control.cli.bag_judgement.evaluate_many", lambda *_: pytest.fail("evaluated"))
+    file = tmp_path / "file"
+    file.touch()
+    bag, no_folder = str(whole_bag), f"democtl: {file}: Not a directory\n"
+    for words, told in (
+        (["compare", bag, str(tmp_path / "other")], f"democtl: {tmp_path / 'other'}: no such bag\n"),
+        (["compare", bag, bag, "--out", str(file)], no_folder),
+        (["evaluate", bag, "--out", str(file)], no_folder),
+    ):
+        done = CliRunner().invoke(app, ["bag", *words])
+        assert (done.exit_code, done.stderr) == (2, told)
+
+
+@pytest.mark.parametrize("words", [("evaluate",), ("evaluate", "--out", "kept"), ("compare", "again")])
+def test_a_judgement_that_cannot_be_written_was_shown(
+    words: tuple[str, ...], whole_bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "report.json")
+
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(whole_bag, "again")
+    monkeypatch.setattr("demo_control.cli.output.write_text_atomically", full_disk)
+    name, *more = words
+    done = CliRunner().invoke(app, ["bag", name, str(whole_bag), *more, "--jobs", "1", "--json", "report.json"])
+
+    assert done.exit_code == 2
+    assert "cost" in done.stderr
+    assert done.stderr.endswith("democtl: report.json: No space left on device\n")

@@ -70,20 +70,20 @@ def evaluate(
         chosen = parse_assignments(settings or [])
         if len(bags) == 1 and is_bag(bags[0]) and kept is None:
             report = evaluate_bag(Request(bags[0], bundle, chosen, namespace))
-            if json_file:
-                write_json(report, json_file)
             if json_file != "-":
                 error_console().print(evaluation_table(report))
+            if json_file:
+                write_json(report, json_file)
             return
         requests = [Request(path, bundle, chosen, namespace) for path in find_bags(bags)]
         results, failed = _evaluated(requests, jobs, kept)
         summary = summed_up(results)
+        if json_file != "-":
+            for robot, sums in summary.items():
+                error_console().print(summary_table(robot, sums))
+        _tell_failed(failed)
         if json_file:
             write_json({"bags": results, "failed": failed, "summary": summary}, json_file)
-    if json_file != "-":
-        for robot, sums in summary.items():
-            error_console().print(summary_table(robot, sums))
-    _tell_failed(failed)
     if failed:
         raise typer.Exit(2)
 
@@ -105,8 +105,10 @@ def compare(
     with told():
         _check_destinations(json_file, kept)
         sides, failed = [], list[dict[str, str]]()
-        for path in (baseline, candidate):
-            requests = [Request(bag, namespace=namespace) for bag in find_bags([path])]
+        # Both are looked for first: evaluating one of them may take hours.
+        found = [(path, find_bags([path])) for path in (baseline, candidate)]
+        for path, bags in found:
+            requests = [Request(bag, namespace=namespace) for bag in bags]
             results, own = _evaluated(requests, jobs, kept)
             failed += own
             if not results:
@@ -114,17 +116,17 @@ def compare(
                 raise BagError(": ".join([f"{path}: no recording that can be evaluated", *reasons]))
             sides.append(results)
         report = compare_evaluations(sides[0], sides[1])
+        if json_file != "-":
+            console = error_console()
+            console.print(comparison_table(report))
+            console.print(_verdict(report), markup=False)
+        _tell_failed(failed)
+        _tell_unknown(report)
+        if report["too_few"]:
+            text = f"too few {report['units']} for a verdict: however much worse B is, it could be chance"
+            error_console().print(text, style="yellow", markup=False, soft_wrap=True)
         if json_file:
             write_json({**report, "failed": failed}, json_file)
-    if json_file != "-":
-        console = error_console()
-        console.print(comparison_table(report))
-        console.print(_verdict(report), markup=False)
-    _tell_failed(failed)
-    _tell_unknown(report)
-    if report["too_few"]:
-        text = f"too few {report['units']} for a verdict: however much worse B is, it could be chance"
-        error_console().print(text, style="yellow", markup=False, soft_wrap=True)
     if report["worse"]:
         raise typer.Exit(EXIT_WORSE)
     if report["unknown_in_b"] or failed:
