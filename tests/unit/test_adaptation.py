@@ -74,7 +74,8 @@ def test_an_angle_that_passes_its_ranges_end_moves_on(linear_task: Task, unit: s
     """The second entry does the same without an end; the first one comes by it every 126 ticks."""
     ends = np.pi if unit == "rad" else 1e3
     quantities = (Quantity("angle", unit, -ends, ends), Quantity("distance", "m", -1e3, 1e3))
-    adaptation = make_adaptation(dataclasses.replace(linear_task, observation=quantities))
+    task = dataclasses.replace(linear_task, observation=quantities, model_inputs=("angle", "distance"))
+    adaptation = make_adaptation(task)
     predicted, turn, distance = 0.05 / true_scale, 2.0 * np.pi, 0.0
     for sequence in range(300):
         seen = np.array([(distance + np.pi) % turn - np.pi if unit == "rad" else distance, distance])
