@@ -12,7 +12,7 @@ from rich.table import Table
 from demo_control.bags.info import bag_info
 from demo_control.bags.repair import repair as repair_bag
 from demo_control.cli.bag_judgement import compare, evaluate, told
-from demo_control.cli.output import check_destinations, error_console, write_json
+from demo_control.cli.output import check_destinations, error_console, warn, write_json
 from demo_control.cli.refit import refit
 
 app = typer.Typer(help="Look at recordings, mend them, answer them again.", no_args_is_help=True)
@@ -59,7 +59,7 @@ def repair(
             f"{bag}: {done.messages} messages are whole; the old file has '.damaged' after its name", markup=False
         )
         for line in done.lost:
-            console.print(f"  {line}", style="yellow", markup=False, soft_wrap=True)
+            warn(f"  {line}")
 
 
 app.command()(evaluate)

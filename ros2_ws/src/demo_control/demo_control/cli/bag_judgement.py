@@ -23,6 +23,7 @@ from demo_control.cli.output import (
     error_console,
     fail,
     one_line_errors,
+    warn,
     write_json,
 )
 from demo_control.configuration import parse_assignments
@@ -85,7 +86,7 @@ def evaluate(
         if json_file:
             write_json({"bags": results, "failed": failed, "summary": summary}, json_file)
     if failed:
-        raise typer.Exit(2)
+        raise typer.Exit(EXIT_USAGE)
 
 
 def compare(
@@ -123,8 +124,7 @@ def compare(
         _tell_failed(failed)
         _tell_unknown(report)
         if report["too_few"]:
-            text = f"too few {report['units']} for a verdict: however much worse B is, it could be chance"
-            error_console().print(text, style="yellow", markup=False, soft_wrap=True)
+            warn(f"too few {report['units']} for a verdict: however much worse B is, it could be chance")
         if json_file:
             write_json({**report, "failed": failed}, json_file)
     if report["worse"]:
@@ -186,5 +186,4 @@ def _tell_unknown(report: Mapping[str, Any]) -> None:
     for side in ("a", "b"):
         missing = "; ".join(texts[name] for name in report[f"unknown_in_{side}"])
         if missing:
-            text = f"{side.upper()} does not say: {missing}"
-            error_console().print(text, style="yellow", markup=False, soft_wrap=True)
+            warn(f"{side.upper()} does not say: {missing}")

@@ -24,6 +24,7 @@ from demo_control.cli.output import (
     error_console,
     fail,
     one_line_errors,
+    warn,
     write_json,
 )
 from demo_control.configuration import ConfigurationError, Entry, Settings, parse_assignments
@@ -47,7 +48,7 @@ class _BringUps(TyperGroup):
                 try:
                     load_recipe(name)
                 except ConfigurationError as error:
-                    error_console().print(f"democtl: {error}", style="yellow", soft_wrap=True, markup=False)
+                    warn(f"democtl: {error}")
         return super().list_commands(ctx)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401 - see above

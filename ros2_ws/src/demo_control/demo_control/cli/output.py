@@ -62,6 +62,11 @@ def write_json(report: Mapping[str, object], destination: str) -> None:
         raise OSError(error.errno, error.strerror, "standard output") from error
 
 
+def warn(line: str) -> None:
+    """Tell people of something that does not end the command, in one line however narrow the terminal."""
+    error_console().print(line, style="yellow", markup=False, soft_wrap=True)
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Turn expected errors into one line on standard error and exit code 2."""

@@ -13,7 +13,7 @@ import typer
 from rich.table import Table
 
 from demo_control.cli.bag_judgement import told
-from demo_control.cli.output import EXIT_INTERRUPTED, check_destinations, error_console, fail, write_json
+from demo_control.cli.output import EXIT_INTERRUPTED, check_destinations, error_console, fail, warn, write_json
 from demo_control.configuration import Scalar, parse_assignments
 
 EXIT_NOT_BETTER = 1
@@ -93,8 +93,7 @@ def _print(report: Mapping[str, Any]) -> None:
     error_console().print(table)
     for recording in report["lineage"]["recordings"]:
         for line in recording["warnings"]:
-            text = f"{recording['name']}: {line}"
-            error_console().print(text, style="yellow", markup=False, soft_wrap=True)
+            warn(f"{recording['name']}: {line}")
 
 
 def _ending(report: Mapping[str, Any], out: Path) -> str:

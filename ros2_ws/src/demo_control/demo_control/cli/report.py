@@ -9,7 +9,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from demo_control.bags.errors import BagError
-from demo_control.cli.output import check_destinations, error_console, fail, one_line_errors
+from demo_control.cli.output import check_destinations, error_console, fail, one_line_errors, warn
 from demo_control.report.bag_contents import bag_name
 from demo_control.report.bag_report import write_report
 
@@ -47,7 +47,7 @@ def command(
         for verdict in section.verdicts:
             console.print(f"{section.name}: {verdict.question} {verdict.answer}", markup=False, soft_wrap=True)
         for line in section.notes:
-            console.print(f"{section.name}: {line}", style="yellow", markup=False, soft_wrap=True)
+            warn(f"{section.name}: {line}")
     console.print(f"page: {page} ({page.stat().st_size / _MEGABYTE:.1f} MB)", markup=False, soft_wrap=True)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from demo_control.bags.errors import BagError
-from demo_control.cli.output import error_console, fail, one_line_errors
+from demo_control.cli.output import error_console, fail, one_line_errors, warn
 from demo_control.security.environment import join_secured
 from demo_control.security.roles import VIEWER
 
@@ -54,7 +54,7 @@ def _show_bag(bag: Path, save: Path | None) -> None:
     with console.status("") as status:
         notes = show_bag(bag, stream, status.update)
     for line in notes:
-        console.print(line, style="yellow", markup=False, soft_wrap=True)
+        warn(line)
     if save is not None:
         stream.disconnect()
         console.print(f"saved: {save}; 'rerun {save}' shows it", markup=False, soft_wrap=True)
