@@ -214,8 +214,8 @@ class Lowering:
         x, *limits = operands
         assert x is not None
         result = self._rows(x)
-        for operator, largest in ((Operator.MAXIMUM, -_LARGEST), (Operator.MINIMUM, _LARGEST)):
-            limit = limits.pop(0) if limits else None
+        lower, upper = (*limits, None, None)[:2]
+        for operator, limit, largest in ((Operator.MAXIMUM, lower, -_LARGEST), (Operator.MINIMUM, upper, _LARGEST)):
             result = self.apply(operator, result, self.number(largest) if limit is None else self._rows(limit))
         return [result]
 
