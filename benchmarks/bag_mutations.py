@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -88,13 +87,13 @@ def turn_back(heard: list[Heard], random: np.random.Generator) -> list[Heard]:
     """Let the recorder's clock jump back, or far ahead."""
     start = int(random.integers(len(heard)))
     jump = int(random.choice([-(10**9), -(10**18), 10**18]))
-    return heard[:start] + [replace(m, log_time_ns=max(m.log_time_ns + jump, 0)) for m in heard[start:]]
+    return heard[:start] + [m._replace(log_time_ns=max(m.log_time_ns + jump, 0)) for m in heard[start:]]
 
 
 def rename(heard: list[Heard], random: np.random.Generator) -> list[Heard]:
     """Call a topic as another one is called."""
     old, new = random.choice(sorted({message.topic for message in heard}), 2)
-    return [replace(message, topic=str(new)) if message.topic == old else message for message in heard]
+    return [message._replace(topic=str(new)) if message.topic == old else message for message in heard]
 
 
 def spoil(heard: list[Heard], random: np.random.Generator) -> list[Heard]:
@@ -104,13 +103,13 @@ def spoil(heard: list[Heard], random: np.random.Generator) -> list[Heard]:
         content = bytearray(message.data)
         if random.random() < 0.1:
             BYTES[int(random.integers(len(BYTES)))](content, random)
-        spoilt.append(replace(message, data=bytes(content)))
+        spoilt.append(message._replace(data=bytes(content)))
     return spoilt
 
 
 def twice(heard: list[Heard], random: np.random.Generator) -> list[Heard]:
     """Record another run of the robot in the same bag."""
-    return heard + [replace(m, log_time_ns=m.log_time_ns + int(random.integers(10**10))) for m in heard]
+    return heard + [m._replace(log_time_ns=m.log_time_ns + int(random.integers(10**10))) for m in heard]
 
 
 ODDITIES: tuple[Oddity, ...] = (lose, mix, turn_back, rename, spoil, twice)

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import sqlite3
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +112,7 @@ def test_a_file_of_a_split_bag_can_be_looked_at_alone(tmp_path: Path, heard: lis
 
 
 def test_messages_that_threads_compressed_come_in_the_order_of_being_heard(tmp_path: Path, heard: list[Heard]) -> None:
-    times = [replace(message, log_time_ns=START_NS + number) for number, message in enumerate(heard)]
+    times = [message._replace(log_time_ns=START_NS + number) for number, message in enumerate(heard)]
     mixed = [message for start in range(0, len(times), 8) for message in reversed(times[start : start + 8])]
     bag = write_old(tmp_path / "bag", mixed, 4, "MESSAGE")
 

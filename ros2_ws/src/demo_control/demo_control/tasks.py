@@ -358,8 +358,10 @@ class Task:
         """
         x = {q.name: observations[..., i] for i, q in enumerate(self.observation)}
         u = {q.name: actions[..., i] for i, q in enumerate(self.action)}
-        columns = [np.broadcast_to(t.function(x, u, np), observations.shape[:-1]) for t in self.cost_terms]
-        return np.stack(columns, axis=-1).astype(float)
+        terms = np.empty((*observations.shape[:-1], len(self.cost_terms)))
+        for index, term in enumerate(self.cost_terms):
+            terms[..., index] = term.function(x, u, np)
+        return terms
 
     def reward(self, observations: Array, actions: Array) -> Array:
         """Reward of state-action pairs: ``reward_function``, or ``alive_reward`` minus the stage cost. Shape=(...)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -26,8 +26,7 @@ class Key(NamedTuple):
     stamp_ns: int
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """A command of the layer.
 
     Attributes:
@@ -184,7 +183,7 @@ class Commands(Sequence[Command]):
         if isinstance(index, slice):
             return Commands(self.table, self.places[index], None if self._plans is None else self._plans[index])
         command = self.table.at(int(self.places[index]))
-        return command if self._plans is None else replace(command, plans=int(self._plans[index]))
+        return command if self._plans is None else command._replace(plans=int(self._plans[index]))
 
     @property
     def sequences(self) -> Integers:

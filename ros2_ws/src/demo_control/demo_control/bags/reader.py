@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from demo_control.bags import unpacking
 from demo_control.bags.definitions import known_definition
@@ -24,8 +24,7 @@ _DISORDER = 256
 """Messages that rosbag2's compressing threads may be ahead of each other, and more."""
 
 
-@dataclass(frozen=True)
-class Heard:
+class Heard(NamedTuple):
     """One message of a bag.
 
     Attributes:
