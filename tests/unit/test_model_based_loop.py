@@ -288,6 +288,19 @@ def test_schedules() -> None:
     assert (learner.real_share(), learner.horizon()) == (pytest.approx(0.5), 3)
 
 
+def test_episodes_are_broken_off_and_not_taken_for_ended() -> None:
+    """The next one begins anew, and what was reached has a future: its transition is no termination."""
+    settings = TrainerSettings.from_mapping({**SMALL, "loop.initial_steps": 30, "loop.episode_steps": 7})
+    learner = ModelBasedLearner(mass_problem(), settings, 0, 30)
+    for _ in range(29):
+        learner.act()
+    rows, layout = learner.real.rows, learner.learner.layout
+    assert not rows[:, layout.terminated].any()
+    begins = (rows[1:, layout.observation] != rows[:-1, layout.next_observation]).any(axis=1)
+    assert (np.flatnonzero(begins) + 1).tolist() == [7, 14, 21, 28]
+    assert (learner.episode, learner.episode_began) == (4, 28)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -318,7 +331,7 @@ def mass(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("mass")
 @pytest.mark.parametrize("method", ["sac", "mbpo", "mopac", "demo_rl"])
 def test_one_seed_one_result_however_often_interrupted(method: str, tmp_path: Path) -> None:
-    request = replace(REQUEST, settings={**SMALL, "loop.method": method})
+    request = replace(REQUEST, settings={**SMALL, "loop.method": method, "loop.episode_steps": 11})
     whole = trainer.train(request, tmp_path / "whole", lambda _: None)
     kinds = {record.kind for record in whole}
     assert kinds == ({"evaluation", "learner"} | ({"model", "plan"} if method != "sac" else set()))

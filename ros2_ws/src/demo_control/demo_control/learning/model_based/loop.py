@@ -43,6 +43,7 @@ class ModelBasedLearner:
         visited: The environment's state at the beginning of each transition in ``real``.
         step_count: Environment steps so far.
         episode: Number of the episode.
+        episode_began: Steps before it.
         environment: One environment.
         observation: Of it. Shape=(observation_dim,).
     """
@@ -60,7 +61,7 @@ class ModelBasedLearner:
         self.imagined = ReplayBuffer(layout, kept)
         self.environment = problem.make(1)
         self.visited = problem.history(self.environment)
-        self.step_count, self.episode = 0, 0
+        self.step_count, self.episode, self.episode_began = 0, 0, 0
         self.observation = self.environment.reset([stream(seed, Purpose.EPISODE_STARTS, 0)])[0]
 
     def step(self, tell: Told) -> None:
@@ -90,8 +91,8 @@ class ModelBasedLearner:
         self.real.add(self.learner.layout.rows(x, share, x_next, result.rewards, result.terminated))
         self.observation = x_next[0].copy()
         self.step_count += 1
-        if result.ended[0]:
-            self.episode += 1
+        if result.ended[0] or self.step_count - self.episode_began == self.settings.loop.episode_steps:
+            self.episode, self.episode_began = self.episode + 1, self.step_count
             self.observation = self.environment.reset([stream(self.seed, Purpose.EPISODE_STARTS, self.episode)])[0]
 
     def learn(self) -> None:

@@ -27,6 +27,10 @@ class LoopSettings(Settings):
 
     method: str = setting("demo_rl", "Where transitions of the model come from.", choices=METHODS)
     initial_steps: int = setting(250, "Steps with random actions before anything is learned.", minimum=2)
+    episode_steps: int = setting(
+        0, "Steps after which an episode is broken off while learning, so that more of them begin; 0: the "
+        "environment's own limit.", minimum=0,
+    )  # fmt: skip
     updates_per_step: int = setting(10, "Gradient steps of SAC per environment step, G.", minimum=0, maximum=1000)
     model_interval: int = setting(250, "Environment steps between two refits of the model.", minimum=1)
     start_states: int = setting(1000, "States that plans start from, per refit.", minimum=1)

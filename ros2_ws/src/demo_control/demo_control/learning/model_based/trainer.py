@@ -119,6 +119,7 @@ class TrainingRun:
             "seconds": self._seconds_before + time.monotonic() - self._started_s,
             "step_count": learner.step_count,
             "episode": learner.episode,
+            "episode_began": learner.episode_began,
             "observation": torch.from_numpy(learner.observation),
             "environment": torch.from_numpy(learner.environment.states()),
             "states": torch.from_numpy(learner.visited.rows()),
@@ -148,6 +149,7 @@ class TrainingRun:
             self.records = [Record(**record) for record in content["records"]]
             self._seconds_before, self._started_s = content["seconds"], time.monotonic()
             learner.step_count, learner.episode = content["step_count"], content["episode"]
+            learner.episode_began = content["episode_began"]
             learner.environment.set_states(content["environment"].numpy())
             learner.observation = content["observation"].numpy()
             learner.visited.restore(content["states"].numpy())
