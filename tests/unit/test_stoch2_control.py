@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -224,6 +225,16 @@ def test_one_robot_of_a_batch_is_reset_alone() -> None:
     seen = robots.observe(standing(2), np.tile([0.3, 0.0, 0.2], (2, 1)))
     ramp = seen[:, INDEX["forward_command"]]
     assert ramp[0] == pytest.approx(6.0 * ramp[1])
+
+
+@pytest.mark.parametrize("noise_rad", [0.0, 0.02])
+def test_a_robot_that_starts_where_it_believes_to_be_has_no_heading_error(noise_rad: float) -> None:
+    robot = Stoch2Control([Instruments(noise_rad, noise_rad)])
+    turned = replace(standing(1), orientation=quaternions(np.array([[0.0, 0.0, 1.5]])))
+    robot.reset(np.zeros((1, 2)), np.array([1.5]))
+    robot.observe(turned, np.zeros((1, 3)))
+    robot.reset(robot.state.position, robot.state.angles[:, 2])
+    assert robot.observe(turned, np.zeros((1, 3)))[0, INDEX["yaw_error"]] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_a_batch_is_as_good_as_robots_alone() -> None:

@@ -92,7 +92,8 @@ class AttitudeFilter:
         angles = wrapped(predicted + gain * difference)
         has_settled = self._samples * self._gain > 1.0
         self._drift = self._drift - (_DRIFT_GAIN / CONTROL_PERIOD_S) * self._gain**2 * has_settled * difference
-        self._angles, self._rates = angles, rates
+        # A copy: what was handed out must outlast a reset, which is told the very yaw that it ends.
+        self._angles, self._rates = angles.copy(), rates
         self._samples += 1.0
         return angles
 
