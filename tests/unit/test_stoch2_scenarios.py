@@ -137,6 +137,17 @@ def test_figures_of_a_push_are_those_of_the_second_and_a_half_after_it() -> None
     assert fallen["success"] is False
     assert fallen["recovery_cost"] == pytest.approx(500.0)
     assert not {"settle_time_s", "lateral_drift_m"} & set(fallen)
+    for count in (start, start + 299):
+        short = {name: values[: count + 1] for name, values in records.items()}
+        figures = scenario.judge(Trial(2, 0.005, short, np.zeros((count, 20)), None))
+        assert not {"recovery_cost", "settle_time_s", "lateral_drift_m", "heading_error_rad"} & set(figures)
+
+
+def test_calm_walking_too_short_to_be_judged_has_no_cost() -> None:
+    for scenario in ("walk", "track", "slope"):
+        report = evaluate(short_request(scenario=scenario, steps=200, episodes=1, plant={}), jobs=1)
+        assert report["recovery_cost_mean"] is None
+        assert report["distance_m_mean"] is not None
 
 
 def test_track_tells_ratio_and_creep_apart() -> None:

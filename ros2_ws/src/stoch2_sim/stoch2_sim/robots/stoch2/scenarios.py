@@ -33,6 +33,7 @@ from stoch2_sim.robots.stoch2.walk_metrics import (
     Walk,
     calm_cost,
     gait_cycles,
+    is_recovery_recorded,
     recovery_cost,
     settle_time_s,
 )
@@ -99,6 +100,11 @@ class WalkingScenario(Generic[SettingsT]):
 
 def common_figures(walk: Walk) -> dict[str, float]:
     """Way, drift and tracking errors, which make sense in every scenario."""
+    return tracking_figures(walk) | (errors_at(walk, walk.end) if walk.fall_tick is None else {})
+
+
+def tracking_figures(walk: Walk) -> dict[str, float]:
+    """Way and tracking errors."""
     figures = {"distance_m": float(walk.path_displacement[walk.end, 0])}
     errors = gait_cycles(walk).errors
     if len(errors):
@@ -108,10 +114,21 @@ def common_figures(walk: Walk) -> dict[str, float]:
             "side_speed_error_rms": float(side_speed),
             "yaw_rate_error_rms": float(yaw_rate),
         }
-    if walk.fall_tick is None:
-        figures["lateral_drift_m"] = abs(float(walk.lateral_error[-1]))
-        figures["heading_error_rad"] = abs(float(walk.heading_error[-1]))
     return figures
+
+
+def errors_at(walk: Walk, tick: int) -> dict[str, float]:
+    """How far off the commanded path, and how much turned from it, the robot is at a tick."""
+    return {
+        "lateral_drift_m": abs(float(walk.lateral_error[tick])),
+        "heading_error_rad": abs(float(walk.heading_error[tick])),
+    }
+
+
+def calm_figures(walk: Walk) -> dict[str, float]:
+    """The cost of calm walking, where there was enough of it."""
+    cost = calm_cost(walk)
+    return {} if cost is None else {"recovery_cost": cost}
 
 
 def reference_distances(walk: Walk) -> dict[str, float]:
@@ -139,7 +156,7 @@ class WalkScenario(WalkingScenario[WalkSettings]):
 
     def figures(self, walk: Walk, number: int) -> dict[str, float]:
         """See :class:`WalkingScenario`."""
-        return {**common_figures(walk), **reference_distances(walk), "recovery_cost": calm_cost(walk)}
+        return {**common_figures(walk), **reference_distances(walk), **calm_figures(walk)}
 
 
 class TrackScenario(WalkingScenario[TrackSettings]):
@@ -177,7 +194,7 @@ class TrackScenario(WalkingScenario[TrackSettings]):
     def figures(self, walk: Walk, number: int) -> dict[str, float]:
         """See :class:`WalkingScenario`; also mean speeds, their ratio to the command, and creep in turning in place."""
         _, speed, rate = self._cells[number % len(self._cells)]
-        figures = {**common_figures(walk), "recovery_cost": calm_cost(walk)}
+        figures = {**common_figures(walk), **calm_figures(walk)}
         measured = gait_cycles(walk).measured
         if len(measured):
             mean = measured.mean(axis=0)
@@ -214,14 +231,14 @@ class PushScenario(WalkingScenario[PushSettings]):
         return Episode(settings.robot, settings.sensing, straight(settings.forward_m_s), (push,))
 
     def figures(self, walk: Walk, number: int) -> dict[str, float]:
-        """See :class:`WalkingScenario`; the drift is that of the end of the 1.5 s."""
+        """See :class:`WalkingScenario`; drift and heading error are those of the end of the 1.5 s."""
         start = self.push_tick(number)
-        figures = {**common_figures(walk), "recovery_cost": recovery_cost(walk, start)}
-        if walk.fall_tick is None:
-            end = min(start + COST_WINDOW_TICKS, walk.end)
-            figures["settle_time_s"] = settle_time_s(walk, start)
-            figures["lateral_drift_m"] = abs(float(walk.lateral_error[end]))
-            figures["heading_error_rad"] = abs(float(walk.heading_error[end]))
+        figures = tracking_figures(walk)
+        if is_recovery_recorded(walk, start):
+            figures["recovery_cost"] = recovery_cost(walk, start)
+            if walk.fall_tick is None:
+                figures["settle_time_s"] = settle_time_s(walk, start)
+                figures |= errors_at(walk, start + COST_WINDOW_TICKS)
         return figures
 
 
@@ -258,7 +275,7 @@ class SlopeScenario(WalkingScenario[SlopeSettings]):
     def figures(self, walk: Walk, number: int) -> dict[str, float]:
         """See :class:`WalkingScenario`; also the reference's distances, and the climb."""
         climb = float(walk.gradient @ (walk.position[walk.end, :2] - walk.position[0, :2]))
-        return {**common_figures(walk), **reference_distances(walk), "climb_m": climb, "recovery_cost": calm_cost(walk)}
+        return {**common_figures(walk), **reference_distances(walk), "climb_m": climb, **calm_figures(walk)}
 
 
 class RobustScenario(WalkingScenario[RobustSettings]):

@@ -15,7 +15,13 @@ from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S
 from stoch2_sim.robots.stoch2.recorded_plants import RecordedPlants
 from stoch2_sim.robots.stoch2.scenario_settings import ShowSettings
 from stoch2_sim.robots.stoch2.scenarios import WalkingScenario, common_figures
-from stoch2_sim.robots.stoch2.walk_metrics import COST_WINDOW_TICKS, Walk, recovery_cost, settle_time_s
+from stoch2_sim.robots.stoch2.walk_metrics import (
+    COST_WINDOW_TICKS,
+    Walk,
+    is_recovery_recorded,
+    recovery_cost,
+    settle_time_s,
+)
 
 DURATION_S = 20.0
 COMMANDS = (
@@ -80,7 +86,7 @@ class ShowWalk(WalkingScenario[ShowSettings]):
         figures = common_figures(walk)
         figures["path_error_rms"] = float(np.sqrt(np.mean(np.square(walk.lateral_error[: walk.end + 1]))))
         for name, push in zip(("first", "second"), self.pushes, strict=True):
-            if walk.end <= push.start_tick:
+            if walk.end <= push.start_tick or not is_recovery_recorded(walk, push.start_tick):
                 continue
             figures[f"{name}_recovery_cost"] = recovery_cost(walk, push.start_tick)
             if walk.end >= push.start_tick + COST_WINDOW_TICKS:

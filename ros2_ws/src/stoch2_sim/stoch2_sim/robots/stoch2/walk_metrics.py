@@ -153,6 +153,11 @@ def recovery_cost(walk: Walk, first_tick: int, num_ticks: int = COST_WINDOW_TICK
     return float(walk.cost[first_tick + 1 : min(last, walk.end) + 1].sum()) + (FALL_COST if fell else 0.0)
 
 
+def is_recovery_recorded(walk: Walk, first_tick: int, num_ticks: int = COST_WINDOW_TICKS) -> bool:
+    """Whether the walk goes on for as long as a recovery is judged, or ends by a fall: one cut short looks better."""
+    return walk.fall_tick is not None or walk.end >= first_tick + num_ticks
+
+
 def settle_time_s(walk: Walk, first_tick: int, num_ticks: int = COST_WINDOW_TICKS) -> float:
     """Time from a tick until the robot is upright, on its heading and free of side speed for good; 0 if it always was.
 
@@ -172,8 +177,10 @@ def disturbed(walk: Walk) -> npt.NDArray[np.bool_]:
     )
 
 
-def calm_cost(walk: Walk, first_tick: int = SETTLING_IN_TICKS) -> float:
-    """Mean cost of walking, per :data:`COST_WINDOW_TICKS`, with a fall's cost on top."""
+def calm_cost(walk: Walk, first_tick: int = SETTLING_IN_TICKS) -> float | None:
+    """Mean cost of walking, per :data:`COST_WINDOW_TICKS`, with a fall's cost on top; None if nothing is judged."""
     ticks = walk.cost[first_tick + 1 : walk.end + 1]
+    if not ticks.size and walk.fall_tick is None:
+        return None
     mean = float(ticks.mean()) if ticks.size else 0.0
     return COST_WINDOW_TICKS * mean + (FALL_COST if walk.fall_tick is not None else 0.0)
