@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from demo_control.tasks import load_task
 from stoch2_sim.cartpole import task
 from stoch2_sim.robots.cartpole.disturbances import Pushes
 from stoch2_sim.robots.cartpole.equations import AnalyticSimulator
+from stoch2_sim.robots.cartpole.model import robot_model
 from stoch2_sim.robots.cartpole.parameters import CONTROL_PERIOD_S, PlantParameters, PlantSettings
 from stoch2_sim.robots.cartpole.plants import CartpolePlants, make_plants
 from stoch2_sim.robots.cartpole.score import SwingUpScore
 from stoch2_sim.robots.cartpole.simulation import from_observation, to_observation
+from stoch2_sim.simulators.mujoco_simulator import MujocoSimulator
 from stoch2_sim.simulators.protocol import Array
 
 SWING_UP_GAINS = np.array([0.456, 0.395, -0.594, 7.255, 0.852])
@@ -160,6 +163,45 @@ def test_leaving_the_rail_fails_the_plant_and_it_stays_there() -> None:
     plants.reset(generators(2))
     assert not plants.step(np.zeros((2, 1)))[1].any()
     plants.close()
+
+
+@pytest.mark.parametrize(
+    ("simulator", "settings"),
+    [
+        ("mujoco", {"pole_damping": 1.0, "pole_length": 0.1}),
+        ("analytic", {"damping": 100.0, "cart_mass": 0.05}),
+        ("pybullet", {"pole_damping": 10.0, "pole_mass": 0.05}),  # before PyBullet is looked for
+    ],
+)
+def test_more_friction_than_a_simulator_s_steps_allow_is_refused(simulator: str, settings: dict[str, Scalar]) -> None:
+    with pytest.raises(ConfigurationError, match=r"damping.*friction than the steps"):
+        make_plants(simulator, 1, settings)
+
+
+@pytest.mark.parametrize("simulator", ["mujoco", "analytic"])
+def test_friction_up_to_that_brings_the_plant_to_rest(simulator: str) -> None:
+    plants = make_plants(simulator, 1, {"pole_damping": 6.0})
+    plants.reset(generators(1))
+    for _ in range(100):
+        plants.step(np.zeros((1, 1)))
+    assert np.abs(plants.true_observations()[0, [1, 4]]).max() < 0.1
+    plants.close()
+
+
+def test_physics_that_diverged_is_a_failure_and_no_pole_upright(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # MuJoCo writes a log
+    parameters = PlantSettings(pole_damping=1.0, pole_length=0.1).parameters()
+    for simulator in (
+        MujocoSimulator(robot_model(parameters), 1, CONTROL_PERIOD_S, 4),
+        AnalyticSimulator(parameters, 1, CONTROL_PERIOD_S, 2),
+    ):
+        plants = CartpolePlants(simulator, PlantSettings())
+        plants.reset(generators(1))
+        with np.errstate(all="ignore"):
+            failed = [bool(plants.step(np.zeros((1, 1)))[1][0]) for _ in range(50)]
+        assert failed[-1]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -44,6 +44,17 @@ def accelerations(
     return cart, pole
 
 
+def fastest_decay_per_s(parameters: PlantParameters) -> float:
+    """The greatest rate at which friction takes a motion away, whatever the pole's angle; 1/s."""
+    first_moment = parameters.pole_mass_kg * parameters.pole_half_length_m
+    hinge_inertia = parameters.pole_inertia_kgm2 + first_moment * parameters.pole_half_length_m
+    masses = np.array(
+        [[parameters.cart_mass_kg + parameters.pole_mass_kg, first_moment], [first_moment, hinge_inertia]]
+    )
+    frictions = np.diag([parameters.cart_damping, parameters.pole_damping])
+    return float(np.linalg.eigvals(np.linalg.solve(masses, frictions)).real.max())
+
+
 def energy(positions: Array, velocities: Array, parameters: PlantParameters) -> Array:
     """Mechanical energy in joules, zero potential at the hinge.
 

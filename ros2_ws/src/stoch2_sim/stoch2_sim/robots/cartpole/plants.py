@@ -20,9 +20,9 @@ OBSERVATION_DIM = 5
 class CartpolePlants:
     """Independent cart-poles, stepped together; implements :class:`demo_control.tasks.Plants`.
 
-    A plant fails when its cart leaves the rail, or when it is given an action that is not finite (a
-    controller that breaks down must not look like one that lets go). Failed plants stay where they
-    are.
+    A plant fails when its cart leaves the rail, or is nowhere since the physics diverged, or when it is
+    given an action that is not finite (a controller that breaks down must not look like one that lets
+    go). Failed plants stay where they are.
 
     Args:
         simulator: The physics; owned from now on.
@@ -66,7 +66,7 @@ class CartpolePlants:
         self._pushes = [Pushes(_child(generator), settings.push_n, settings.push_s) for generator in generators]
         idle = np.zeros((self.num_plants, 1))
         self._pending = deque([idle] * settings.delay_ticks)
-        self._failed = np.abs(self._simulator.positions()[:, 0]) > RAIL_LIMIT_M
+        self._failed = self._off_the_rail()
         self._periods = 0
         return self._sensed()
 
@@ -87,8 +87,13 @@ class CartpolePlants:
         self._push()
         self._simulator.advance(self._pending.popleft(), self._simulator.substeps, ~self._failed)
         self._periods += 1
-        self._failed = self._failed | (np.abs(self._simulator.positions()[:, 0]) > RAIL_LIMIT_M)
+        self._failed = self._failed | self._off_the_rail()
         return self._sensed(), self._failed.copy()
+
+    def _off_the_rail(self) -> Mask:
+        """Whose cart is not between the rail's ends. Shape=(num_plants,)."""
+        states = np.concatenate([self._simulator.positions(), self._simulator.velocities()], axis=1)
+        return ~(np.isfinite(states).all(axis=1) & (np.abs(states[:, 0]) <= RAIL_LIMIT_M))
 
     def _push(self) -> None:
         """Set the pushes of the coming control period."""

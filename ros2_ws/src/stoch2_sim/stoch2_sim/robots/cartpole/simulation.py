@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from demo_control.configuration import ConfigurationError
-from stoch2_sim.robots.cartpole.equations import AnalyticSimulator
+from stoch2_sim.robots.cartpole.equations import AnalyticSimulator, fastest_decay_per_s
 from stoch2_sim.robots.cartpole.model import robot_model
 from stoch2_sim.robots.cartpole.parameters import CONTROL_PERIOD_S, PlantParameters
+from stoch2_sim.simulators.checks import check_layout
 from stoch2_sim.simulators.protocol import Array, Simulator
 
 SIMULATORS = ("mujoco", "pybullet", "analytic")
@@ -16,6 +17,8 @@ SIMULATORS = ("mujoco", "pybullet", "analytic")
 # the error over an episode below what matters; Bullet is of first order and so cheap that many
 # steps pay.
 DEFAULT_SUBSTEPS = {"mujoco": 4, "pybullet": 40, "analytic": 2}
+# All of them take friction explicitly: beyond two (Bullet; the others a little later) it makes motions grow.
+_LARGEST_DECAY_PER_STEP = 2.0
 
 
 def make_simulator(
@@ -36,11 +39,13 @@ def make_simulator(
         period_s: Control period.
 
     Raises:
-        ConfigurationError: An unknown or missing simulator, or a wrong argument.
+        ConfigurationError: An unknown or missing simulator, a wrong argument, or more friction than the steps allow.
     """
     if name not in SIMULATORS:
         raise ConfigurationError(f"simulator '{name}': must be one of {', '.join(SIMULATORS)}")
     count = DEFAULT_SUBSTEPS[name] if substeps is None else substeps
+    check_layout(num_robots, period_s, count)
+    _check_friction(name, parameters, period_s / count)
     if name == "analytic":
         return AnalyticSimulator(parameters, num_robots, period_s, count)
     model = robot_model(parameters)
@@ -51,6 +56,21 @@ def make_simulator(
     from stoch2_sim.simulators.mujoco_simulator import MujocoSimulator  # noqa: PLC0415
 
     return MujocoSimulator(model, num_robots, period_s, count)
+
+
+def _check_friction(name: str, parameters: PlantParameters, step_s: float) -> None:
+    """Check that friction does not grow out of the simulator's steps.
+
+    Raises:
+        ConfigurationError: It does.
+    """
+    decay = fastest_decay_per_s(parameters) * step_s
+    if decay > _LARGEST_DECAY_PER_STEP:
+        raise ConfigurationError(
+            f"damping = {parameters.cart_damping:g} N s/m, pole_damping = {parameters.pole_damping:g} N m s/rad: "
+            f"{decay / _LARGEST_DECAY_PER_STEP:.2g} times more friction than the steps of {1000.0 * step_s:g} ms of "
+            f"simulator '{name}' allow with these masses and lengths"
+        )
 
 
 def to_observation(positions: Array, velocities: Array) -> Array:
