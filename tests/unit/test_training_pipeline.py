@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import shutil
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -334,11 +335,10 @@ def test_command_line_accepts_rejects_and_resumes(monkeypatch: pytest.MonkeyPatc
     assert "expected int" in result.output
 
 
-def test_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: signal.Signals) -> None:
     app = command_line(monkeypatch, sliding_task())
-    monkeypatch.setattr(
-        "demo_control.learning.pipeline.search_policy", lambda _: (_ for _ in ()).throw(KeyboardInterrupt)
-    )
+    monkeypatch.setattr("demo_control.learning.pipeline.search_policy", lambda _: signal.raise_signal(number))
     monkeypatch.setattr("sys.argv", ["democtl", "train", "sliding", "--out", "a b"])
     result = CliRunner().invoke(app, ["sliding", "--out", str(tmp_path / "run")])
     assert result.exit_code == 130

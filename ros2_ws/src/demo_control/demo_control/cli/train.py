@@ -12,6 +12,7 @@ import typer
 
 from demo_control.cli.output import EXIT_INTERRUPTED, error_console, fail, one_line_errors
 from demo_control.configuration import parse_assignments
+from demo_control.experiments.stopping import interrupted_by_sigterm
 from demo_control.tasks import load_task
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def command(
     directory = out or Path("out") / "-".join(["train", task, *([] if policy == "linear" else [policy]), str(seed)])
     console = error_console()
     reporter = ConsoleReporter(console)
-    with one_line_errors():
+    with interrupted_by_sigterm(), one_line_errors():
         loaded = load_task(task)
         chosen = TrainingSettings.for_task(loaded, parse_assignments(settings or []))
         try:

@@ -19,6 +19,29 @@ def stop_now(_signal: int, _frame: FrameType | None) -> None:
 
 
 @contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """SIGTERM (of timeout, systemd, Slurm) interrupts the work like Ctrl-C, once: it may come twice for one wish.
+
+    Where it is ignored, or somebody else handles it, it stays so.
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        stop_now(number, frame)
+
+    # Only the main thread may set handlers.
+    here = threading.current_thread() is threading.main_thread()
+    ours = here and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
 def stops_between_steps() -> Iterator[Callable[[], bool]]:
     """Let a signal that would interrupt the work only be noted, so that the trainer can save what it has done.
 
