@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from demo_control.bundle import Bundle, make_bundle, save_bundle
+from demo_control.cli.main import app
 from demo_control.configuration import ConfigurationError
 from demo_control.controllers import make_controller
 from demo_control.evaluation import Episodes, run_episodes
@@ -64,6 +66,22 @@ def test_settings_are_told_apart_and_the_layer_knows_the_delay() -> None:
     assert plant == {"pole_mass": 1.2, "delay_ticks": 2}
     assert layer == {"step_size": 0.5, "command_delay_ticks": 2}
     assert split_settings({"delay_ticks": 2, "command_delay_ticks": 0})[1] == {"command_delay_ticks": 0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("evaluate", "cartpole", "--set", "stepsize=0.5"), "unknown setting 'stepsize'; did you mean 'step_size'?"),
+        (("evaluate", "cartpole", "--set", "zzz=4"), "unknown setting 'zzz'; known: pole_mass, "),
+        (("evaluate", "cartpole", "--set", "zzz=4"), ", num_samples, "),
+        (("evaluate", "stoch2", "--set", "stepsize=0.5"), "unknown setting 'stepsize'; did you mean 'step_size'?"),
+        (("demo", "stoch2", "--set", "stepsize=0.5"), "unknown setting 'stepsize'; did you mean 'step_size'?"),
+    ],
+)
+def test_a_misspelt_setting_is_of_the_plant_or_of_the_layer(arguments: tuple[str, ...], message: str) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert message in result.output
 
 
 @pytest.mark.parametrize(

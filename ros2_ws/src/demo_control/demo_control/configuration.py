@@ -26,6 +26,26 @@ class ConfigurationError(ValueError):
     """A setting with a wrong name, type or value; the text names field, value and what is allowed."""
 
 
+class UnknownSettingError(ConfigurationError):
+    """A name that no setting has.
+
+    Args:
+        name: What was asked for.
+        known: All names that there are.
+        source: Where it stands; '' where that is plain.
+    """
+
+    def __init__(self, name: str, known: Sequence[str], source: str = "") -> None:
+        super().__init__(name, known, source)
+        self.name, self.known, self.source = name, known, source
+
+    def __str__(self) -> str:
+        """With the nearest known name, or else all of them."""
+        near = difflib.get_close_matches(self.name, self.known, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(self.known)}"
+        return f"{f'{self.source}: ' if self.source else ''}unknown setting '{self.name}'{hint}"
+
+
 @dataclass(frozen=True)
 class Description:
     """What is known of one setting besides its type and default.
@@ -123,9 +143,7 @@ class Settings:
         known = [entry.name for entry in cls.entries()]
         for name in values:
             if name not in known:
-                near = difflib.get_close_matches(str(name), known, n=1)
-                hint = f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
-                raise ConfigurationError(f"{prefix}unknown setting '{name}'{hint}")
+                raise UnknownSettingError(str(name), known, source)
         try:
             return dataclasses.replace(base or cls(), **cast("dict[str, Any]", dict(values)))
         except ConfigurationError as error:

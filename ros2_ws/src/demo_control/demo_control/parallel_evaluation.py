@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from demo_control.bundle import load_bundle
-from demo_control.configuration import ConfigurationError, Scalar
+from demo_control.configuration import ConfigurationError, Scalar, UnknownSettingError
 from demo_control.controllers import CONTROLLERS, Controller, LayerController, make_controller
 from demo_control.evaluation import Episodes, episode_generators, run_episodes
 from demo_control.layer import LayerSettings
@@ -91,6 +92,20 @@ def split_settings(settings: Mapping[str, Scalar]) -> tuple[dict[str, Scalar], d
     if DELAY_SETTING in plant:
         layer.setdefault("command_delay_ticks", plant[DELAY_SETTING])
     return plant, layer
+
+
+@contextmanager
+def both_kinds_known() -> Iterator[None]:
+    """Tell of an unknown name among settings that were split with the names of the layer's settings, too.
+
+    Raises:
+        UnknownSettingError: Neither plant or scenario nor the layer has a setting of that name.
+    """
+    try:
+        yield
+    except UnknownSettingError as error:
+        layer_names = [entry.name for entry in LayerSettings.entries()]
+        raise UnknownSettingError(error.name, [*error.known, *layer_names]) from None
 
 
 def check_request(request: EvaluationRequest) -> Task:

@@ -15,7 +15,7 @@ from demo_control.bundle import default_bundle
 from demo_control.cli.output import EXIT_USAGE, check_destinations, error_console, fail, one_line_errors, write_json
 from demo_control.configuration import ConfigurationError, Scalar, parse_assignments
 from demo_control.files import check_folder
-from demo_control.parallel_evaluation import make_scenario, split_settings
+from demo_control.parallel_evaluation import both_kinds_known, make_scenario, split_settings
 from demo_control.report.scenario_demonstration import ScenarioDemonstration, demonstrate_scenario, scenario_table
 from demo_control.scenarios import ShowScenario
 from demo_control.tasks import Task, load_task
@@ -51,7 +51,7 @@ def command(
     A task that has a walk to show is shown in this process, faster than real time and the same on every machine; a
     short run over ROS 2 in real time follows. Other tasks are shown over ROS 2.
     """
-    with one_line_errors():
+    with one_line_errors(), both_kinds_known():
         check_folder(out)
         check_destinations(json_file)
         loaded = load_task(task)

@@ -12,7 +12,13 @@ from demo_control.bundle import default_bundle
 from demo_control.cli.output import check_destinations, episode_progress, error_console, one_line_errors, write_json
 from demo_control.configuration import parse_assignments
 from demo_control.mpc import PRESETS, preset
-from demo_control.parallel_evaluation import EvaluationRequest, evaluate, make_scenario, split_settings
+from demo_control.parallel_evaluation import (
+    EvaluationRequest,
+    both_kinds_known,
+    evaluate,
+    make_scenario,
+    split_settings,
+)
 from demo_control.tasks import load_task
 
 EPISODES = 20
@@ -44,7 +50,7 @@ def command(
     push_n, push_s. Scenarios of stoch2: walk, track, push, slope, robust; --set scenario settings such as push_n,
     slope_deg, imu_noise_rad, latency_ms, ideal_sensing. Layer settings: see the parameters of demo_layer_node.
     """
-    with one_line_errors():
+    with one_line_errors(), both_kinds_known():
         check_destinations(json_file)
         plant, layer = split_settings(parse_assignments(settings or []))
         loaded = load_task(task)
