@@ -219,6 +219,16 @@ def test_a_second_robot_in_the_same_domain_is_refused(launch: Launch) -> None:
     assert first.poll() is None
 
 
+@pytest.mark.parametrize("domain", ["abc", "300"])
+def test_what_is_no_domain_is_refused_in_one_line(launch: Launch, environment: dict[str, str], domain: str) -> None:
+    environment["ROS_DOMAIN_ID"] = domain
+    process = launch("cartpole_swingup", "--duration", "1")
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 2
+    assert errors.strip() == f"democtl: ROS_DOMAIN_ID = '{domain}': must be a number between 0 and 232"
+
+
 def assert_nothing_left(nodes: dict[str, int], segments: set[str]) -> None:
     assert not [name for name, process_id in nodes.items() if alive(process_id)]
     assert segments

@@ -7,7 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from demo_control.configuration import ConfigurationError
 from demo_control.network import (
+    DOMAIN,
     LOCALHOST_ONLY,
     LOOPBACK,
     NEWER_PROFILE,
@@ -85,6 +87,13 @@ def test_nodes_stay_on_this_machine_where_nothing_is_said(monkeypatch: pytest.Mo
     prepare_network()
     assert os.environ[PROFILE] == str(LOOPBACK)
     assert is_local(os.environ)
+
+
+@pytest.mark.parametrize("text", ["abc", "-1", "1.5", "233"])
+def test_what_is_no_domain_is_refused_before_it_ends_the_process(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(DOMAIN, text)
+    with pytest.raises(ConfigurationError, match=f"^ROS_DOMAIN_ID = '{text}': must be a number between 0 and 232$"):
+        prepare_network()
 
 
 @pytest.mark.parametrize("said", [{RANGE: "SUBNET"}, {LOCALHOST_ONLY: "0"}, {STATIC_PEERS: "10.0.0.7"}])

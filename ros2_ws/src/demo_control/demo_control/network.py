@@ -11,6 +11,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from demo_control.configuration import ConfigurationError
+
+DOMAIN = "ROS_DOMAIN_ID"
 RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 LOCALHOST_ONLY = "ROS_LOCALHOST_ONLY"
 STATIC_PEERS = "ROS_STATIC_PEERS"
@@ -21,12 +24,27 @@ TRANSPORTS = "FASTDDS_BUILTIN_TRANSPORTS"
 FAST_DDS = "rmw_fastrtps_cpp"
 """The middleware that ROS 2 takes by itself."""
 
+LARGEST_DOMAIN = 232
+"""A larger one has no ports; Fast DDS ends the process that asks for it."""
+
 LOOPBACK = Path(__file__).with_name("loopback.xml")
 """Fast DDS's profile for programs of this machine only."""
 
 _SOCKETS = "UDPv4"
 # The variables by which a user chooses the way, each with the value that is ours.
 _CHOICES = {PROFILE: str(LOOPBACK), NEWER_PROFILE: "", TRANSPORTS: _SOCKETS}
+
+
+def domain_of(environment: Mapping[str, str]) -> int:
+    """The ROS domain.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    text = environment.get(DOMAIN) or "0"
+    if not text.isdecimal() or int(text) > LARGEST_DOMAIN:
+        raise ConfigurationError(f"{DOMAIN} = '{text}': must be a number between 0 and {LARGEST_DOMAIN}")
+    return int(text)
 
 
 def middleware(environment: Mapping[str, str]) -> str:
@@ -76,6 +94,10 @@ def prepare_network() -> None:
     """Keep this program and its children to this machine and to sockets where nothing else is asked for.
 
     Call before rclpy.init.
+
+    Raises:
+        ConfigurationError: The environment names a ROS domain that is none.
     """
+    domain_of(os.environ)
     os.environ.update(reach_variables(os.environ))
     os.environ.update(socket_variables(os.environ))

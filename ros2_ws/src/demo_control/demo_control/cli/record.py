@@ -20,7 +20,8 @@ def command(
     ] = None,
 ) -> None:
     """Record all topics of this ROS domain to a bag, until Ctrl-C."""
-    prepare_environment()
+    with one_line_errors():
+        prepare_environment()
     try:
         from rclpy.parameter import Parameter  # noqa: PLC0415 - only this needs ROS 2
 

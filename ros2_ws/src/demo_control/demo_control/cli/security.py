@@ -15,11 +15,12 @@ from rich.table import Table
 from demo_control.cli.output import error_console, one_line_errors, write_json
 from demo_control.configuration import ConfigurationError
 from demo_control.hardware.wiring import load_wiring
+from demo_control.network import LARGEST_DOMAIN, domain_of
 from demo_control.security.access import Access
 from demo_control.security.checking import EnclaveState, check_authorities, check_enclave
-from demo_control.security.environment import default_keystore, domain_of
+from demo_control.security.environment import default_keystore
 from demo_control.security.keystore import Keystore, Origin
-from demo_control.security.permissions import LARGEST_DOMAIN, Domains
+from demo_control.security.permissions import Domains
 from demo_control.security.roles import Role, roles_of
 from demo_control.security.variables import enclave_path
 

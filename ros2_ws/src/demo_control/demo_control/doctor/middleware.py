@@ -21,11 +21,12 @@ from demo_control.network import (
     RANGE,
     STATIC_PEERS,
     TRANSPORTS,
+    domain_of,
     is_local,
     middleware,
     uses_sockets,
 )
-from demo_control.security.environment import INSTALL, domain_of, requested_keystore
+from demo_control.security.environment import INSTALL, requested_keystore
 from demo_control.security.middleware import Support, ask_for_plugins
 
 Ask = Callable[[Mapping[str, str]], Support]

@@ -91,8 +91,8 @@ def started(
     # A thread that wants the interpreter waits for up to this long while another computes in Python. The default of
     # 5 ms would let the planner's thread hold up an answer for a quarter of a 50 Hz period.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    prepare_network()
     try:
+        prepare_network()
         rclpy.init(args=None if arguments is None else list(arguments), signal_handler_options=handlers)
         return make()
     except _STARTING_ERRORS as error:

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from demo_control.configuration import ConfigurationError
+from demo_control.network import domain_of
 from demo_control.processes import environment_variables
 from demo_control.security.middleware import ask_for_node
 from demo_control.security.roles import MONITOR
@@ -83,18 +84,6 @@ def check(keystore: Path, enclaves: Iterable[str], environment: Mapping[str, str
             "middleware that can"
         )
     return warnings
-
-
-def domain_of(environment: Mapping[str, str]) -> int:
-    """The ROS domain.
-
-    Raises:
-        ConfigurationError: It is no number.
-    """
-    text = environment.get("ROS_DOMAIN_ID") or "0"
-    if not text.isdecimal():
-        raise ConfigurationError(f"ROS_DOMAIN_ID = '{text}': expected a number")
-    return int(text)
 
 
 @contextlib.contextmanager

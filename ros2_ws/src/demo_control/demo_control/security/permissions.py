@@ -11,9 +11,9 @@ from datetime import datetime, timezone
 from xml.etree import ElementTree
 
 from demo_control.configuration import ConfigurationError
+from demo_control.network import LARGEST_DOMAIN
 from demo_control.security.access import Topics
 
-LARGEST_DOMAIN = 232
 _SCHEMAS = "http://www.omg.org/spec/DDS-SECURITY/20170901/omg_shared_ca_{}.xsd"
 _INSTANCE = "http://www.w3.org/2001/XMLSchema-instance"
 _DOCUMENT = re.compile(rb"<dds.*</dds>", re.DOTALL)
