@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,7 @@ import numpy as np
 import pytest
 import rclpy
 import yaml
-from hardware_support import HardwareCommander
+from hardware_support import HardwareCommander, emulated
 from ros_support import Peer, StartNode
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
@@ -19,7 +23,9 @@ from trajectory_msgs.msg import JointTrajectory
 
 from demo_control.hardware.bus import BusError
 from demo_control.hardware.composite import open_bus
+from demo_control.hardware.emulation.ros2_control_side import Ros2ControlSide
 from demo_control.hardware.wiring import load_wiring
+from demo_control.network import RANGE, is_local, uses_sockets
 
 pytestmark = pytest.mark.ros
 
@@ -119,6 +125,25 @@ def test_nobody_on_the_other_side_is_told_in_one_line(tmp_path: Path, monkeypatc
     monkeypatch.setattr("demo_control.hardware.ros2_control._CONNECT_LIMIT_S", 0.2)
     with pytest.raises(BusError, match="cart: joint_states does not tell of joint slider"):
         open_bus(load_wiring(wiring(tmp_path, "effort"))).connect()
+
+
+def test_commands_that_look_at_it_need_no_driver(tmp_path: Path) -> None:
+    with emulated("cartpole_ros2_control", tmp_path) as robot:
+        for words in (["check"], ["dry-run", "--seconds", "0.5"]):
+            command = [sys.executable, "-m", "demo_control.cli.main", "hardware", *words, str(robot.wiring)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+
+
+def test_an_emulated_stack_is_heard_on_this_machine_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(RANGE)
+    loaded = load_wiring(Path(str(files("stoch2_sim"))) / "wiring" / "cartpole_ros2_control.yaml")
+    side = Ros2ControlSide(loaded.buses[0], (0,))
+    try:
+        assert uses_sockets(os.environ)
+        assert is_local(os.environ)
+    finally:
+        side.close()
 
 
 def test_a_driver_commands_it_and_notices_its_silence(peer: Peer, start: StartNode, tmp_path: Path) -> None:

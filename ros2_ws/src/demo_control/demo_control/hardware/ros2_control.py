@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from builtin_interfaces.msg import Duration
+from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Imu, JointState
@@ -24,6 +25,8 @@ from std_msgs.msg import Float64MultiArray
 from demo_control.configuration import ConfigurationError, Settings, setting
 from demo_control.hardware.bus import BusDescription, BusError, ImuReading, JointDescription, Reading, is_plausible
 from demo_control.hardware.wiring import BusKind, BusWiring
+from demo_control.network import prepare_network
+from demo_control.security.environment import refuse_secured
 from demo_control.tasks import Array
 
 _COMMANDS = {"trajectory": "position", "position": "position", "effort": "effort", "none": "none"}
@@ -56,8 +59,9 @@ class Ros2ControlSettings(Settings):
 class Ros2ControlBus:
     """Joints behind a ros2_control stack; see :class:`~demo_control.hardware.bus.Bus`.
 
-    ROS must be initialised. What switches the actuators on is the other side's business; here, being off is to
-    command nothing (with efforts, zero once).
+    In a driver's process it shares the driver's ROS; where nobody has begun it, as in the commands that look at a robot
+    before it runs, the bus begins and ends its own. What switches the actuators on is the other side's business; here,
+    being off is to command nothing (with efforts, zero once).
 
     Args:
         wiring: Of the bus.
@@ -82,6 +86,7 @@ class Ros2ControlBus:
         self._imu: tuple[Array, Array, Array] | None = None
         self._imu_s = -math.inf
         self._counts: Counter[str] = Counter()
+        self._own_context: Context | None = None
         self._node: Any = None
         self._executor: Any = None
         self._publisher: Any = None
@@ -101,10 +106,14 @@ class Ros2ControlBus:
 
         Raises:
             BusError: They are not.
+            ConfigurationError: ROS cannot be begun as the environment wants it.
         """
         settings = self._settings
-        self._node = rclpy.create_node(f"{self._name}_bridge", use_global_arguments=False)
-        self._executor = SingleThreadedExecutor()
+        if not rclpy.ok():
+            self._begin_ros()
+        context = self._own_context
+        self._node = rclpy.create_node(f"{self._name}_bridge", context=context, use_global_arguments=False)
+        self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self._node)
         self._node.create_subscription(JointState, settings.joint_states_topic, self._on_joints, _NEWEST)
         if settings.imu_topic:
@@ -117,6 +126,13 @@ class Ros2ControlBus:
             if time.monotonic() > deadline_s:
                 self.disconnect()
                 raise BusError(f"{self._name}: {missing}")
+
+    def _begin_ros(self) -> None:
+        """Begin ROS for this bus alone, with a context of its own: it leaves signal handlers alone."""
+        refuse_secured("who looks at a ros2_control stack without its driver")
+        prepare_network()
+        self._own_context = Context()
+        rclpy.init(context=self._own_context, args=[])
 
     def _missing(self) -> str:
         """What has not been heard of, or ''."""
@@ -227,7 +243,9 @@ class Ros2ControlBus:
             self._executor.shutdown()
         if self._node is not None:
             self._node.destroy_node()
-        self._node = self._executor = self._publisher = None
+        if self._own_context is not None:
+            self._own_context.try_shutdown()
+        self._node = self._executor = self._publisher = self._own_context = None
 
     def counters(self) -> Mapping[str, object]:
         """Messages by fate."""

@@ -17,6 +17,7 @@ from std_msgs.msg import Float64MultiArray
 from demo_control.hardware.emulation.plant import Drive, PlantState
 from demo_control.hardware.ros2_control import Ros2ControlSettings
 from demo_control.hardware.wiring import BusWiring
+from demo_control.network import prepare_network
 
 _PERIOD_S = 0.005
 _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -35,6 +36,7 @@ class Ros2ControlSide:
         settings = wiring.settings
         self.wired = tuple(zip(columns, wiring.joints, strict=True))
         self._command = settings.command
+        prepare_network()
         self._context = Context()
         rclpy.init(context=self._context, args=[])
         self._node = rclpy.create_node("ros2_control_side", context=self._context)
