@@ -93,7 +93,8 @@ class CartpolePlants:
     def _off_the_rail(self) -> Mask:
         """Whose cart is not between the rail's ends. Shape=(num_plants,)."""
         states = np.concatenate([self._simulator.positions(), self._simulator.velocities()], axis=1)
-        return ~(np.isfinite(states).all(axis=1) & (np.abs(states[:, 0]) <= RAIL_LIMIT_M))
+        on: Mask = np.isfinite(states).all(axis=1) & (np.abs(states[:, 0]) <= RAIL_LIMIT_M)
+        return ~on
 
     def _push(self) -> None:
         """Set the pushes of the coming control period."""
