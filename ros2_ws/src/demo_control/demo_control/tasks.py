@@ -356,8 +356,7 @@ class Task:
         Returns:
             Shape=(..., num_terms).
         """
-        x = {q.name: observations[..., i] for i, q in enumerate(self.observation)}
-        u = {q.name: actions[..., i] for i, q in enumerate(self.action)}
+        x, u = _columns(self.observation, observations), _columns(self.action, actions)
         terms = np.empty((*observations.shape[:-1], len(self.cost_terms)))
         for index, term in enumerate(self.cost_terms):
             terms[..., index] = term.function(x, u, np)
@@ -368,6 +367,12 @@ class Task:
         if self.reward_function is not None:
             return self.reward_function(observations, actions)
         return self.alive_reward - self.stage_costs(observations, actions) @ self.cost_weights
+
+
+def _columns(quantities: Sequence[Quantity], values: Array) -> dict[str, Any]:
+    """Entries by name; of a single vector numbers, with which NumPy computes faster than with arrays of one."""
+    rows = values if values.ndim == 1 else np.moveaxis(values, -1, 0)
+    return {quantity.name: row for quantity, row in zip(quantities, rows, strict=True)}
 
 
 def task_names() -> list[str]:

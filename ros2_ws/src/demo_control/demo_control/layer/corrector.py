@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from dataclasses import replace
+from operator import itemgetter
 
 import numpy as np
 
@@ -135,11 +137,11 @@ class Corrector:
         """
         # The control thread may append meanwhile; one call copies the queue under the interpreter's lock.
         # In order: where an observation was overtaken, the robot has the newer one's command already, and keeps it.
-        sent = sorted((entry for entry in tuple(self._history) if entry[0] <= sequence), key=lambda entry: entry[0])
+        sent = sorted(self._history, key=_number) if ticks else []
         commands = []
         for number in range(sequence - ticks + 1, sequence + 1):
-            in_force = [values for sent_number, values in sent if sent_number <= number]
-            commands.append(in_force[-1] if in_force else self._rest)
+            newer = bisect_right(sent, number, key=_number)
+            commands.append(sent[newer - 1][1] if newer else self._rest)
         return np.array(commands).reshape(ticks, self._rest.size)
 
     def previous(self, sequence: int) -> Previous | None:
@@ -250,6 +252,9 @@ class Corrector:
         if gain < self.planning_settings.minimum_gain:
             return "no_gain"
         return ""
+
+
+_number = itemgetter(0)
 
 
 def _in_force(newest: Plan | None, sequence: int) -> Plan | None:
