@@ -68,6 +68,15 @@ def test_every_backend_draws_robot_and_push(backend: str) -> None:
     np.testing.assert_array_equal(again, calm)
 
 
+def test_pictures_larger_than_the_description_s_are_drawn_by_mujoco_too() -> None:
+    try:
+        Pictures(64, 48, RobotParameters(), backends=["mujoco-egl"]).close()
+    except PictureError:
+        pytest.skip("mujoco-egl does not work on this machine")
+    with Pictures(1300, 730, RobotParameters(), backends=["mujoco-egl"]) as pictures:
+        assert (pictures.width, pictures.height) == (1300, 730)
+
+
 def test_the_drawn_bars_are_those_of_the_robot() -> None:
     joints = neutral_stance() + np.random.default_rng(0).uniform(-0.2, 0.2, (4, 3))
     points = link_points(joints)

@@ -36,6 +36,12 @@ PainterMaker = Callable[[str, int, int, Mapping[str, Any]], Painter]
 """Maps (backend, width, height, the robot's settings) to a painter."""
 
 
+def fit_buffer(model: Any, width: int, height: int) -> None:  # noqa: ANN401 - mujoco must not be imported here
+    """Let a MuJoCo model be drawn larger than its description reckons with, which MuJoCo refuses."""
+    buffer = model.vis.global_
+    buffer.offwidth, buffer.offheight = max(buffer.offwidth, width), max(buffer.offheight, height)
+
+
 def serve(make: PainterMaker, state_size: int) -> None:
     """Draw until the input ends.
 

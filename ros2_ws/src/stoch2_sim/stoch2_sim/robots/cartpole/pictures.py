@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stoch2_sim.pictures.painting import MUJOCO_BACKENDS, Frame, Painter, serve
+from stoch2_sim.pictures.painting import MUJOCO_BACKENDS, Frame, Painter, fit_buffer, serve
 from stoch2_sim.pictures.process import PictureProcess
 from stoch2_sim.simulators.protocol import Array
 
@@ -44,6 +44,7 @@ class MujocoPainter:
         self._mujoco = mujoco
         self._model = mujoco.MjModel.from_xml_string(mjcf)
         self._data = mujoco.MjData(self._model)
+        fit_buffer(self._model, width, height)
         self._renderer = mujoco.Renderer(self._model, height, width)
 
     def draw(self, state: Array) -> Frame:

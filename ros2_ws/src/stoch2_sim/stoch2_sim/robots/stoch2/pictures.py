@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from stoch2_sim.pictures.painting import MUJOCO_BACKENDS, Frame, Painter, serve
+from stoch2_sim.pictures.painting import MUJOCO_BACKENDS, Frame, Painter, fit_buffer, serve
 from stoch2_sim.pictures.process import PictureProcess
 from stoch2_sim.robots.stoch2 import geometry as g
 from stoch2_sim.robots.stoch2.kinematics import link_directions, to_body
@@ -73,6 +73,7 @@ class MujocoPainter:
         self._mujoco = mujoco
         self._model = mujoco.MjModel.from_xml_string(robot_mjcf(robot))
         self._data = mujoco.MjData(self._model)
+        fit_buffer(self._model, width, height)
         self._renderer = mujoco.Renderer(self._model, height, width)
         self._camera = mujoco.MjvCamera()
         self._camera.azimuth, self._camera.elevation = AZIMUTH_DEG, ELEVATION_DEG
