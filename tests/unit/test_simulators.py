@@ -10,7 +10,7 @@ import pytest
 
 from demo_control.configuration import ConfigurationError
 from stoch2_sim.robots.cartpole.equations import energy
-from stoch2_sim.robots.cartpole.parameters import PlantParameters, PlantSettings
+from stoch2_sim.robots.cartpole.parameters import RAIL_LIMIT_M, PlantParameters, PlantSettings
 from stoch2_sim.robots.cartpole.simulation import SIMULATORS, make_simulator
 from stoch2_sim.simulators.protocol import Array, Simulator
 
@@ -77,6 +77,16 @@ def test_every_simulator_agrees_with_the_equations(make: Maker, name: str, param
     assert positions[0, 1] == pytest.approx(exact[0][0, 1], abs=pole)
     assert velocities[0, 0] == pytest.approx(exact[1][0, 0], abs=5 * cart)
     assert velocities[0, 1] == pytest.approx(exact[1][0, 1], abs=5 * pole)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("end", [-1.0, 1.0])
+def test_a_cart_leaves_its_rail_without_bumping_into_anything(make: Maker, name: str, end: float) -> None:
+    simulator = make(name)
+    simulator.reset(np.array([[end * (RAIL_LIMIT_M - 0.02), np.pi]]), np.array([[end, 0.0]]))
+    for _ in range(10):
+        simulator.advance(np.zeros((1, 1)), simulator.substeps)
+    assert end * simulator.positions()[0, 0] == pytest.approx(RAIL_LIMIT_M + 0.18, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
@@ -60,9 +61,10 @@ def _quiet_standard_output() -> Iterator[None]:
 class PybulletSimulator:
     """Copies of a robot in PyBullet, each in a headless physics client of its own.
 
-    PyBullet's defaults are made for games: it damps links, holds every joint with a hidden motor
-    and guesses inertias from shapes. All of that is switched off here, so that the URDF alone
-    decides. Its integrator is first order (semi-implicit Euler): choose the substeps accordingly.
+    PyBullet's defaults are made for games: it damps links, holds every joint with a hidden motor, makes
+    walls of the joints' limits and guesses inertias from shapes. All of that is switched off here, so that
+    bodies, joints and friction of the URDF alone decide. Its integrator is first order (semi-implicit
+    Euler): choose the substeps accordingly.
 
     Args:
         model: The robot; its first URDF link is fixed to the world.
@@ -88,7 +90,7 @@ class PybulletSimulator:
         try:
             with tempfile.TemporaryDirectory(prefix="pybullet_") as folder:
                 path = Path(folder) / "robot.urdf"
-                path.write_text(model.urdf, encoding="utf-8")
+                path.write_text(_without_stops(model.urdf), encoding="utf-8")
                 for _ in range(num_robots):
                     self._connect(path)
             names = self._names()
@@ -235,6 +237,15 @@ class PybulletSimulator:
         for client in self._clients:
             self._bullet.disconnect(physicsClientId=client)
         self._clients = []
+
+
+def _without_stops(urdf: str) -> str:
+    """The description without the limits of its joints' positions, which MuJoCo's does not have either."""
+    robot = ElementTree.fromstring(urdf)
+    for limit in robot.findall("joint/limit"):
+        for end in ("lower", "upper"):
+            limit.attrib.pop(end, None)
+    return ElementTree.tostring(robot, encoding="unicode")
 
 
 def _index(known: dict[str, int], word: str, name: str) -> int:
