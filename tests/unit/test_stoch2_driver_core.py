@@ -251,6 +251,16 @@ def test_the_scripts_pushes_alternate_and_last_as_long_as_they_should(seed: int)
     assert np.abs(starts * PERIOD_S - [2.0, 4.0, 6.0]).max() <= 0.41
 
 
+def test_the_scripts_pushes_begin_anew_with_every_walk() -> None:
+    pushes = Pushes(Stoch2DriverSettings(push_n=100.0, push_every_s=2.0), np.random.default_rng(0))
+    counts = []
+    for walk in range(2):
+        for tick in range(1300):
+            pushes.follow_script(tick * PERIOD_S, 10.0 * walk + tick * PERIOD_S)
+        counts.append(pushes.count)
+    assert counts == [3, 6]
+
+
 def test_figures_are_those_of_walk_metrics() -> None:
     generator = np.random.default_rng(0)
     num_ticks = 1000

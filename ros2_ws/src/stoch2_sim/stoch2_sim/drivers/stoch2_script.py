@@ -118,6 +118,7 @@ class Pushes:
         self._generator = generator
         self._side = 1.0 if generator.random() < 0.5 else -1.0  # noqa: PLR2004 - a fair coin
         self._next_s = settings.push_every_s + generator.uniform(0.0, _CYCLE_S)
+        self._walked_s = 0.0
         self._pushes: list[tuple[float, Array]] = []
         self.count = 0
 
@@ -133,11 +134,17 @@ class Pushes:
 
     def follow_script(self, walked_s: float, time_s: float) -> None:
         """Push if the script says so; call at every tick of walking."""
+        if walked_s < self._walked_s:  # another walk
+            self._schedule_next(0.0)
+        self._walked_s = walked_s
         if self._settings.push_n and walked_s >= self._next_s:
             self.add(np.array([0.0, self._side * self._settings.push_n, 0.0]), time_s)
             self._side = -self._side
-            whole = round(walked_s / self._settings.push_every_s) + 1
-            self._next_s = whole * self._settings.push_every_s + self._generator.uniform(0.0, _CYCLE_S)
+            self._schedule_next(walked_s)
+
+    def _schedule_next(self, walked_s: float) -> None:
+        whole = round(walked_s / self._settings.push_every_s) + 1
+        self._next_s = whole * self._settings.push_every_s + self._generator.uniform(0.0, _CYCLE_S)
 
     def force_n(self, time_s: float) -> Array:
         """The force in the control period that begins at a time; heading frame. Shape=(3,)."""
