@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from demo_control.configuration import ConfigurationError
+from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.tasks import load_task
 from stoch2_sim.robots.stoch2.episode import CommandChange, Episode, Push, SensingParameters
 from stoch2_sim.robots.stoch2.gait import NUM_ACTIONS
@@ -178,13 +178,17 @@ def test_settings_describe_the_episode() -> None:
     assert episode.pushes == (Push(200, 6, (0.0, -80.0, 0.0)),)
     assert episode.initial_yaw_rad == pytest.approx(0.5 * math.pi)
     assert settings.control().leash.forward_leash_m == 0.5
+    assert PlantSettings(slope_deg=9.0).episode().robot == RobotParameters(terrain="slope", slope_deg=9.0)
 
 
 @pytest.mark.parametrize(
     ("settings", "named"),
-    [({"slope": 3.0}, "slope_deg"), ({"latency_ms": 7.0}, "latency_ms"), ({"friction": -1.0}, "friction")],
-)
-def test_bad_settings_are_named(settings: dict[str, float], named: str) -> None:
+    [
+        ({"slope": 3.0}, "slope_deg"), ({"latency_ms": 7.0}, "latency_ms"), ({"friction": -1.0}, "friction"),
+        ({"terrain": "stairs", "slope_deg": 5.0}, "slope_deg = 5: must be 0 on terrain 'stairs'"),
+    ],
+)  # fmt: skip
+def test_bad_settings_are_named(settings: dict[str, Scalar], named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
         make_plants("mujoco", 1, settings)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demo_control.configuration import Scalar
+from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.evaluation import run_episodes
 from demo_control.parallel_evaluation import EvaluationRequest, evaluate, make_scenario
 from demo_control.scenarios import ConstantController, Trial, make_trials
@@ -53,6 +53,8 @@ def test_pushes_come_from_both_sides_in_eight_phases_of_the_gait() -> None:
     assert scenario.num_steps >= max(push.start_tick for push in pushes) + 300
     robot = episodes_of(scenario, 1)[0].robot
     assert (robot.terrain, robot.slope_deg) == ("slope", 9.0)
+    with pytest.raises(ConfigurationError, match="slope_deg = 9: must be 0 on terrain 'rough'"):
+        episodes_of(PushScenario({"terrain": "rough", "slope_deg": 9.0}, None), 1)
 
 
 def test_track_has_fifteen_commands_on_level_ground_and_on_slopes() -> None:

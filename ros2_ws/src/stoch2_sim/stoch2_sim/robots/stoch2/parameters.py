@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from demo_control.configuration import Settings, setting
+from demo_control.configuration import ConfigurationError, Settings, setting
 from stoch2_sim.robots.stoch2.geometry import TORQUE_LIMIT_NM
 
 TERRAINS = ("flat", "slope", "stairs", "rough")
@@ -49,3 +49,19 @@ class RobotParameters(Settings):
     motor_strength: float = setting(
         1.0, "Factor on the torque that the joint controller asks for", minimum=0.1, maximum=2.0
     )
+
+
+def inclined(robot: RobotParameters) -> RobotParameters:
+    """The robot on the ground that is meant: an inclination makes flat ground a slope.
+
+    Args:
+        robot: As it was asked for.
+
+    Raises:
+        ConfigurationError: An inclination of stairs or rough ground.
+    """
+    if robot.slope_deg == 0.0 or robot.terrain == "slope":
+        return robot
+    if robot.terrain != "flat":
+        raise ConfigurationError(f"slope_deg = {robot.slope_deg:g}: must be 0 on terrain '{robot.terrain}'")
+    return replace(robot, terrain="slope")

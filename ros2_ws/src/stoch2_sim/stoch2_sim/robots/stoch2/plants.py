@@ -16,7 +16,7 @@ from stoch2_sim.robots.stoch2.gait import NUM_ACTIONS
 from stoch2_sim.robots.stoch2.geometry import CONTROL_PERIOD_S
 from stoch2_sim.robots.stoch2.ground import Ground
 from stoch2_sim.robots.stoch2.observation import BodyState, ObservationBuilder
-from stoch2_sim.robots.stoch2.parameters import RobotParameters
+from stoch2_sim.robots.stoch2.parameters import RobotParameters, inclined
 from stoch2_sim.robots.stoch2.reference import WITHOUT_LEASH, CommandSettings, LeashSettings
 from stoch2_sim.robots.stoch2.schedule import Schedule
 from stoch2_sim.robots.stoch2.sensing import NoisySensors
@@ -219,14 +219,18 @@ class PlantSettings(RobotParameters, SensingParameters, CommandSettings, LeashSe
     )
 
     def episode(self) -> Episode:
-        """The episode that the settings describe."""
+        """The episode that the settings describe; an inclination makes flat ground a slope.
+
+        Raises:
+            ConfigurationError: An inclination of stairs or rough ground.
+        """
         values = self.as_mapping()
         pushes = []
         if self.push_n != 0.0 or self.push_forward_n != 0.0:
             start, duration = round(self.push_time_s / CONTROL_PERIOD_S), round(self.push_s / CONTROL_PERIOD_S)
             pushes.append(Push(start, duration, (self.push_forward_n, self.push_n, 0.0)))
         return Episode(
-            robot=RobotParameters.from_mapping(_part(RobotParameters, values)),
+            robot=inclined(RobotParameters.from_mapping(_part(RobotParameters, values))),
             sensing=SensingParameters.from_mapping(_part(SensingParameters, values)),
             commands=(CommandChange(0, self.forward_speed, self.lateral_speed, self.yaw_rate),),
             pushes=tuple(pushes),

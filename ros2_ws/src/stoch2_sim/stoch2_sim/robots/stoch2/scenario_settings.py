@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from demo_control.configuration import ConfigurationError, Scalar, setting
 from stoch2_sim.robots.stoch2.episode import SensingParameters
-from stoch2_sim.robots.stoch2.parameters import RobotParameters
+from stoch2_sim.robots.stoch2.parameters import RobotParameters, inclined
 
 POLICY_SPEED_M_S = 0.33
 """What the policy walks on level ground when nobody asks for anything."""
@@ -70,12 +70,13 @@ class OneRobot(RobotParameters, RealisticSensing):
 
     @property
     def robot(self) -> RobotParameters:
-        """The robot of the episodes; an inclination makes flat ground a slope."""
+        """The robot of the episodes; an inclination makes flat ground a slope.
+
+        Raises:
+            ConfigurationError: An inclination of stairs or rough ground.
+        """
         names = (entry.name for entry in RobotParameters.entries())
-        values = {name: getattr(self, name) for name in names}
-        if self.terrain == "flat" and self.slope_deg != 0.0:
-            values["terrain"] = "slope"
-        return RobotParameters.from_mapping(values)
+        return inclined(RobotParameters.from_mapping({name: getattr(self, name) for name in names}))
 
 
 @dataclass(frozen=True)
