@@ -275,6 +275,15 @@ def test_the_policy_alone_can_be_played_to(whole_bag: Path) -> None:
     assert nodes["policy_node"].remappings == {"nominal_action": "action"}
 
 
+def test_the_player_shares_its_process_with_nobody(whole_bag: Path) -> None:
+    bringup = make_replay(ReplayArguments(bag=str(whole_bag), policy=True, composed="policy,layer"))
+    assert [process.name for process in bringup.processes] == ["demo_layer_node+policy_node", "player_node"]
+    alone = make_replay(ReplayArguments(bag=str(whole_bag), composed="policy,layer"))
+    assert alone.processes == alone.nodes
+    with pytest.raises(ConfigurationError, match="composed = 'all': player_node needs a process of its own"):
+        make_replay(ReplayArguments(bag=str(whole_bag), composed="all"))
+
+
 def test_a_recording_without_a_layer_needs_a_task_and_a_policy(writer: Writer) -> None:
     writer.observe(0, 0.0)
     writer.act("/action", 0, 0.01)

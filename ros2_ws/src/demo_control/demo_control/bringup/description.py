@@ -107,6 +107,7 @@ class NodeDescription:
         ends_run: Whether the run is over, and well, when this node ends with exit code 0.
         controls: Whether the robot needs it. Where it does not, its end does not end the run once that is under way,
             and it has no priority over other programs.
+        composable: Whether it can share a process with others.
         rest_s: How long it may take to bring a robot to rest once it is told to end; nobody insists before.
         enclave: Of the process, where DDS is secured: its role. The node's name if empty.
         components: Nodes that share this process instead; made by :attr:`BringUp.processes`.
@@ -121,6 +122,7 @@ class NodeDescription:
     lifecycle: bool = False
     ends_run: bool = False
     controls: bool = True
+    composable: bool = True
     rest_s: float = 0.0
     enclave: str = ""
     components: tuple[NodeDescription, ...] = ()
@@ -162,6 +164,9 @@ class BringUp:
             raise ConfigurationError(f"bring-up '{self.name}': a node name twice: {names}")
         if not any(node.ends_run for node in self.nodes):
             raise ConfigurationError(f"bring-up '{self.name}': no node ends the run")
+        alone = [node.name for node in self.nodes if node.controls and not node.composable]
+        if self.arguments.composed == "all" and alone:
+            raise ConfigurationError(f"composed = 'all': {alone[0]} needs a process of its own")
         factor = self.arguments.real_time_factor
         if self.arguments.composed == "all" and factor != 1.0:
             # A node would hear the time of an observation after the observation itself.
@@ -171,7 +176,7 @@ class BringUp:
     def processes(self) -> tuple[NodeDescription, ...]:
         """One description per process: the nodes themselves, and the composition of those that share one."""
         composed = self.arguments.composed
-        candidates = [node for node in self.nodes if node.controls and composed != "none"]
+        candidates = [node for node in self.nodes if node.controls and node.composable and composed != "none"]
         shared = [node for node in candidates if node.lifecycle or composed == "all"]
         if len(shared) <= 1:
             return self.nodes

@@ -65,7 +65,8 @@ class Monitor:
         self._truth_topic = bringup.truth_topic
         topics = {self._truth_topic: Observation, **_TOPICS}
         self._needed = [topic for topic in topics if topic not in without]
-        self._called = _CALLED[bringup.arguments.composed]
+        shares = len(bringup.processes) < len(bringup.nodes)
+        self._called = _CALLED[bringup.arguments.composed] if shares else ()
         self._recorder = Recorder(self._context, {topic: topics[topic] for topic in self._needed}, keeps_all=keeps_all)
         self._node.create_subscription(String, "run_result", self._on_result, _LATCHED)
         self._played_s = 0.0

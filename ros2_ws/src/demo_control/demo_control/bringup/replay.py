@@ -90,6 +90,7 @@ def make_replay(arguments: ReplayArguments) -> BringUp:
         },
         lifecycle=True,
         ends_run=True,
+        composable=False,
     )
     # The player comes last: it plays to nodes that are active.
     controlling = controllers(
