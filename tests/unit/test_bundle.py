@@ -69,6 +69,26 @@ def test_an_interrupted_save_leaves_the_old_bundle(
     assert [path.name for path in saved.parent.iterdir()] == ["integrator"]
 
 
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_save_that_is_interrupted_between_its_renames_leaves_the_old_bundle(
+    linear_bundle: Bundle, saved: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    rename, renamed = Path.rename, list[Path]()
+
+    def interrupted(path: Path, target: Path) -> Path:
+        renamed.append(path)
+        if len(renamed) == at:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    before = load_bundle(saved).sha256
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_bundle(linear_bundle, saved, "# Card\n")
+    assert load_bundle(saved).sha256 == before
+    assert [path.name for path in saved.parent.iterdir()] == ["integrator"]
+
+
 def test_a_link_to_a_folder_stays_and_leads_to_the_bundle(linear_bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     (tmp_path / "link").symlink_to("target")

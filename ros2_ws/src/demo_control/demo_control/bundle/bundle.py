@@ -167,10 +167,10 @@ def _replace_directory(new: Path, directory: Path) -> None:
     try:
         directory.rename(moved)
         new.rename(directory)
-    except OSError:
-        if moved.exists():
+    except BaseException:  # also Ctrl-C between the two
+        if not directory.exists():
             moved.rename(directory)
-        old.rmdir()
+        shutil.rmtree(old, ignore_errors=True)
         raise
     shutil.rmtree(old, ignore_errors=True)
 
