@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,11 @@ def test_what_cannot_be_written_was_shown(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert done.exit_code == 2
     assert "0 of 1" in done.stderr
     assert done.stderr.endswith("democtl: report.json: No space left on device\n")
+
+
+def test_a_terminal_without_greek_letters_is_written_to_all_the_same() -> None:
+    command = [sys.executable, "-m", "demo_control.cli.main", "presets"]
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="latin-1", check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "demo_layer" in done.stdout

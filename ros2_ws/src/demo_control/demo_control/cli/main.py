@@ -7,6 +7,7 @@ its command is called: evaluating needs no ROS 2, launching needs no torch.
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 import traceback
 from typing import Any
@@ -91,6 +92,9 @@ def _democtl() -> None:
 
 def main() -> None:
     """Run democtl; an error that nobody expected ends it with a traceback and a code that is no verdict."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the terminal's encoding lacks, an α for instance, is shown as '?'; Python would raise.
+        sys.stdout.reconfigure(errors="replace")
     try:
         app()
     except Exception:  # all of them: that is what this is for
