@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -14,6 +16,7 @@ from std_msgs.msg import String
 
 from demo_control.bringup.description import load_recipe
 from demo_control.bringup.monitor import Monitor
+from demo_control.bringup.run import Run, Signals
 
 pytestmark = pytest.mark.ros
 
@@ -78,6 +81,17 @@ def test_what_is_not_as_it_should_be_is_left_out(peer: Peer, monitor: Monitor) -
 
     assert monitor.elapsed_s() == 2.5
     assert monitor.real_time == {DRIVER.lstrip("/"): "SCHED_FIFO"}
+
+
+def test_a_run_that_is_over_before_anybody_listens_has_its_drivers_figures(peer: Peer, monitor: Monitor) -> None:
+    recipe = load_recipe("cartpole_swingup")
+    bringup = recipe.make(recipe.arguments())
+    driver = SimpleNamespace(description=bringup.nodes[0], exit_code=0)
+    supervisor: Any = SimpleNamespace(ended=lambda *, of_control: driver)
+    Others(peer, monitor).tell_result(json.dumps({"success": False}))
+    Run(bringup, supervisor, monitor, Signals()).finish(lambda _elapsed_s: None)
+
+    assert monitor.figures() == {"success": False}
 
 
 def test_a_result_that_is_no_object_is_left_out(peer: Peer, monitor: Monitor) -> None:

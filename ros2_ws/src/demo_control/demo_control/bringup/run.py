@@ -147,6 +147,10 @@ class Run:
                 raise BringUpError(f"simulated time stands still at {elapsed_s:.2f} s{self._complaints()}")
             end = time.monotonic() + 0.1
             self.wait_until(lambda end=end: time.monotonic() > end or self._is_over(), "progress")  # type: ignore[misc]
+        # Its last words have arrived before it ended, but may wait for us: a short run is over before we listen.
+        deadline = time.monotonic() + _LAST_WORDS_S
+        while not self.monitor.figures() and time.monotonic() < deadline:
+            self.monitor.spin(_SPIN_S)
         progress(self.monitor.elapsed_s())
 
     def _is_over(self) -> bool:
