@@ -143,9 +143,9 @@ class Container:
                     self._learn(opcode, data[body])
                 elif opcode == _MESSAGE:
                     self.checked = False
-                    for message in self._message(data[body]):
+                    if (alone := self._message(data[body])) is not None:
                         count += 1
-                        yield message
+                        yield alone
         if not self.complete:
             self.damage.append("the file has no whole index: it was not ended in order, or its end is damaged")
         if self._lost:
@@ -166,7 +166,7 @@ class Container:
 
     def _messages_of(self, chunk: bytes) -> Iterator[Message]:
         """Messages of an unpacked chunk, whose checksum is right."""
-        position, size = 0, len(chunk)
+        position, size, view = 0, len(chunk), memoryview(chunk)
         while position + _FRAME.size <= size:
             opcode, length = _FRAME.unpack_from(chunk, position)
             start, position = position + _FRAME.size, position + _FRAME.size + length
@@ -174,21 +174,24 @@ class Container:
                 self.damage.append("a chunk ends within a record")
                 return
             if opcode == _MESSAGE:
-                yield from self._message(memoryview(chunk)[start:position])
+                if (message := self._message(view[start:position])) is not None:
+                    yield message
             elif opcode in (_SCHEMA, _CHANNEL):
                 self._learn(opcode, chunk[start:position])
 
-    def _message(self, body: _Buffer) -> Iterator[Message]:
+    def _message(self, body: _Buffer) -> Message | None:
+        """A message, or None for one that is none, which is counted."""
         if len(body) < _MESSAGE_HEAD.size:
             self.damage.append("a message without its head")
-            return
+            return None
         channel, sequence, log_time, publish_time = _MESSAGE_HEAD.unpack_from(body)
         if log_time > _LATEST_NS:
             self._undated += 1
-        elif channel in self.channels:
-            yield Message(channel, sequence, log_time, publish_time, bytes(body[_MESSAGE_HEAD.size :]))
-        else:
+            return None
+        if channel not in self.channels:
             self._lost += 1
+            return None
+        return Message(channel, sequence, log_time, publish_time, bytes(body[_MESSAGE_HEAD.size :]))
 
     def _unpacked(self, data: mmap.mmap, body: slice) -> bytes | None:
         """The records of a chunk, or None if they are not what was written."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -47,6 +46,8 @@ _FIELDS = {
 }  # fmt: skip
 _LAYER_SOURCE = "demo_layer"
 _LARGEST_NUMBER = 2**63 - 1
+_Take = Callable[[Any, int, Heard], None]
+"""Takes in a message, its stamp, and what it was before it was decoded."""
 
 
 def namespaces(bag: Bag) -> list[str]:
@@ -107,6 +108,26 @@ def _listed(found: list[str]) -> str:
     return ", ".join(name or "/" for name in found)
 
 
+class _Topic:
+    """What is known of one topic so far.
+
+    Args:
+        kind: Type of its messages.
+        take: Is given each; None for the run's result, which has no stamp.
+    """
+
+    def __init__(self, kind: str, take: _Take | None) -> None:
+        self.type, self.take = kind, take
+        self.gaps = self.backwards = 0
+        self._sequence = self._stamp_ns = 0
+
+    def hear(self, stamp_ns: int, sequence: int) -> None:
+        """Count what is missing before a message, and whether the clock went backwards."""
+        self.backwards += stamp_ns < self._stamp_ns
+        self.gaps += gap(self._sequence, sequence)
+        self._stamp_ns, self._sequence = stamp_ns, sequence
+
+
 class _Reader:
     """Takes in the messages of one namespace."""
 
@@ -117,13 +138,9 @@ class _Reader:
         self._plans = PlanTable()
         self._states: list[State] = []
         self._first_sequence = 0
-        self._last: dict[str, int] = {}
-        self._newest: dict[str, int] = {}
-        self._gaps: Counter[str] = Counter()
-        self._backwards: Counter[str] = Counter()
         self._decoder: Decoder | None = None
         self._result: dict[str, Any] = {}
-        self._take: dict[str, Callable[[Any, int, Heard], None]] = {
+        takes: dict[str, _Take] = {
             "/observation": lambda message, stamp_ns, _: self._observations.append(
                 Key(_number(message.sequence), stamp_ns), message.values
             ),
@@ -133,24 +150,22 @@ class _Reader:
             "/planner_status": self._take_plan,
             STATE_TOPIC: lambda message, stamp_ns, _: self._states.append(_state(message, stamp_ns)),
         }
+        self._topics = {namespace + name: _Topic(kind, takes.get(name)) for name, kind in _TYPES.items()}
 
     def take(self, heard: Heard) -> None:
         """Take in one message."""
-        topic = heard.topic.removeprefix(self._namespace)
-        if heard.type != _TYPES[topic]:
-            raise BagError(f"topic {heard.topic}: its type is {heard.type}, expected {_TYPES[topic]}")
+        topic = self._topics[heard.topic]
+        if heard.type != topic.type:
+            raise BagError(f"topic {heard.topic}: its type is {heard.type}, expected {topic.type}")
         if self._decoder is None or heard.type not in self._decoder.types:
             self._decoder = self._new_decoder()
         message = self._decoder.decode(heard.data, heard.type)
-        if topic == _RESULT_TOPIC:
+        if topic.take is None:
             self._result = _result(str(message.data))
             return
         stamp_ns = _nanoseconds(message.header.stamp)
-        self._backwards[topic] += stamp_ns < self._newest.get(topic, 0)
-        self._newest[topic] = stamp_ns
-        self._gaps[topic] += gap(self._last.get(topic, 0), heard.sequence)
-        self._last[topic] = heard.sequence
-        self._take[topic](message, stamp_ns, heard)
+        topic.hear(stamp_ns, heard.sequence)
+        topic.take(message, stamp_ns, heard)
 
     def log(self) -> LayerLog:
         """What was taken in.
@@ -160,14 +175,14 @@ class _Reader:
         """
         self._check()
         warnings = [
-            f"{self._namespace}{topic}: {count} messages are missing in the recording"
-            for topic, count in self._gaps.items()
-            if count
+            f"{name}: {topic.gaps} messages are missing in the recording"
+            for name, topic in self._topics.items()
+            if topic.gaps
         ]
         warnings += [
-            f"{self._namespace}{topic}: the clock goes backwards {count} times"
-            for topic, count in self._backwards.items()
-            if count
+            f"{name}: the clock goes backwards {topic.backwards} times"
+            for name, topic in self._topics.items()
+            if topic.backwards
         ]
         runs = runs_of(self._commands, self._plans, self._states, self._first_sequence)
         return LayerLog(runs, self._observations, self._nominal, self._applied, self._result, warnings, self._namespace)
