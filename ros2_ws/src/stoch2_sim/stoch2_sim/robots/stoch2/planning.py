@@ -197,9 +197,7 @@ COST_TERMS = (
 
 PLANNER: dict[str, Scalar] = {
     "shift": "shift_and_repeat",
-    "num_samples": 96,
-    # Of so few, more than a tenth: the mean of ten elites moves about between plans.
-    "elite_fraction": 0.2,
+    "num_samples": 768,
     "horizon": 8,
     "mirror_steps": 3,
     "step_size": 0.75,
