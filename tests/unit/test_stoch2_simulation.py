@@ -241,7 +241,7 @@ def test_the_simulated_ground_is_as_high_as_the_terrain_says(robot: RobotParamet
     mujoco.mj_forward(model, data)
     terrain = make_terrain(robot)
     # Off the edges of the steps, by which a ray and a formula may differ.
-    points = np.random.default_rng(0).uniform(-3.0, 3.0, (200, 2))
+    points = np.random.default_rng(0).uniform(-8.0, 8.0, (400, 2))
     reached = np.array(
         [
             10.0

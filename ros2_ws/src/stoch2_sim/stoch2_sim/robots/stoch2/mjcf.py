@@ -165,6 +165,8 @@ def _height_field(root: Element, world: Element, terrain: Rough, looks: dict[str
         elevation=" ".join(f"{value:.6g}" for value in ((heights[::-1] - lowest) / span).ravel()),
     )  # fmt: skip
     SubElement(world, "geom", looks, name="ground", type="hfield", hfield="ground", pos=_numbers((0.0, 0.0, lowest)))
+    beyond = _numbers((0.0, 0.0, terrain.beyond_m))
+    SubElement(world, "geom", looks, name="ground_beyond", type="plane", size="0 0 0.1", pos=beyond)
 
 
 def _inertial(

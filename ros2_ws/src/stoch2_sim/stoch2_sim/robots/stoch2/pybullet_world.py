@@ -133,7 +133,7 @@ class PybulletWorld:
             self._add_height_field(self.terrain)
 
     def _add_height_field(self, terrain: Rough) -> None:
-        """A height field; Bullet puts its middle height at the body's origin."""
+        """A height field with what lies beyond; Bullet puts its middle height at the body's origin."""
         heights = terrain.heights_m
         middle = 0.5 * float(heights.min() + heights.max())
         self._add_ground(
@@ -145,6 +145,7 @@ class PybulletWorld:
             numHeightfieldRows=heights.shape[1],
             numHeightfieldColumns=heights.shape[0],
         )
+        self._add_ground((0.0, 0.0, terrain.beyond_m), 0.0, shapeType="GEOM_PLANE", planeNormal=[0.0, 0.0, 1.0])
 
     def _add_ground(self, centre_m: tuple[float, float, float], yaw_rad: float, **shape: Any) -> None:  # noqa: ANN401 - Bullet's
         """One immovable shape."""

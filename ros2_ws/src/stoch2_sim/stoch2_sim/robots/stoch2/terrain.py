@@ -23,6 +23,7 @@ _HALF_EXTENT_M = 6.0
 _WAVES_M = (0.6, 0.24)  # spacing of the random heights that are superposed
 _LEVEL_RADIUS_M = 0.35  # rough ground is level around the start
 _FULL_RADIUS_M = 0.8
+_BENEATH_M = 0.001  # so far below the field's lowest point goes on what lies beyond it: no foot touches both
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Stairs:
 
 @dataclass(frozen=True)
 class Rough:
-    """A square height field around the start, uneven by superposed random waves; level at the start.
+    """A square height field around the start, uneven by superposed random waves; level at the start and beyond it.
 
     Attributes:
         roughness_m: Largest difference in height.
@@ -133,6 +134,11 @@ class Rough:
         """From the middle to the edge of the field."""
         return _HALF_EXTENT_M
 
+    @property
+    def beyond_m(self) -> float:
+        """Height of the level ground around the field."""
+        return float(self.heights_m.min()) - _BENEATH_M
+
     def _heights(self) -> Array:
         """Heights by y (rows) and x (columns), both rising. Shape=(n, n)."""
         generator = np.random.default_rng(self.seed)
@@ -151,6 +157,7 @@ class Rough:
 
     def height(self, x: Array, y: Array) -> Array:
         """Height of the ground, metres, bilinear between the points of the field; x and y broadcast."""
+        inside = np.maximum(np.abs(x), np.abs(y)) <= _HALF_EXTENT_M
         last = len(self.heights_m) - 1.0
         columns = np.clip((np.asarray(x) + _HALF_EXTENT_M) / _CELL_M, 0.0, last - 1e-9)
         rows = np.clip((np.asarray(y) + _HALF_EXTENT_M) / _CELL_M, 0.0, last - 1e-9)
@@ -159,7 +166,7 @@ class Rough:
         grid = self.heights_m
         lower = (1.0 - right) * grid[row, column] + right * grid[row, column + 1]
         upper = (1.0 - right) * grid[row + 1, column] + right * grid[row + 1, column + 1]
-        return np.asarray((1.0 - up) * lower + up * upper)
+        return np.where(inside, (1.0 - up) * lower + up * upper, self.beyond_m)
 
 
 Terrain = Plane | Stairs | Rough
