@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,20 @@ def unusable(values: Array, length: int) -> str:
     if values.shape != (length,):
         return "wrong_shape"
     return "" if np.isfinite(values).all() else "non_finite"
+
+
+def columns(names: Sequence[str], values: Array) -> dict[str, Array]:
+    """Entries of vectors, by name; of a single one numbers, with which NumPy computes faster than with arrays of one.
+
+    Args:
+        names: Of the entries.
+        values: Shape=(..., len(names)).
+
+    Returns:
+        Shape=(...) each.
+    """
+    rows = values if values.ndim == 1 else np.moveaxis(values, -1, 0)
+    return dict(zip(names, rows, strict=True))
 
 
 @dataclass(frozen=True)

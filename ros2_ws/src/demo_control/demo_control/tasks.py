@@ -20,7 +20,7 @@ import numpy.typing as npt
 from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.corrections import BEFORE, Planning, Transition
 from demo_control.plugins import load_plugin
-from demo_control.quantities import Array, Quantity, unusable
+from demo_control.quantities import Array, Quantity, columns, unusable
 from demo_control.recorded_run import Motion, RecordedRun
 from demo_control.training_spec import ModelTraining, PolicyTraining
 
@@ -356,7 +356,8 @@ class Task:
         Returns:
             Shape=(..., num_terms).
         """
-        x, u = _columns(self.observation, observations), _columns(self.action, actions)
+        x = columns([q.name for q in self.observation], observations)
+        u = columns([q.name for q in self.action], actions)
         terms = np.empty((*observations.shape[:-1], len(self.cost_terms)))
         for index, term in enumerate(self.cost_terms):
             terms[..., index] = term.function(x, u, np)
@@ -367,12 +368,6 @@ class Task:
         if self.reward_function is not None:
             return self.reward_function(observations, actions)
         return self.alive_reward - self.stage_costs(observations, actions) @ self.cost_weights
-
-
-def _columns(quantities: Sequence[Quantity], values: Array) -> dict[str, Any]:
-    """Entries by name; of a single vector numbers, with which NumPy computes faster than with arrays of one."""
-    rows = values if values.ndim == 1 else np.moveaxis(values, -1, 0)
-    return {quantity.name: row for quantity, row in zip(quantities, rows, strict=True)}
 
 
 def task_names() -> list[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from demo_control.bundle import Bundle
 from demo_control.onnx_graph import make_session
+from demo_control.quantities import columns
 from demo_control.tasks import Array, Task
 
 _SMALLEST_NORM = 1e-6
@@ -94,17 +93,13 @@ class Model:
         transition = self._task.transition
         assert transition is not None
         following = transition.apply(
-            self._columns([q.name for q in self._task.observation], observations),
-            self._columns(transition.outputs, outputs),
-            self._columns([q.name for q in self._task.action], controls),
+            columns([q.name for q in self._task.observation], observations),
+            columns(transition.outputs, outputs),
+            columns([q.name for q in self._task.action], controls),
             np,
         )
-        columns = [np.broadcast_to(following[q.name], observations.shape[:-1]) for q in self._task.observation]
-        return np.stack(columns, axis=-1)
-
-    @staticmethod
-    def _columns(names: list[str] | tuple[str, ...], values: Array) -> Mapping[str, Array]:
-        return {name: values[..., index] for index, name in enumerate(names)}
+        entries = [np.broadcast_to(following[q.name], observations.shape[:-1]) for q in self._task.observation]
+        return np.stack(entries, axis=-1)
 
     def _on_circles(self, observations: Array) -> Array:
         """Each pair of cosine and sine divided by its length."""

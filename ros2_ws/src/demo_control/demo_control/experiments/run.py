@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import fcntl
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 
 from demo_control.configuration import ConfigurationError
 from demo_control.experiments.local import Event
 from demo_control.experiments.progress import Pace, RunProgress, duration, outcome_text
 from demo_control.experiments.results import check_same, read_result, read_results
 from demo_control.experiments.spec import Cell, Experiment
+from demo_control.experiments.stopping import interrupted_by_sigterm
 from demo_control.experiments.training import TRAINERS, Record
 from demo_control.experiments.worker import BEGUN, DONE, FAILED, TOLD, Work
 from demo_control.files import write_text_atomically
@@ -191,7 +190,7 @@ def run_experiment(
         progress.start("experiment", len(missing))
         events = pool([folders.work(cell) for cell in missing])
         try:
-            with _interrupt_on_sigterm():
+            with interrupted_by_sigterm():
                 _listen(events, session, deadline_s)
         except KeyboardInterrupt:
             outcome.interrupted = True
@@ -280,17 +279,3 @@ def _alone_in(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             raise ConfigurationError(f"{folder}: another run is at work there") from None
         yield
-
-
-@contextmanager
-def _interrupt_on_sigterm() -> Iterator[None]:
-    """SIGTERM ends a session like Ctrl-C."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

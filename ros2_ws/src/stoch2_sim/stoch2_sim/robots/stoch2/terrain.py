@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -134,7 +135,7 @@ class Rough:
         """From the middle to the edge of the field."""
         return _HALF_EXTENT_M
 
-    @property
+    @cached_property
     def beyond_m(self) -> float:
         """Height of the level ground around the field."""
         return float(self.heights_m.min()) - _BENEATH_M
