@@ -135,6 +135,28 @@ def test_interrupted_study_ends_as_if_nothing_had_happened(
         assert len(told) == len(set(told)) == 24
 
 
+def test_sigterm_that_comes_again_while_the_workers_end_does_not_kill_the_study(tmp_path: Path) -> None:
+    experiment = read_experiment(write(tmp_path))
+
+    class Told:
+        """Workers of which nothing is heard but two signals."""
+
+        def __iter__(self) -> "Told":
+            return self
+
+        def __next__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        def close(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    outcome = run_experiment(
+        experiment.cells(), Folders(tmp_path, tmp_path, with_logs=False), "", lambda _works: Told(), 1,
+        RunProgress(Console(file=StringIO())),
+    )  # fmt: skip
+    assert (outcome.interrupted, outcome.left) == (True, 4)
+
+
 def workers_end(folder: Path) -> None:
     """Workers end with whoever started them: nobody writes in the folders any more."""
     sizes: list[int] = []

@@ -189,14 +189,15 @@ def run_experiment(
         deadline_s = None if limit_s is None else time.monotonic() + limit_s
         progress.start("experiment", len(missing))
         events = pool([folders.work(cell) for cell in missing])
-        try:
-            with interrupted_by_sigterm():
+        # It holds until the workers have ended: SIGTERM may come again meanwhile.
+        with interrupted_by_sigterm():
+            try:
                 _listen(events, session, deadline_s)
-        except KeyboardInterrupt:
-            outcome.interrupted = True
-        finally:
-            progress.close()
-            events.close()  # type: ignore[attr-defined]
+            except KeyboardInterrupt:
+                outcome.interrupted = True
+            finally:
+                progress.close()
+                events.close()  # type: ignore[attr-defined]
         outcome.left = len(missing) - outcome.finished - len(outcome.failed)
         return outcome
 
