@@ -36,6 +36,10 @@ SENSING: Mapping[str, Mapping[str, Scalar]] = {"realistic": {}, "ideal": {"ideal
 PUSHES: tuple[tuple[float, float], ...] = ((0.0, 80.0), (0.0, 120.0), (0.0, 140.0), (0.0, 160.0), (9.0, 120.0))
 """Inclination in degrees and force in newtons."""
 
+ROUNDS = 4
+"""Times that commands and pushes are gone through: one slip in place on a slope doubles the yaw rate error of a round,
+and of sixteen pushes of 160 N, eight to thirteen end in a fall by chance alone."""
+
 REFERENCE_M: Mapping[int, float] = {400: 0.57, 500: 0.72, 1000: 1.49}
 """How far the reference's policy walks on level ground, by control periods."""
 
@@ -88,17 +92,24 @@ class Runner:
     episodes: int | None
     layer: Mapping[str, Scalar] = field(default_factory=dict)
 
-    def pair(self, scenario: str, simulator: str, settings: Mapping[str, Scalar]) -> tuple[Report, Report]:
-        """Reports of the policy alone and of policy + layer."""
-        return self.run(scenario, "policy", simulator, settings), self.run(scenario, "demo", simulator, settings)
+    def pair(
+        self, scenario: str, simulator: str, settings: Mapping[str, Scalar], rounds: int = 1
+    ) -> tuple[Report, Report]:
+        """Reports of the policy alone and of policy + layer; ``rounds`` is how often the scenario is gone through."""
+        return (
+            self.run(scenario, "policy", simulator, settings, rounds),
+            self.run(scenario, "demo", simulator, settings, rounds),
+        )
 
-    def run(self, scenario: str, controller: str, simulator: str, settings: Mapping[str, Scalar]) -> Report:
+    def run(
+        self, scenario: str, controller: str, simulator: str, settings: Mapping[str, Scalar], rounds: int
+    ) -> Report:
         """The report of one cell."""
         task = load_task(TASK)
         chosen = make_scenario(task, scenario, settings)
         assert chosen is not None
         request = EvaluationRequest(
-            TASK, self.bundle, controller, simulator, self.episodes or chosen.num_episodes, self.seed,
+            TASK, self.bundle, controller, simulator, self.episodes or rounds * chosen.num_episodes, self.seed,
             settings, self.layer if controller == "demo" else {}, scenario,
         )  # fmt: skip
         told = [f"{name}={value}" for name, value in settings.items()]
@@ -126,6 +137,11 @@ class Runner:
 def figures_of(report: Report, name: str) -> np.ndarray:
     """One figure of the episodes that have it."""
     return np.array([each[name] for each in report["episode_figures"] if name in each])
+
+
+def creeps_of(report: Report) -> np.ndarray:
+    """How fast the robot creeps when it turns in place, for each command."""
+    return np.array([cell["creep_m_s_mean"] for cell in report["cells"] if "creep_m_s_mean" in cell])
 
 
 def success(report: Report) -> str:
@@ -207,11 +223,11 @@ def track(runner: Runner) -> Study:
     for sensing, settings in SENSING.items():
         layers = []
         for ground in ("flat", "slope"):
-            policy, layer = runner.pair("track", "mujoco", {**settings, "terrain": ground})
+            policy, layer = runner.pair("track", "mujoco", {**settings, "terrain": ground}, ROUNDS)
             reports += [policy, layer]
             layers.append(layer)
             ratios = figures_of(layer, "speed_ratio")
-            creeps = figures_of(layer, "creep_m_s")
+            creeps = creeps_of(layer)
             lines.append([
                 sensing, ground, f"{policy['falls']} / {layer['falls']}",
                 number(policy, "speed_error_rms"), number(layer, "speed_error_rms"),
@@ -232,14 +248,15 @@ def _track_checks(where: str, layers: Sequence[Report]) -> list[Check]:
     """What is to be shown over all commands and both grounds."""
     together = {
         name: np.concatenate([figures_of(report, name) for report in layers])
-        for name in ("speed_error_rms", "yaw_rate_error_rms", "speed_ratio", "creep_m_s")
+        for name in ("speed_error_rms", "yaw_rate_error_rms", "speed_ratio")
     }
+    creep = max(creeps_of(report).max() for report in layers)
     speed, yaw_rate = (root_mean_square(together[name]) for name in ("speed_error_rms", "yaw_rate_error_rms"))
     return [
         at_most(where, "speed error rms, m/s", 0.03, float(speed)),
         at_most(where, "yaw rate error rms, rad/s", 0.03, float(yaw_rate)),
         at_most(where, "mean speed off the command", 0.03, abs(float(together["speed_ratio"].mean()) - 1.0)),
-        at_most(where, "creep turning in place, m/s", 0.04, float(together["creep_m_s"].max())),
+        at_most(where, "creep turning in place, m/s", 0.04, float(creep)),
         at_most(where, "falls", 0, sum(report["falls"] for report in layers), 0),
     ]
 
@@ -255,7 +272,7 @@ def push(runner: Runner) -> Study:
     lines, reports, checks = [], [], []
     for sensing, settings in SENSING.items():
         for slope, force in PUSHES:
-            policy, layer = runner.pair("push", "mujoco", {**settings, "slope_deg": slope, "push_n": force})
+            policy, layer = runner.pair("push", "mujoco", {**settings, "slope_deg": slope, "push_n": force}, ROUNDS)
             reports += [policy, layer]
             lines.append([
                 sensing, f"{slope:g}°", f"{force:g} N", success(policy), success(layer),

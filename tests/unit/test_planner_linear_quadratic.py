@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
-from demo_control.mpc import Planner
+from demo_control.mpc import Planner, PlanningResult
 from demo_control.tasks import Task
 
 from .conftest import INPUT_MATRIX, POLICY_GAIN, STATE_MATRIX
-from .linear_planning import HORIZON, PENDING, START, make_planner, riccati_controls, situation
+from .linear_planning import (
+    HORIZON,
+    PENDING,
+    PLANNED_FROM,
+    START,
+    RecordingEngine,
+    here,
+    make_planner,
+    plan_cost,
+    riccati_controls,
+    situation,
+)
 
 
 def plan_error(planner: Planner, seed: int) -> float:
@@ -112,3 +125,41 @@ def test_same_seed_same_plan(linear_task: Task) -> None:
     planner = make_planner(linear_task, num_samples=64, mirror_steps=2)
     plans = [planner.plan(situation(START[None], PENDING[None]), [np.random.default_rng(3)]).controls for _ in range(2)]
     np.testing.assert_array_equal(plans[0], plans[1])
+
+
+def test_a_plan_that_has_settled_is_not_searched_further(linear_task: Task) -> None:
+    """The spread shrinks with the elites, so that mirror steps become shorter."""
+    values = {"num_samples": 512, "covariance": "adapted", "elite_fraction": 0.1, "mirror_steps": 60}
+
+    def planned(**changed: float) -> tuple[PlanningResult, int]:
+        engines: list[RecordingEngine] = []
+        planner = make_planner(linear_task, engines, **{**values, "noise_standard_deviation": 0.5, **changed})
+        return planner.plan(here(), [np.random.default_rng(0)]), len(engines[1].results)
+
+    whole, steps = planned(mirror_step_tolerance=1e-12)
+    assert steps == 60
+    np.testing.assert_array_equal(whole.controls, planned()[0].controls)
+    settled, steps = planned(mirror_step_tolerance=0.01)
+    assert 5 <= steps <= 30
+    best = plan_cost(PLANNED_FROM, riccati_controls(PLANNED_FROM))
+    assert settled.plan_costs.sum() == pytest.approx(best, rel=0.01)
+    # The step that is too short is the last one, and it counts.
+    shortest, steps = planned(mirror_step_tolerance=1e6)
+    assert steps == 1
+    np.testing.assert_array_equal(shortest.controls, planned(mirror_steps=1)[0].controls)
+
+
+@pytest.mark.parametrize("shift", ["hybrid", "policy_feedback"])
+def test_robots_planned_together_settle_each_by_itself(linear_task: Task, shift: str) -> None:
+    values = {"covariance": "adapted", "mirror_steps": 30, "mirror_step_tolerance": 0.05, "shift": shift}
+    planner = make_planner(linear_task, num_samples=64, noise_standard_deviation=0.5, **values)
+    starts = np.array([START, 0.0 * START, -3.0 * START])
+    pending = np.stack([PENDING, 0.0 * PENDING, PENDING])
+    generators = [np.random.default_rng(robot) for robot in range(3)]
+    together = planner.plan(situation(starts, pending), generators)
+    for robot in range(3):
+        generator = np.random.default_rng(robot)
+        alone = planner.plan(situation(starts[robot : robot + 1], pending[robot : robot + 1]), [generator])
+        for field in fields(PlanningResult):
+            np.testing.assert_array_equal(getattr(alone, field.name)[0], getattr(together, field.name)[robot])
+        assert generator.bit_generator.state == generators[robot].bit_generator.state

@@ -83,6 +83,7 @@ frames = st.fixed_dictionaries(
         "step_size": st.floats(0.0, 1.0),
         "step_size_schedule": st.sampled_from(sorted(STEP_SIZES)),
         "mirror_steps": st.integers(0, 3),
+        "mirror_step_tolerance": st.sampled_from([0.0, 0.2]),
         "answer": st.sampled_from(["mean", "best"]),
         "bounds": st.sampled_from(sorted(BOUNDS)),
         "noise": st.sampled_from(sorted(NOISES)),

@@ -153,6 +153,10 @@ class Planner:
             The plans; numbers that are not finite in, or a model that diverges, give costs that are not finite.
         """
         settings = self.settings
+        if settings.mirror_step_tolerance and len(generators) > 1:
+            # Each robot's search ends when its own plan has settled.
+            alone = [self.plan(situations.of(robot), generators[robot : robot + 1]) for robot in range(len(generators))]
+            return PlanningResult.joined(alone)
         with np.errstate(over="ignore", invalid="ignore"):
             proposal = self._propose(situations)
             state = self._search.begin(settings, proposal, situations.previous)
@@ -166,8 +170,16 @@ class Planner:
                     mean = mirror_step(state.mean, samples, weights, state.step_size)
                     mean = np.asarray(self._search.bounds.limited(mean), np.float64)
                     outcome = Outcome(samples, costs, weights, effective_sample_size(weights), mean)
-                state = self._search.advance(settings, state, outcome)
+                before, state = state, self._search.advance(settings, state, outcome)
+                if settings.mirror_step_tolerance and self._moved(before, state) < settings.mirror_step_tolerance:
+                    break
             return self._judge(situations, state, proposal)
+
+    def _moved(self, before: SearchState, after: SearchState) -> float:
+        """How far a mirror step of one robot's plan went."""
+        controls = self._search.bounds.controls
+        apart = np.asarray(controls(after.mean) - controls(before.mean), np.float64)
+        return self._length(apart).item()
 
     def _propose(self, situations: Situations) -> Proposal:
         """Φ: roll the pending commands and then each candidate out on the ensemble's mean."""
@@ -293,7 +305,7 @@ class Planner:
             nominal_costs=prospect.nominal_costs,
             plan_costs=terms[:, -1],
             proposal_cost=prospect.cost,
-            path_step=self._distance(mean, proposal.mean),
+            path_step=self._length(mean - proposal.mean),
             effective_sample_size=state.sample_size,
             expected_changes=changes[:, -1],
             nominal_changes=prospect.nominal_changes,
@@ -319,11 +331,10 @@ class Planner:
         spread: Array = np.sqrt(np.square(apart).mean(axis=(0, 1, 3)))
         return spread
 
-    def _distance(self, one: Array, other: Array) -> Array:
-        """Euclidean distance of sequences, in units of half the action range. Shape=(num_robots,)."""
-        apart = (one - other) / self._half_range
-        distance: Array = np.sqrt(np.square(apart).sum(axis=(0, 2)))
-        return distance
+    def _length(self, sequences: Array) -> Array:
+        """Euclidean length of differences of controls, in units of half the action range. Shape=(num_robots,)."""
+        length: Array = np.sqrt(np.square(sequences / self._half_range).sum(axis=(0, 2)))
+        return length
 
     def _weighted(self, term_costs: Floats) -> Array:
         """Cost terms times their weights. Shape=(..., num_terms)."""

@@ -19,6 +19,7 @@ _PLAIN: Mapping[str, Scalar] = {
     "step_size": 1.0,
     "step_size_schedule": "constant",
     "mirror_steps": 1,
+    "mirror_step_tolerance": 0.0,
     "sample_decay": 1.0,
     "answer": "mean",
     "bounds": "clip",

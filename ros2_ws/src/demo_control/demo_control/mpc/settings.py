@@ -36,6 +36,12 @@ class PlannerSettings(Settings):
     mirror_steps: int = setting(
         1, "Mirror steps per plan; with 0 the plan is what Φ proposed.", minimum=0, maximum=100, in_flight=True
     )
+    mirror_step_tolerance: float = setting(
+        0.0,
+        "A plan ends with a mirror step that moves it by less than this: Euclidean, in half ranges of the action. 0: "
+        "all mirror steps are made.",
+        minimum=0.0, in_flight=True,
+    )  # fmt: skip
     answer: str = setting(
         "mean", "What the plan is: the mean μ, or the best sample of the last mirror step.",
         choices=ANSWERS, in_flight=True,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+import numpy as np
 
 from demo_control.mpc.shift_models import Previous
 from demo_control.tasks import Array
@@ -28,6 +30,14 @@ class Situations:
     previous: Sequence[Previous | None]
     change_scale: Array
     change_offset: Array
+
+    def of(self, robot: int) -> Situations:
+        """That of one robot."""
+        one = slice(robot, robot + 1)
+        return Situations(
+            self.observations[one], self.pending[one], self.previous[one], self.change_scale[one],
+            self.change_offset[one],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,11 @@ class PlanningResult:
     deviation: Array
     elites: Array
     plans: Array
+
+    @classmethod
+    def joined(cls, results: Sequence[PlanningResult]) -> PlanningResult:
+        """Plans of several calls as those of one."""
+        return cls(*(np.concatenate([getattr(each, entry.name) for each in results]) for entry in fields(cls)))
 
     def previous(self, robot: int, elapsed: int) -> Previous:
         """What the next search needs of one robot's plan, ``elapsed`` steps after its first."""

@@ -116,7 +116,9 @@ class PlanTimer:
     def _layer(self, candidate: Candidate) -> _TimedLayer:
         sizes = {"horizon": candidate.horizon, "num_samples": candidate.num_samples}
         engine = {"engine": candidate.engine, "engine_threads": candidate.threads}
-        settings = LayerSettings.for_task(self._task, {**self._overrides, **sizes, **engine})
+        # A deadline is kept where all mirror steps are made, as they are when the robot is in trouble.
+        longest = {"mirror_step_tolerance": 0.0}
+        settings = LayerSettings.for_task(self._task, {**self._overrides, **sizes, **engine, **longest})
         return _TimedLayer(self._task, DemoLayer(self._task, self._bundle, settings, self._seed), self._seed)
 
     def _measurement(self, candidate: Candidate, times_s: Sequence[float]) -> Measurement:

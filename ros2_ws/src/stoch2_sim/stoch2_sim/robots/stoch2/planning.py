@@ -197,9 +197,12 @@ COST_TERMS = (
 
 PLANNER: dict[str, Scalar] = {
     "shift": "shift_and_repeat",
-    "num_samples": 768,
+    "num_samples": 420,
+    "elite_fraction": 0.12,
     "horizon": 8,
-    "mirror_steps": 3,
+    # Calm walking takes one or two, a push all of them.
+    "mirror_steps": 8,
+    "mirror_step_tolerance": 0.06,
     "step_size": 0.75,
     "noise_standard_deviation": 0.8,
     "noise_smallest_share": 0.03,
