@@ -96,6 +96,14 @@ def test_what_is_no_domain_is_refused_before_it_ends_the_process(monkeypatch: py
         prepare_network()
 
 
+@pytest.mark.parametrize(("text", "number"), [("010", 10), ("00", 0), ("08", 8)])
+def test_a_domain_that_ros_reads_as_octal_is_refused(monkeypatch: pytest.MonkeyPatch, text: str, number: int) -> None:
+    """rcl takes 010 for 8 and 08 for no number: nodes would be in another domain than ours thinks."""
+    monkeypatch.setenv(DOMAIN, text)
+    with pytest.raises(ConfigurationError, match=f"^ROS_DOMAIN_ID = '{text}': must be written as {number}; ROS 2"):
+        prepare_network()
+
+
 @pytest.mark.parametrize("said", [{RANGE: "SUBNET"}, {LOCALHOST_ONLY: "0"}, {STATIC_PEERS: "10.0.0.7"}])
 def test_they_reach_as_far_as_is_said(said: dict[str, str]) -> None:
     assert reach_variables(said) == {}

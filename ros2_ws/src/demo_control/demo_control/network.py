@@ -44,6 +44,9 @@ def domain_of(environment: Mapping[str, str]) -> int:
     text = environment.get(DOMAIN) or "0"
     if not text.isdecimal() or int(text) > LARGEST_DOMAIN:
         raise ConfigurationError(f"{DOMAIN} = '{text}': must be a number between 0 and {LARGEST_DOMAIN}")
+    if text != str(int(text)):
+        # ROS 2 reads it as C does: 010 is its domain 8.
+        raise ConfigurationError(f"{DOMAIN} = '{text}': must be written as {int(text)}; ROS 2 reads it as octal")
     return int(text)
 
 

@@ -19,6 +19,7 @@ from demo_control.bringup.processor_time import ProcessorUse
 from demo_control.bringup.result import RunResult
 from demo_control.bringup.shared_memory import remove_leftovers
 from demo_control.bringup.supervisor import Supervisor, prepare_environment
+from demo_control.network import domain_of
 from demo_control.security.environment import secured
 from demo_control.tasks import load_task
 
@@ -272,8 +273,9 @@ def claimed_domain() -> Iterator[None]:
 
     Raises:
         BringUpError: Another one runs.
+        ConfigurationError: The environment names a domain that is none.
     """
-    domain = os.environ.get("ROS_DOMAIN_ID") or "0"
+    domain = domain_of(os.environ)
     with socket.socket(socket.AF_UNIX) as claim:
         try:
             claim.bind(f"\0demo_control/ros_domain/{domain}")

@@ -84,19 +84,23 @@ class Middleware:
 
     def domain(self) -> Iterator[Finding]:
         """The ROS domain, and whether a bring-up of ours runs in it."""
-        text = self._environment.get("ROS_DOMAIN_ID") or "0"
-        if not text.isdecimal() or int(text) > _LARGEST_DOMAIN:
-            advice = f"set it to a number between 0 and {_LARGEST_DOMAIN}"
-            yield Finding("ROS domain", "problem", f"ROS_DOMAIN_ID = '{text}' is none", advice)
+        advice = f"set it to a number between 0 and {_LARGEST_DOMAIN}"
+        try:
+            domain = domain_of(self._environment)
+        except ConfigurationError as error:
+            yield Finding("ROS domain", "problem", str(error), advice)
+            return
+        if domain > _LARGEST_DOMAIN:
+            yield Finding("ROS domain", "problem", f"ROS_DOMAIN_ID = {domain} is beyond what every system has", advice)
             return
         with socket.socket(socket.AF_UNIX) as claim:
             try:
-                claim.bind(f"\0demo_control/ros_domain/{text}")
+                claim.bind(f"\0demo_control/ros_domain/{domain}")
             except OSError:
                 advice = "end it, or set ROS_DOMAIN_ID to another number"
-                yield Finding("ROS domain", "warning", f"another robot of ours runs in domain {text}", advice)
+                yield Finding("ROS domain", "warning", f"another robot of ours runs in domain {domain}", advice)
                 return
-        yield Finding("ROS domain", "ok", f"{text}, no other bring-up of ours in it")
+        yield Finding("ROS domain", "ok", f"{domain}, no other bring-up of ours in it")
 
     def discovery(self) -> Iterator[Finding]:
         """Which computers can hear and command the robot."""
