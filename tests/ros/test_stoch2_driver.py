@@ -134,8 +134,21 @@ def test_services_commands_and_pushes_from_outside(robot: Robot, start: StartNod
     robot.wait_for("walking_state", "damped", "the diagnostics")
 
 
-def test_a_bad_parameter_ends_it_with_a_clear_line(start: StartNode) -> None:
-    process = start_driver(start, command="fast")
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({"command": "fast"}, "command = 'fast': expected VX,WZ"),
+        ({"terrain": "stairs", "slope_deg": 5.0}, "slope_deg = 5: must be 0 on terrain 'stairs'"),
+    ],
+)
+def test_a_bad_parameter_ends_it_with_a_clear_line(start: StartNode, parameters: dict[str, Any], told: str) -> None:
+    process = start_driver(start, **parameters)
     assert process.wait(20.0)
     assert process.exit_code == 2
-    assert any("command = 'fast': expected VX,WZ" in line for line in process.last_lines()), process.last_lines()
+    assert any(told in line for line in process.last_lines()), process.last_lines()
+
+
+def test_an_inclination_alone_is_a_slope(robot: Robot, start: StartNode) -> None:
+    process = start_driver(start, slope_deg=7.0)
+    robot.wait_until_doing("sitting")
+    assert any("sits on ground 'slope 7°'" in line for line in process.last_lines()), process.last_lines()

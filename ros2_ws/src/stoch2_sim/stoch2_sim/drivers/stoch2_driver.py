@@ -30,7 +30,7 @@ from stoch2_sim.drivers.stoch2_motion import Stoch2Setup
 from stoch2_sim.drivers.stoch2_settings import Stoch2DriverSettings
 from stoch2_sim.drivers.stoch2_topics import Stoch2Topics
 from stoch2_sim.robots.stoch2.episode import SensingParameters
-from stoch2_sim.robots.stoch2.parameters import RobotParameters
+from stoch2_sim.robots.stoch2.parameters import RobotParameters, inclined
 from stoch2_sim.robots.stoch2.reference import CommandSettings, LeashSettings
 from stoch2_sim.robots.stoch2.urdf import description
 
@@ -49,7 +49,7 @@ class Stoch2Driver(DriverNode[SimulatedStoch2 | HardwareStoch2]):
         declare = self.parameters.declare
         setup = Stoch2Setup(
             driver=declare(Stoch2DriverSettings()).value,
-            robot=declare(RobotParameters()).value,
+            robot=inclined(declare(RobotParameters()).value),
             # The robot knows what it measures; the truth is for comparisons.
             sensing=declare(SensingParameters(ideal_sensing=False)).value,
             walking=declare(WalkingSettings()).value,

@@ -93,7 +93,7 @@ class PushSettings(OneRobot):
     """One push from the side."""
 
     push_n: float = setting(120.0, "Force of the push", minimum=0.0, maximum=2000.0)
-    push_s: float = setting(0.03, "Duration of the push", minimum=0.005, maximum=1.0)
+    push_s: float = setting(0.03, "Duration of the push, rounded to control periods", minimum=0.005, maximum=1.0)
     forward_m_s: float = setting(0.3, "Forward speed that is asked for", minimum=-0.6, maximum=0.6)
 
 
@@ -158,7 +158,7 @@ class RobustSettings(RealisticSensing):
     torque_limit_maximum_nm: float = setting(8.0, "Largest torque limit", minimum=0.5, maximum=50.0)
     push_minimum_n: float = setting(50.0, "Weakest push", minimum=0.0, maximum=2000.0)
     push_maximum_n: float = setting(150.0, "Strongest push", minimum=0.0, maximum=2000.0)
-    push_s: float = setting(0.03, "Duration of a push", minimum=0.005, maximum=1.0)
+    push_s: float = setting(0.03, "Duration of a push, rounded to control periods", minimum=0.005, maximum=1.0)
     num_pushes: int = setting(3, "Pushes in each episode", minimum=0, maximum=20)
     forward_m_s: float = setting(0.3, "Forward speed that is asked for", minimum=-0.6, maximum=0.6)
 
