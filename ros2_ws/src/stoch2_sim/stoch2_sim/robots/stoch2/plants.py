@@ -212,7 +212,9 @@ class PlantSettings(RobotParameters, SensingParameters, CommandSettings, LeashSe
     push_n: float = setting(0.0, "Push to the left at the trunk, N; negative to the right", minimum=-2e3, maximum=2e3)
     push_forward_n: float = setting(0.0, "Push forward at the trunk, N", minimum=-2e3, maximum=2e3)
     push_time_s: float = setting(1.5, "When the push begins, s", minimum=0.0, maximum=1e4)
-    push_s: float = setting(0.03, "Duration of the push, s, rounded to control periods", minimum=CONTROL_PERIOD_S, maximum=10.0)
+    push_s: float = setting(
+        0.03, "Duration of the push, s, rounded to control periods", minimum=CONTROL_PERIOD_S, maximum=10.0
+    )
     initial_yaw_deg: float = setting(0.0, "Heading at the start, degrees", minimum=-180.0, maximum=180.0)
     yaw_noise_rad: float = setting(
         0.02, "Deviation of a random addition to the heading at the start", minimum=0.0, maximum=3.0
