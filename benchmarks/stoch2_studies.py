@@ -102,7 +102,7 @@ class Runner:
         )
 
     def run(
-        self, scenario: str, controller: str, simulator: str, settings: Mapping[str, Scalar], rounds: int
+        self, scenario: str, controller: str, simulator: str, settings: Mapping[str, Scalar], rounds: int = 1
     ) -> Report:
         """The report of one cell."""
         task = load_task(TASK)
