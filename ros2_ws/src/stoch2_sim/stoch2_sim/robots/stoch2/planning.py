@@ -200,7 +200,7 @@ PLANNER: dict[str, Scalar] = {
     "num_samples": 420,
     "elite_fraction": 0.12,
     "horizon": 8,
-    # Calm walking takes one, a push all of them. With up to eight the model likes the plans better, and robots fall more.
+    # Calm walking takes one, a push all. With up to eight, plans look better to the model, and robots fall more.
     "mirror_steps": 3,
     "mirror_step_tolerance": 0.06,
     "step_size": 0.75,
