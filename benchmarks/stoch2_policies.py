@@ -14,7 +14,7 @@ import json
 from typing import Annotated
 
 import typer
-from stoch2_studies import ROOT, TASK, Report, Runner, number, paired, success, table
+from stoch2_studies import ROOT, ROUNDS, TASK, Report, Runner, number, paired, success, table
 
 from demo_control.bundle import default_bundle
 from demo_control.files import write_text_atomically
@@ -36,7 +36,7 @@ def main(
         runner = Runner(default_bundle(bundle), seed, episodes)
         for controller, kind in CONTROLLERS.items():
             fallen = robust[policy, controller] = runner.run("robust", kind, "mujoco", {})
-            tracks = [runner.run("track", kind, "mujoco", {"terrain": ground}) for ground in ("flat", "slope")]
+            tracks = [runner.run("track", kind, "mujoco", {"terrain": ground}, ROUNDS) for ground in ("flat", "slope")]
             kept += [fallen, *tracks]
             lines.append([
                 policy, controller, success(fallen), number(fallen, "recovery_cost_mean", 0),
