@@ -38,7 +38,7 @@ PUSHES: tuple[tuple[float, float], ...] = ((0.0, 80.0), (0.0, 120.0), (0.0, 140.
 
 ROUNDS = 4
 """Times that commands and pushes are gone through: one slip in place on a slope doubles the yaw rate error of a round,
-and of sixteen pushes of 160 N, eight to thirteen end in a fall by chance alone."""
+and of sixteen pushes of 160 N, eight to fourteen are survived by chance alone."""
 
 REFERENCE_M: Mapping[int, float] = {400: 0.57, 500: 0.72, 1000: 1.49}
 """How far the reference's policy walks on level ground, by control periods."""

@@ -50,6 +50,11 @@ def domain_of(environment: Mapping[str, str]) -> int:
     return int(text)
 
 
+def claim_of(domain: int) -> str:
+    """Address of the Unix socket that a bring-up of ours holds while it runs in a domain on this machine."""
+    return f"\0demo_control/ros_domain/{domain}"
+
+
 def middleware(environment: Mapping[str, str]) -> str:
     """Name of the middleware that ROS 2 takes in an environment."""
     return environment.get("RMW_IMPLEMENTATION") or FAST_DDS

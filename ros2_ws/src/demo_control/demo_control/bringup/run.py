@@ -19,7 +19,7 @@ from demo_control.bringup.processor_time import ProcessorUse
 from demo_control.bringup.result import RunResult
 from demo_control.bringup.shared_memory import remove_leftovers
 from demo_control.bringup.supervisor import Supervisor, prepare_environment
-from demo_control.network import domain_of
+from demo_control.network import claim_of, domain_of
 from demo_control.security.environment import secured
 from demo_control.tasks import load_task
 
@@ -278,7 +278,7 @@ def claimed_domain() -> Iterator[None]:
     domain = domain_of(os.environ)
     with socket.socket(socket.AF_UNIX) as claim:
         try:
-            claim.bind(f"\0demo_control/ros_domain/{domain}")
+            claim.bind(claim_of(domain))
         except OSError:
             raise BringUpError(_domain_taken(f"another robot runs in ROS domain {domain}")) from None
         yield

@@ -21,6 +21,7 @@ from demo_control.network import (
     RANGE,
     STATIC_PEERS,
     TRANSPORTS,
+    claim_of,
     domain_of,
     is_local,
     middleware,
@@ -95,7 +96,7 @@ class Middleware:
             return
         with socket.socket(socket.AF_UNIX) as claim:
             try:
-                claim.bind(f"\0demo_control/ros_domain/{domain}")
+                claim.bind(claim_of(domain))
             except OSError:
                 advice = "end it, or set ROS_DOMAIN_ID to another number"
                 yield Finding("ROS domain", "warning", f"another robot of ours runs in domain {domain}", advice)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from demo_control.faults.judge import RIVAL
+from demo_control.network import domain_of
 from demo_control.processes import end_with_parent
 
 _JUNK_RATE_HZ = 10_000.0
@@ -146,7 +147,7 @@ def main() -> None:
     end_with_parent(int(sys.argv[3]))
     settings = json.loads(sys.argv[2])
     if settings.get("other_domain"):
-        os.environ["ROS_DOMAIN_ID"] = str((int(os.environ.get("ROS_DOMAIN_ID") or 0) + 1) % 102)
+        os.environ["ROS_DOMAIN_ID"] = str((domain_of(os.environ) + 1) % 102)
     KINDS[sys.argv[1]](settings)
 
 
