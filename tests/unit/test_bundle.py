@@ -232,6 +232,16 @@ def _sparse(model: onnx.ModelProto) -> None:
     model.graph.sparse_initializer.append(onnx.helper.make_sparse_tensor(entry, place, list(weights.dims)))
 
 
+def _too_many_numbers(model: onnx.ModelProto) -> None:
+    """ONNX's checker refuses too few."""
+    model.graph.initializer[0].raw_data += bytes(4)
+
+
+def _of_unknown_type(model: onnx.ModelProto) -> None:
+    """One damaged byte: ONNX's checker does not look at it."""
+    model.graph.initializer[0].data_type = 125
+
+
 def _two_actions(directory: Path) -> None:
     graph = GraphBuilder("policy")
     observation = graph.input("observation", ("batch", 2))
@@ -306,6 +316,10 @@ WRONG = {
     "policy for one state": (_for_one_state, r"policy.onnx: does not run with .* and a batch of 2"),
     "policy with one bias": (_with_one_bias, r"policy.onnx: does not run with .* and a batch of 2"),
     "weights in another file": (_graph("policy.onnx", _in_another_file), r"policy.onnx: not a valid .* weights.data"),
+    "too many numbers": (
+        _graph("policy.onnx", _too_many_numbers), r"policy.onnx: weights 'const_0' are damaged: .* the shape \[2, 1\]",
+    ),
+    "unknown type": (_graph("policy.onnx", _of_unknown_type), r"policy.onnx: weights 'const_0' are damaged: .* 125"),
     "sparse weights": (_graph("policy.onnx", _sparse), r"policy.onnx: weights 'const_0' are sparse, must be dense"),
 }  # fmt: skip
 

@@ -312,7 +312,13 @@ def _check_graph(
     for initializer in model.graph.initializer:
         if initializer.data_location == onnx.TensorProto.EXTERNAL:
             raise BundleError(f"{name}: weights '{initializer.name}' are in another file, must be in the graph's own")
-        array = numpy_helper.to_array(initializer)
+        try:
+            array = numpy_helper.to_array(initializer)
+        except (ValueError, KeyError, TypeError):  # what ONNX's checker lets pass
+            raise BundleError(
+                f"{name}: weights '{initializer.name}' are damaged: their numbers do not fit the shape "
+                f"{list(initializer.dims)} and the element type {initializer.data_type}"
+            ) from None
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise BundleError(f"{name}: weights '{initializer.name}' hold values that are not finite")
     lead = next(iter(outputs.values()))[:-1]
