@@ -242,6 +242,16 @@ def _of_unknown_type(model: onnx.ModelProto) -> None:
     model.graph.initializer[0].data_type = 125
 
 
+def _in_double_precision(directory: Path) -> None:
+    """Runs by itself, and cannot be joined with the rest to a rollout."""
+    graph = GraphBuilder("policy")
+    action = graph.node("MatMul", graph.input("observation", ("batch", 2)), graph.constant(np.ones((2, 1))))
+    graph.output("action", graph.node("Cast", action, to=onnx.TensorProto.DOUBLE), ("batch", 1))
+    model = graph.build()
+    model.graph.output[0].type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    _replace(directory, "policy.onnx", model.SerializeToString())
+
+
 def _two_actions(directory: Path) -> None:
     graph = GraphBuilder("policy")
     observation = graph.input("observation", ("batch", 2))
@@ -313,6 +323,9 @@ WRONG = {
     ),
     "policy for more observations": (_wider_policy, r"policy.onnx: does not run with the contract's dimensions"),
     "policy with more actions": (_two_actions, r"policy.onnx: output 'action' has shape \(2, 2\), expected \(2, 1\)"),
+    "policy in double precision": (
+        _in_double_precision, r"policy.onnx: output 'action' has the type float64, expected float32",
+    ),
     "policy for one state": (_for_one_state, r"policy.onnx: does not run with .* and a batch of 2"),
     "policy with one bias": (_with_one_bias, r"policy.onnx: does not run with .* and a batch of 2"),
     "weights in another file": (_graph("policy.onnx", _in_another_file), r"policy.onnx: not a valid .* weights.data"),

@@ -333,6 +333,9 @@ def _check_graph(
     for (key, shape), result in zip(outputs.items(), results, strict=True):
         if result.shape != shape:
             raise BundleError(f"{name}: output '{key}' has shape {result.shape}, expected {shape}")
+        # A rollout graph is made of all of them, and ONNX converts nothing by itself.
+        if result.dtype != np.float32:
+            raise BundleError(f"{name}: output '{key}' has the type {result.dtype}, expected float32")
         if not np.isfinite(result).all():
             raise BundleError(f"{name}: output '{key}' is not finite in the middle of the ranges")
 
