@@ -203,12 +203,16 @@ def _wider_policy(directory: Path) -> None:
     _replace(directory, "policy.onnx", graph.build().SerializeToString())
 
 
-def _for_one_state(directory: Path) -> None:
+def _for_states(count: int) -> Callable[[Path], None]:
     """As PyTorch exports a network that it was told nothing else about."""
-    graph = GraphBuilder("policy")
-    observation = graph.input("observation", (1, 2))
-    graph.output("action", graph.node("MatMul", observation, graph.constant(np.ones((2, 1)))), (1, 1))
-    _replace(directory, "policy.onnx", graph.build().SerializeToString())
+
+    def spoil(directory: Path) -> None:
+        graph = GraphBuilder("policy")
+        observation = graph.input("observation", (count, 2))
+        graph.output("action", graph.node("MatMul", observation, graph.constant(np.ones((2, 1)))), (count, 1))
+        _replace(directory, "policy.onnx", graph.build().SerializeToString())
+
+    return spoil
 
 
 def _with_one_bias(directory: Path) -> None:
@@ -326,7 +330,8 @@ WRONG = {
     "policy in double precision": (
         _in_double_precision, r"policy.onnx: output 'action' has the type float64, expected float32",
     ),
-    "policy for one state": (_for_one_state, r"policy.onnx: does not run with .* and a batch of 2"),
+    "policy for one state": (_for_states(1), r"policy.onnx: does not run with .* and a batch of 2"),
+    "policy for two states": (_for_states(2), r"policy.onnx: does not run with .* and a batch of 1"),
     "policy with one bias": (_with_one_bias, r"policy.onnx: does not run with .* and a batch of 2"),
     "weights in another file": (_graph("policy.onnx", _in_another_file), r"policy.onnx: not a valid .* weights.data"),
     "too many numbers": (

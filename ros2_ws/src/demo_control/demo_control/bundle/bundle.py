@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
@@ -28,8 +29,8 @@ CARD_FILE = "README.md"
 MODELS_VARIABLE = "DEMO_MODELS"
 _MAXIMUM_FILE_BYTES = 256 * 1024 * 1024
 _MEMBER_INPUT_RANK = 3
-_SAMPLES = 2
-"""Batch that each graph is tried with: more than one."""
+_BATCHES = (2, 1)
+"""That each graph is tried with, more than one state and a robot's own: one for a fixed number of states fails."""
 _NOT_RENAMED = (errno.EBUSY, errno.EXDEV, errno.EPERM, errno.EACCES)
 """What renaming a mount point says, or a folder in one that must not be written to."""
 
@@ -246,8 +247,7 @@ def _parse(name: str, content: bytes) -> onnx.ModelProto:
         model = onnx.load_model_from_string(content)
         onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BundleError(f"{name}: not a valid ONNX file ({first_line})") from None
+        raise BundleError(f"{name}: not a valid ONNX file ({_first_line(error)})") from None
     return model
 
 
@@ -266,24 +266,17 @@ def _check_graphs(bundle: Bundle) -> None:
     members = contract.members
     if _members(bundle.dynamics) != members:
         raise BundleError(f"dynamics.onnx: {_members(bundle.dynamics)} members, contract.json says {members}")
-    action_dim, model_dim = len(contract.action), len(contract.model_observation)
+    policy_inputs, model_inputs = _middle(contract.observation), _middle(contract.model_observation)
     _check_graph(
-        "policy.onnx", bundle.policy, contract, {"observation": _middle(contract.observation)},
-        {"action": (_SAMPLES, action_dim)},
-    )  # fmt: skip
+        "policy.onnx", bundle.policy, contract, {"observation": policy_inputs}, (), {"action": len(contract.action)}
+    )
     _check_graph(
         "dynamics.onnx", bundle.dynamics, contract,
-        {"observation": _middle(contract.model_observation), "action": _middle(contract.model_action)},
-        {
-            "next_observation": (members, _SAMPLES, model_dim),
-            "log_variance": (members, _SAMPLES, contract.num_model_outputs),
-        },
+        {"observation": model_inputs, "action": _middle(contract.model_action)}, (members,),
+        {"next_observation": len(contract.model_observation), "log_variance": contract.num_model_outputs},
     )  # fmt: skip
     if bundle.value is not None:
-        _check_graph(
-            "value.onnx", bundle.value, contract, {"observation": _middle(contract.model_observation)},
-            {"value": (_SAMPLES, 1)},
-        )  # fmt: skip
+        _check_graph("value.onnx", bundle.value, contract, {"observation": model_inputs}, (), {"value": 1})
 
 
 def _check_graph(
@@ -291,11 +284,13 @@ def _check_graph(
     model: onnx.ModelProto,
     contract: Contract,
     inputs: Mapping[str, Array],
-    outputs: Mapping[str, tuple[int, ...]],
+    lead: tuple[int, ...],
+    outputs: Mapping[str, int],
 ) -> None:
-    """Check one graph: runs on ``inputs``, and gives ``outputs`` of these shapes, all finite.
+    """Check one graph: runs on batches of ``inputs``, and gives ``outputs`` of so many columns, all finite.
 
-    A graph that was exported for a batch of one runs on a robot, and fails where several states are asked for.
+    ``lead`` are the axes before the batch. A graph that was exported for a batch of one runs on a robot, and fails
+    where several states are asked for; one for a batch of two fails on the robot.
     """
     if opset_of(model) != contract.opset or contract.opset != OPSET:
         raise BundleError(f"{name}: opset {opset_of(model)}, contract {contract.opset}, expected {OPSET}")
@@ -321,14 +316,28 @@ def _check_graph(
             ) from None
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise BundleError(f"{name}: weights '{initializer.name}' hold values that are not finite")
+    try:
+        session = make_session(model)
+    except Exception as error:  # ONNX Runtime's own exception types are not public
+        raise BundleError(f"{name}: cannot be run ({_first_line(error)})") from None
+    for batch in _BATCHES:
+        _try_graph(name, session, inputs, {key: (*lead, batch, columns) for key, columns in outputs.items()})
+
+
+def _try_graph(
+    name: str,
+    session: onnxruntime.InferenceSession,
+    inputs: Mapping[str, Array],
+    outputs: Mapping[str, tuple[int, ...]],
+) -> None:
+    """Run a graph on a batch of the same state, and check what comes out."""
     lead = next(iter(outputs.values()))[:-1]
     feeds = {key: np.tile(values, (*lead, 1)).astype(np.float32) for key, values in inputs.items()}
     try:
-        results = make_session(model).run(list(outputs), feeds)
-    except Exception as error:  # ONNX Runtime's own exception types are not public
-        first_line = str(error).strip().splitlines()[0]
+        results = session.run(list(outputs), feeds)
+    except Exception as error:  # as above
         raise BundleError(
-            f"{name}: does not run with the contract's dimensions and a batch of {_SAMPLES} ({first_line})"
+            f"{name}: does not run with the contract's dimensions and a batch of {lead[-1]} ({_first_line(error)})"
         ) from None
     for (key, shape), result in zip(outputs.items(), results, strict=True):
         if result.shape != shape:
@@ -338,6 +347,10 @@ def _check_graph(
             raise BundleError(f"{name}: output '{key}' has the type {result.dtype}, expected float32")
         if not np.isfinite(result).all():
             raise BundleError(f"{name}: output '{key}' is not finite in the middle of the ranges")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _middle(quantities: tuple[Quantity, ...]) -> Array:
