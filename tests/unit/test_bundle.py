@@ -98,6 +98,13 @@ def test_a_link_to_a_folder_stays_and_leads_to_the_bundle(linear_bundle: Bundle,
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "target"]
 
 
+def test_a_file_in_the_place_of_the_folder_stays(linear_bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("Something else.")
+    with pytest.raises(NotADirectoryError, match=r"notes.txt"):
+        save_bundle(linear_bundle, tmp_path / "notes.txt", "# Card\n")
+    assert (tmp_path / "notes.txt").read_text() == "Something else."
+
+
 def test_the_working_folder_is_saved_to_and_stays(
     linear_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -124,9 +124,11 @@ def save_bundle(bundle: Bundle, directory: Path | str, card: str) -> None:
         card: Text of the model card, Markdown.
 
     Raises:
-        OSError: It could not be written.
+        OSError: It could not be written, or a file is there, which stays.
     """
     directory = Path(os.path.realpath(directory))
+    if directory.exists() and not directory.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory))
     contents = {name: model.SerializeToString(deterministic=True) for name, model in bundle.models().items()}
     contents |= {CARD_FILE: card.encode(), CONTRACT_FILE: bundle.contract.to_json().encode()}
     # A shell would go on working in a folder that is no more.
