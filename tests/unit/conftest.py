@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from demo_control.bundle import Bundle, make_bundle
+from demo_control.bundle import Bundle, make_bundle, save_bundle
 from demo_control.onnx_graph import GraphBuilder
 from demo_control.policies import linear_policy_model
 from demo_control.tasks import Array, CostTerm, Plants, Quantity, Task
@@ -129,6 +129,13 @@ def linear_bundle(linear_task: Task) -> Bundle:
         provenance={"command": "a test"},
         metrics={"error": 0.0},
     )
+
+
+@pytest.fixture
+def saved(linear_bundle: Bundle, tmp_path: Path) -> Path:
+    """A folder with the bundle, the only one in its own."""
+    save_bundle(linear_bundle, tmp_path / "models" / "integrator", "# Card\n")
+    return tmp_path / "models" / "integrator"
 
 
 def linear_value() -> onnx.ModelProto:

@@ -150,11 +150,14 @@ def _save_whole(contents: Mapping[str, bytes], directory: Path) -> None:
     directory.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
-        if directory.is_dir():
-            shutil.copytree(directory, beside, dirs_exist_ok=True)
-        for name, content in contents.items():
-            (beside / name).write_bytes(content)
+        # mkdtemp makes folders private; a bundle is meant to be read.
         beside.chmod(0o755)
+        if directory.is_dir():
+            # With its rights, and links as links: one may lead to a large folder, or nowhere.
+            shutil.copytree(directory, beside, symlinks=True, dirs_exist_ok=True)
+        for name, content in contents.items():
+            (beside / name).unlink(missing_ok=True)
+            (beside / name).write_bytes(content)
         _replace_directory(beside, directory)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
