@@ -108,6 +108,19 @@ def with_offset(task: Task) -> ModelAdaptation:
     return adaptation
 
 
+@pytest.mark.parametrize("scaled", [True, False])
+def test_what_the_scale_explains_is_not_added_as_offset_again(linear_task: Task, scaled: bool) -> None:
+    """A steady motion that is half as large again as predicted: together they predict it, not twice the difference."""
+    task = dataclasses.replace(linear_task, offset_entries=("velocity",))
+    adaptation = ModelAdaptation(task, 250.0, 10.0, (0.5, 2.0), offset_gain=0.1)
+    predicted, moved = np.array([0.0, 0.2]), np.array([0.0, 0.3])
+    for sequence in range(300):
+        adaptation.expect(sequence, np.zeros(2), predicted)
+        adaptation.observe(sequence + 1, moved, scaled)
+    scale = adaptation.change_scale if scaled else 1.0
+    np.testing.assert_allclose(scale * predicted + adaptation.change_offset, moved, atol=1e-3)
+
+
 @pytest.mark.parametrize("wrong", [1e30, -1e308, 5.6])
 def test_nothing_is_learned_from_an_error_that_no_model_makes(linear_task: Task, wrong: float) -> None:
     """A sensor's glitch is in two changes, and a model that diverges from it in a prediction."""

@@ -173,9 +173,10 @@ class Corrector:
         Returns:
             Both Shape=(planning_dim,).
         """
-        self._adaptation.observe(sequence, observation)
+        scaled = self.planning_settings.adapt_model
+        self._adaptation.observe(sequence, observation, scaled)
         factor = self._adaptation.change_scale
-        return (factor if self.planning_settings.adapt_model else np.ones_like(factor)), self._adaptation.change_offset
+        return (factor if scaled else np.ones_like(factor)), self._adaptation.change_offset
 
     def take(
         self, sequence: int, situations: Situations, result: PlanningResult, index: int, planner: Planner

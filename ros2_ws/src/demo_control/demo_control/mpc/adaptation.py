@@ -9,9 +9,9 @@ forgotten exponentially and the model as it was trained as prior:
 (recursive least squares with forgetting; K. J. Åström, B. Wittenmark, *Adaptive Control*, 1995, section 2.2).
 
 What the model misses steadily (a foot that slips, a slope it does not see) is an offset d of the predicted change,
-estimated as the low-pass of observed minus predicted:
+estimated as the low-pass of observed minus predicted, with the factor where predictions are made with it:
 
-    d ← d + g (Δ − Δ̂ − d)
+    d ← d + g (Δ − s Δ̂ − d)
 
 An error of more than half an entry's range is no model's: a sensor was wrong then, or the robot was set down
 elsewhere. Nothing is learned from it, as d would carry it on for seconds. Where observations are counted anew, the
@@ -97,12 +97,13 @@ class ModelAdaptation:
         if np.isfinite(change).all():
             self._expected.append((sequence, observation, change))
 
-    def observe(self, sequence: int, observation: Array) -> None:
+    def observe(self, sequence: int, observation: Array, scaled: bool = False) -> None:
         """Learn from an observation, if it was predicted.
 
         Args:
             sequence: Its number.
             observation: Shape=(observation_dim,).
+            scaled: Whether predictions are made with the factors: what these explain is then not the offset's, too.
         """
         if sequence < self._newest:
             self._expected.clear()
@@ -126,6 +127,7 @@ class ModelAdaptation:
         # is known only where the prediction led back inwards: then at least this much was missed.
         held = np.abs(change) <= _HELD
         gain = np.where(held & (missed * before <= 0.0), 0.0, self._offset_gain)
+        missed = change - self.change_scale * predicted if scaled else missed
         self.change_offset = self.change_offset + gain * (missed - self.change_offset)
         self._products = self._forgetting * self._products + change * predicted
         self._squares = self._forgetting * self._squares + np.square(predicted)
