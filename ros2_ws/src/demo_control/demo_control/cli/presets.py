@@ -43,5 +43,5 @@ def _cells(row: Preset) -> list[str]:
     """One line of the table."""
     settings = settings_of(row.name)
     utility = settings.utility if settings.mirror_steps else "none"
-    alpha, steps = f"{settings.step_size:g}", str(settings.mirror_steps)
-    return [row.name, utility, settings.shift, row.terminal_cost, alpha, steps, row.used_for]
+    alpha = f"{settings.step_size:g}"
+    return [row.name, utility, settings.shift, row.terminal_cost, alpha, row.mirror_steps, row.used_for]

@@ -1,7 +1,7 @@
 """Presets: the methods that this frame contains, each a row of the thesis's table as settings.
 
-A preset fixes what characterises a method. Horizon, number of samples, noise and the weights of the cost are the
-problem's, so they stay as the task has them.
+A preset fixes what characterises a method. Horizon, number of samples, spread of the noise and the weights of the cost
+are the problem's, so they stay as the task has them.
 """
 
 from __future__ import annotations
@@ -72,6 +72,11 @@ class Preset:
         if "terminal_weight" not in self.settings:
             return "task"
         return "value" if self.settings["value_weight"] else "none"
+
+    @property
+    def mirror_steps(self) -> str:
+        """How many per plan, or 'task': as many as the task says."""
+        return str(self.settings.get("mirror_steps", "task"))
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
