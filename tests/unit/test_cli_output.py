@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from demo_control.bundle import default_bundle
 from demo_control.cli.main import app, main
 
 EVALUATE = ("evaluate", "cartpole", "--controller", "policy", "--episodes", "1", "--jobs", "1")
@@ -91,3 +93,14 @@ def test_a_terminal_without_greek_letters_is_written_to_all_the_same() -> None:
     done = subprocess.run(command, env=environment, capture_output=True, encoding="latin-1", check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "demo_layer" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["run[bold]", "run[/red]"])
+def test_a_folder_named_like_a_colour_is_shown(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    shutil.copytree(default_bundle("cartpole"), tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["bundle", "check", name])
+
+    assert done.exit_code == 0
+    assert f"{name}: a valid bundle" in done.stderr

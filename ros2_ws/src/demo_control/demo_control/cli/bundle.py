@@ -52,8 +52,8 @@ def check(
             write_json(report, json_file)
     if json_file == "-":
         return
-    table = Table(show_header=False, title=f"{directory}: a valid bundle")
-    table.add_row("task", contract.task + ("" if installed else " (not installed here: not compared with it)"))
+    table = Table(show_header=False, title=escape(f"{directory}: a valid bundle"))
+    table.add_row("task", escape(contract.task) + ("" if installed else " (not installed here: not compared with it)"))
     table.add_row("observation", ", ".join(escape(f"{q.name} [{q.unit}]") for q in contract.observation))
     table.add_row("action", ", ".join(escape(f"{q.name} [{q.unit}]") for q in contract.action))
     table.add_row("control period", f"{contract.control_period_s:g} s")
