@@ -270,3 +270,26 @@ def test_plans_that_would_not_begin_before_the_next_one_are_refused(task: Task, 
 def test_refuses_a_planning_problem_that_makes_no_sense(task: Task, change: dict[str, object], text: str) -> None:
     with pytest.raises(ConfigurationError, match=text):
         dataclasses.replace(task.planning, **change)
+
+
+def _adds_one(actions: np.ndarray, _corrections: np.ndarray) -> np.ndarray:
+    return actions + 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"observation": ("height",)}, "observation names 'height', must be of the task's: unused, position"),
+        # NumPy would make two actions of one.
+        ({"correct": LinearCorrection(np.ones((2, 1)))}, r"actions of the shape \(3, 1\) become \(3, 2\), must stay"),
+        ({"correct": LinearCorrection(np.ones((1, 2)))}, "correct: ValueError: "),
+        ({"correct": _adds_one}, "a correction of zero must leave every action as it is"),
+    ],
+)
+def test_refuses_a_planning_problem_that_does_not_fit_the_task(
+    task: Task, change: dict[str, object], text: str
+) -> None:
+    """Not when the first command is made of it."""
+    assert task.planning is not None
+    with pytest.raises(ConfigurationError, match=text):
+        dataclasses.replace(task, planning=dataclasses.replace(task.planning, **change))

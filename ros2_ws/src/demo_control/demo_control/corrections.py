@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import numpy as np
 
 from demo_control.configuration import ConfigurationError
 from demo_control.quantities import Array, Quantity
 
 BEFORE = "_before"
 """Suffix of the planning observation's entries that hold the correction in force until the plan takes effect."""
+
+_UNCHANGED = 1e-6
+"""Of an action's range: what is nearer than that is the same action, rounded."""
+
+_ROBOTS = 3
+"""Actions that a map is tried with: several, as it is asked for those of many robots in one call."""
 
 
 class CorrectionMap(Protocol):
@@ -113,3 +121,32 @@ class Planning:
         for quantity in self.correction:
             if not quantity.minimum <= 0.0 <= quantity.maximum:
                 raise ConfigurationError(f"planning: the range of '{quantity.name}' must contain 0, the policy alone")
+
+    def check(self, observation: Sequence[str], minimum: Array, maximum: Array) -> None:
+        """Check what needs the task: names, and that a correction of zero is the policy alone.
+
+        Args:
+            observation: Names of the task's observation entries.
+            minimum: Lower limits of the action. Shape=(action_dim,).
+            maximum: Upper limits of the action. Shape=(action_dim,).
+
+        Raises:
+            ConfigurationError: An unknown name, or a map that does not do what :class:`CorrectionMap` says.
+        """
+        for name in self.observation:
+            if name not in observation:
+                raise ConfigurationError(
+                    f"planning: observation names '{name}', must be of the task's: {', '.join(observation)}"
+                )
+        # The middle alone: at an end of its range an action may mean the same as another one.
+        actions = np.tile((minimum + maximum) / 2.0, (_ROBOTS, 1))
+        try:
+            corrected = self.correct(actions, np.zeros((len(actions), len(self.correction))))
+        except Exception as error:  # whatever another package's map raises
+            raise ConfigurationError(f"planning: correct: {type(error).__name__}: {error}") from error
+        if corrected.shape != actions.shape:
+            raise ConfigurationError(
+                f"planning: correct: actions of the shape {actions.shape} become {corrected.shape}, must stay"
+            )
+        if not np.allclose(corrected, actions, rtol=0.0, atol=_UNCHANGED * (maximum - minimum)):
+            raise ConfigurationError("planning: correct: a correction of zero must leave every action as it is")

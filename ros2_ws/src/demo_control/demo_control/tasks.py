@@ -231,7 +231,7 @@ class Task:
     model_training: ModelTraining | None = None
 
     def __post_init__(self) -> None:
-        """Check names: what is looked up by them must be there, and once."""
+        """Check names, what is looked up by them must be there, and once; and the map of corrections."""
         for what in ("observation", "action", "cost_terms"):
             names = [entry.name for entry in getattr(self, what)]
             for name in names:
@@ -244,6 +244,8 @@ class Task:
                     raise ConfigurationError(
                         f"task '{self.name}': {what} names '{name}', must be of the observation: {', '.join(known)}"
                     )
+        if self.planning is not None:
+            self.planning.check(known, self.action_minimum, self.action_maximum)
 
     @cached_property
     def planning_problem(self) -> Task:
