@@ -218,6 +218,17 @@ def test_a_diverging_policy_spoils_its_samples_only() -> None:
     assert 0.0 < result.effective_sample_size[0] < 64.0
 
 
+@pytest.mark.parametrize("scale", ["effective_share", "cost"])
+def test_steps_however_long_leave_squashed_plans_where_tanh_ends(scale: str) -> None:
+    """A temperature near zero makes steps of a billion deviations; the next ones go on from where they lead."""
+    task = any_task(2)
+    values = {"utility": "expected_cost", "temperature_scale": scale, "temperature": 1e-9, "bounds": "squash"}
+    planner = any_planner(task, **values, num_samples=6, mirror_steps=8, horizon=4, covariance="adapted")
+    result = plan_twice(planner, task)
+    assert np.isfinite(result.controls).all()
+    assert (result.deviation < 20.0).all()
+
+
 # Ensembles
 
 

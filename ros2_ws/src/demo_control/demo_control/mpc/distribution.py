@@ -23,6 +23,9 @@ Float32s = npt.NDArray[np.float32]
 
 _NEAREST_TO_LIMIT = 0.999
 
+_FARTHEST_VARIABLE = 9.0
+"""tanh is 1 there, to float32's accuracy: what lies further out is the same control, and only its sums overflow."""
+
 
 class Bounds(Protocol):
     """How the Gaussian's variables become controls within the limits."""
@@ -96,6 +99,8 @@ class Squashed:
 
     def __init__(self, minimum: Array, maximum: Array) -> None:
         self._middle, self._half = (minimum + maximum) / 2.0, (maximum - minimum) / 2.0
+        farthest = np.full(self._half.shape, _FARTHEST_VARIABLE, np.float32)
+        self._limits = -farthest, farthest
 
     @property
     def unit(self) -> Array:
@@ -111,11 +116,12 @@ class Squashed:
     @property
     def limits(self) -> tuple[Float32s, Float32s] | None:
         """See :class:`Bounds`."""
-        return None
+        return self._limits
 
     def limited(self, variables: Floats) -> Floats:
         """See :class:`Bounds`."""
-        return variables
+        limited: Floats = np.clip(variables, *self._limits)
+        return limited
 
     def controls(self, variables: Floats) -> Floats:
         """See :class:`Bounds`."""
