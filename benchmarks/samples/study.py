@@ -10,6 +10,7 @@ from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
+from demo_control.configuration import ConfigurationError
 from demo_control.learning.progress import Reporter
 from demo_control.mpc import PlannerSettings
 from demo_control.worker_pool import WorkerPool
@@ -75,14 +76,24 @@ class Cell:
 def make_cells(
     problems: Sequence[str], variants: Sequence[str], budgets: Sequence[int], seeds: int, seed: int
 ) -> list[Cell]:
-    """All cells that are possible, in the order of the tables."""
+    """All cells that are possible, in the order of the tables.
+
+    Raises:
+        ConfigurationError: None is.
+    """
     cells = [
         Cell(problem, variant, budget, seeds, seed)
         for problem in problems
         for variant in variants
         for budget in ([0] if VARIANTS[variant].settings is None else budgets)
     ]
-    return [cell for cell in cells if cell.possible]
+    possible = [cell for cell in cells if cell.possible]
+    if not possible:
+        raise ConfigurationError(
+            f"samples = {', '.join(map(str, budgets))}: too few for a plan, or no shipped settings: nothing to "
+            f"run of variants = {', '.join(variants)} on problems = {', '.join(problems)}"
+        )
+    return possible
 
 
 def run_cell(cell: Cell) -> Row:

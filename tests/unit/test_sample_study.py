@@ -87,6 +87,10 @@ class TestCells:
         cells = make_cells(list(PROBLEMS), ["shipped"], [256], 2, 0)
         assert [cell.problem for cell in cells] == [name for name, problem in PROBLEMS.items() if problem.learned]
 
+    def test_too_few_samples_for_any_are_refused(self) -> None:
+        with pytest.raises(ConfigurationError, match=r"samples = 1: too few .*icem on problems = arm"):
+            make_cells(["arm"], ["icem"], [1], 2, 0)
+
     @pytest.mark.parametrize("problem", list(PROBLEMS))
     @pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "policy"])
     def test_mirror_steps_and_members_share_the_samples(self, problem: str, variant: str) -> None:
