@@ -95,6 +95,8 @@ class Still:
 
 
 def make_plants(simulator: str, num_plants: int, settings: Mapping[str, Scalar]) -> Plants:
+    if simulator != "numpy":
+        raise ConfigurationError(f"simulator '{simulator}': must be one of numpy")
     return SlidingPlants(num_plants)
 
 
@@ -261,6 +263,13 @@ def test_wrong_settings_are_named(name: str, value: Scalar, message: str) -> Non
 def test_too_few_or_too_short_episodes_are_told(tmp_path: Path, changed: dict[str, Scalar], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         run(tmp_path, **changed)
+
+
+@pytest.mark.parametrize("name", ["acceptance__simulator", "collection__simulator"])
+def test_a_simulator_that_there_is_not_is_refused_before_the_training(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="simulator 'moon': must be one of numpy"):
+        run(tmp_path, **{name: "moon"})
+    assert not list(tmp_path.iterdir())
 
 
 def test_elites_must_divide_the_samples(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from demo_control.files import check_folder
 from demo_control.layer import LayerSettings
 from demo_control.learning import plots
 from demo_control.learning.card import UNSEEN_EPISODES, UNSEEN_SETTINGS, card_text
+from demo_control.learning.collection import simulator_name
 from demo_control.learning.correction_model import learn_correction_model
 from demo_control.learning.dataset import Dataset, Windows
 from demo_control.learning.ensemble import Ensemble
@@ -42,6 +43,7 @@ from demo_control.learning.settings import POLICIES, TrainingSettings
 from demo_control.learning.stages import (
     Acceptance,
     Run,
+    acceptance_simulator,
     check_closed_loop,
     first_data,
     fit_model,
@@ -117,6 +119,7 @@ def train(
             f"network.num_elites = {settings.network.num_elites}: "
             f"must divide the layer's num_samples = {layer.num_samples}"
         )
+    _check_simulators(task, settings)
     check_folder(directory)
     folder = RunFolder(directory)
     folder.begin(task.name, seed, _request(task, settings, layer, policy))
@@ -129,6 +132,19 @@ def train(
     claim_folder(run, found)
     learned = _learn_model(run, found) if task.planning is None else _learn_corrections(run, found)
     return _finish(run, found, learned)
+
+
+def _check_simulators(task: Task, settings: TrainingSettings) -> None:
+    """Find out before long work whether there are plants of each simulator: one is asked for in the last stage only.
+
+    Raises:
+        ConfigurationError: There is none of that name, or it is not installed.
+    """
+    names = [simulator_name(task, settings.collection)]
+    if settings.acceptance.episodes:
+        names.append(acceptance_simulator(task, settings.acceptance))
+    for name in dict.fromkeys(names):
+        task.make_plants(name, 1, {}).close()
 
 
 def _new_policy(run: Run) -> FoundPolicy:

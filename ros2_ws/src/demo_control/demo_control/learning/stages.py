@@ -29,7 +29,7 @@ from demo_control.learning.fitting import FitReport, FitSettings, fit
 from demo_control.learning.progress import Reporter
 from demo_control.learning.run_folder import RunFolder
 from demo_control.learning.seeding import Purpose, stream
-from demo_control.learning.settings import TrainingSettings
+from demo_control.learning.settings import AcceptanceSettings, TrainingSettings
 from demo_control.learning.storage import load_json, save_json
 from demo_control.learning.trials import CurriculumTrials, PlantTrials, Trials
 from demo_control.learning.workers import Workers
@@ -245,6 +245,11 @@ class Acceptance:
     return_deviation: float
 
 
+def acceptance_simulator(task: Task, settings: AcceptanceSettings) -> str:
+    """The simulator of the closed-loop check."""
+    return settings.simulator or task.simulators[0]
+
+
 def check_closed_loop(run: Run, controller: str, bundle: Bundle) -> Acceptance:
     """The stage 'acceptance': full episodes, judged as ``democtl evaluate`` judges them.
 
@@ -254,7 +259,7 @@ def check_closed_loop(run: Run, controller: str, bundle: Bundle) -> Acceptance:
         bundle: The finished bundle.
     """
     settings = run.settings.acceptance
-    simulator = settings.simulator or run.task.simulators[0]
+    simulator = acceptance_simulator(run.task, settings)
     seed = int(stream(run.seed, Purpose.ACCEPTANCE).integers(2**31))
     who = "layer" if controller == "demo" else "policy alone"
     steps = round(run.task.episode_s / run.task.control_period_s)
