@@ -206,6 +206,12 @@ def test_fit_stops_early_once_the_hold_out_no_longer_improves() -> None:
     assert report.steps < 20000
 
 
+def test_a_fit_that_diverges_says_so() -> None:
+    settings = FitSettings(steps=40, batch_size=16, evaluation_interval=10, learning_rate=1e30)
+    with pytest.raises(ConfigurationError, match=r"diverged within 10 gradient steps .*learning_rate = 1e\+30 must be"):
+        fit(pendulum_task(), dataset(), network=SMALL, settings=settings, generator=np.random.default_rng(0))
+
+
 def test_parity_check_refuses_another_model() -> None:
     data = dataset(count=8)
     ensemble, other = (fitted(data, seed=s, steps=20)[0] for s in (1, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -98,7 +99,7 @@ def fit(
         The elites, best first, each with the weights of its best look, and the report.
 
     Raises:
-        ConfigurationError: No episode, or none held out, is long enough.
+        ConfigurationError: No episode, or none held out, is long enough; or the fit diverged.
     """
     windows = _long_enough("to fit to", dataset.training, settings)
     held_out = _long_enough("that is held out", dataset.held_out, settings)
@@ -142,6 +143,7 @@ def refine(
 
     Raises:
         ValueError: No episode, or none held out or replayed, is long enough.
+        ConfigurationError: The fit diverged.
     """
     task, members = ensemble.task, ensemble.num_members
     old_rows = round(replay_share * settings.batch_size) if replayed else 0
@@ -179,7 +181,11 @@ def _descend(
     settings: FitSettings,
     after_look: Callable[[FitReport], None],
 ) -> tuple[Ensemble, FitReport]:
-    """Take the gradient steps; returns the members with their best weights."""
+    """Take the gradient steps; returns the members with their best weights.
+
+    Raises:
+        ConfigurationError: The weights grew beyond all bounds.
+    """
     report = FitReport(unroll_steps=settings.unroll_steps)
     optimiser, schedule = _optimiser(ensemble, settings)
     for step in range(1, settings.steps + 1):
@@ -192,6 +198,11 @@ def _descend(
         report.steps = step
         if step % settings.evaluation_interval == 0 or step == settings.steps:
             error = judge.look()
+            if not math.isfinite(error):
+                raise ConfigurationError(
+                    f"model: the fit diverged within {step} gradient steps (error {error}); learning_rate = "
+                    f"{settings.learning_rate:g} must be lower"
+                )
             report.curve.append((step, float(loss.detach()), error))
             report.held_out_errors = judge.best_errors.numpy().astype(float)
             after_look(report)
