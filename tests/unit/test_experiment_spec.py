@@ -113,6 +113,7 @@ def test_methods_are_interleaved(tmp_path: Path) -> None:
         ({"methods": {"sac": {"setings": {}}}}, "unknown field 'methods.sac.setings'; did you mean 'settings'"),
         ({"methods": {"sac": {"settings": {"g.a": [1]}}}}, r"methods.sac.settings.g.a = \[1\]: must be one number"),
         ({"methods": {"sac": {"axes": ["x"]}}}, "methods.sac.axes"),
+        ({"methods": {"sac": {"axes": [["x"]]}}}, "methods.sac.axes"),
         ({"methods": {3: None}}, "must be a word"),
         ({"methods": {"a b": None, "a_b": None}}, "same file name"),
         ({"base": {"g.a": "nan"}}, "base.g.a = 'nan': must be finite"),

@@ -65,7 +65,7 @@ class Section:
     def words(self, name: str, allowed: Collection[str]) -> list[str]:
         """A list of words, each one of the allowed ones."""
         value = self.values.get(name, [])
-        if not isinstance(value, list) or any(word not in allowed for word in value):
+        if not isinstance(value, list) or any(not isinstance(word, str) or word not in allowed for word in value):
             raise self.wrong(name, value, f"must be a list of some of {', '.join(allowed) or 'nothing'}")
         return cast("list[str]", value)
 
