@@ -312,9 +312,12 @@ def test_results_stay_small_and_keep_what_counts(tmp_path: Path) -> None:
     (plan,) = found.records_of("plan")
     assert plan.values["gain"] != plan.values["gain"]
     assert plan.values["cost"] == float("inf")
-    path.write_text("{}")
-    with pytest.raises(ConfigurationError, match="remove it to run it again"):
-        read_result(path)
+    content = json.loads(path.read_text())
+    content["records"]["evaluation"]["return_mean"].pop()
+    for damaged in ({}, content):
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(ConfigurationError, match="remove it to run it again"):
+            read_result(path)
 
 
 def test_journal_and_log_have_each_step_once(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def read_result(path: Path) -> CellResult:
         # As they were made: by time, and within the same moment by kind as in the file.
         records.sort(key=lambda record: (record.step, record.seconds))
         return CellResult(cell_of(content), tuple(records), content["provenance"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigurationError(f"{path}: no result of a run ({error}); remove it to run it again") from None
 
 
