@@ -1,5 +1,6 @@
 """Running experiments: over processes, resumed after any interruption, whatever happens to a run."""
 
+import errno
 import json
 import os
 import signal
@@ -9,13 +10,14 @@ import time
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
 from rich.console import Console
 
 from demo_control.configuration import ConfigurationError
-from demo_control.experiments import training
+from demo_control.experiments import training, worker
 from demo_control.experiments.journal import Journal, read_journal
 from demo_control.experiments.local import run_locally
 from demo_control.experiments.progress import Pace, RunProgress, duration
@@ -187,6 +189,13 @@ def test_failing_runs_do_not_stop_the_others(tmp_path: Path) -> None:
     _, found = states(tmp_path)
     assert [state.state for state in found] == ["finished", "failed", "failed", "failed"]
     assert [state.text for state in found][2] == "its process ended with signal 9"
+
+
+def test_on_a_full_disk_it_is_still_told_what_went_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr(worker, "write_text_atomically", Mock(side_effect=full))
+    work = worker.Work(cell(), "experiment_toy:train", tmp_path, None)
+    assert worker.failure(work, full) == "OSError: [Errno 28] No space left on device"
 
 
 def test_time_limit_ends_a_session_and_the_next_one_goes_on(tmp_path: Path) -> None:

@@ -114,15 +114,20 @@ def work_for_parent(connection: Connection, work: Work, parent: int) -> None:
 def failure(work: Work, error: Exception) -> str:
     """Keep what went wrong beside the checkpoint; one line about it."""
     what = str(error) if isinstance(error, ConfigurationError) else f"{type(error).__name__}: {error}"
-    write_text_atomically(work.folder / FAILURE, "".join(traceback.format_exception(error)))
+    _keep(work, "".join(traceback.format_exception(error)))
     return what
 
 
 def died(work: Work, what: str) -> str:
     """Keep for a worker that could not do it itself how it ended; one line about it."""
-    with suppress(OSError):  # on a full disk the other runs go on as long as they can
-        write_text_atomically(work.folder / FAILURE, f"{what}\n")
+    _keep(work, f"{what}\n")
     return what
+
+
+def _keep(work: Work, text: str) -> None:
+    # A full disk is what went wrong, maybe: it must still be told, and the other runs go on as long as they can.
+    with suppress(OSError):
+        write_text_atomically(work.folder / FAILURE, text)
 
 
 @contextmanager
