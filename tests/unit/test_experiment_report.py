@@ -25,7 +25,7 @@ SPECIFICATION: dict[str, Any] = {
     "text": "Nothing is learned here.",
     "environments": {
         "A": {"thresholds": [400, 950], "scale": [0, 1000]},
-        "B": {"scale": [0, 1000], "evaluation": {"stop_in_a_row": 1, "stop_return": 500.0}},
+        "B": {"scale": [0, 1000], "steps": 950, "evaluation": {"stop_in_a_row": 1, "stop_return": 500.0}},
     },
     "steps": 1000,
     "seeds": 6,
@@ -97,6 +97,9 @@ def test_report_has_tables_figures_and_all_records(tmp_path: Path) -> None:
     first = content["methods"][0]
     assert first["thresholds"][0]["steps"]["value"] == 800.0
     assert first["thresholds"][1]["steps"]["marks"] == ["≥", "≥", "≥"]
+    # Of B those whose last step would have come before the next evaluation, too: 0.6 · 900 is good enough.
+    assert [method["stopped"] for method in content["methods"]] == [0, 0, 0, 6, 6, 5]
+    assert "17 runs stopped early" in text
     assert content["average_scores"]["sac"]["value"] == pytest.approx(0.55, abs=0.06)
 
 

@@ -148,10 +148,10 @@ def _reached(results: Sequence[CellResult], threshold: float, in_a_row: int) -> 
 
 
 def _stopped(result: CellResult) -> bool:
-    """Whether the stop rule ended a run."""
+    """Whether the stop rule ended a run: others are judged after their last step, too."""
     request = result.cell.request
     steps, _ = result.column(EVALUATION, RETURN)
-    return request.evaluation.stop_in_a_row > 0 and steps[-1] + request.evaluation.every_steps <= request.steps
+    return request.evaluation.stop_in_a_row > 0 and steps[-1] < request.steps
 
 
 def as_mapping(summary: MethodSummary) -> dict[str, object]:
