@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.train, pytest.mark.usefixtures("fixed_revision")]
 from demo_control.cli import train as train_command  # noqa: E402
 from demo_control.learning.export import PARITY_TOLERANCE  # noqa: E402
 from demo_control.learning.pipeline import Outcome, train  # noqa: E402
-from demo_control.learning.settings import TrainingSettings  # noqa: E402
+from demo_control.learning.settings import AcceptanceSettings, TrainingSettings  # noqa: E402
 
 TINY: dict[str, Scalar] = {
     "search.iterations": 4,
@@ -270,6 +270,11 @@ def test_a_simulator_that_there_is_not_is_refused_before_the_training(tmp_path: 
     with pytest.raises(ConfigurationError, match="simulator 'moon': must be one of numpy"):
         run(tmp_path, **{name: "moon"})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("rate", "episodes", "needed"), [(0.96, 50, 48), (0.55, 100, 55), (0.97, 50, 49), (0.5, 0, 0)])
+def test_successes_needed_are_the_share_and_no_more(rate: float, episodes: int, needed: int) -> None:
+    assert AcceptanceSettings(episodes=episodes, success_rate=rate).needed == needed
 
 
 def test_elites_must_divide_the_samples(tmp_path: Path) -> None:

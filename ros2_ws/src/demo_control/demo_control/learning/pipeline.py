@@ -234,11 +234,10 @@ def _finish(run: Run, found: FoundPolicy, learned: _Learned) -> Outcome:
     }
     candidate = make_bundle(run.task, policy=found.model, dynamics=model, value=found.value)
     policy = demo = None
-    needed, accepted = 0.0, True
+    needed, accepted = settings.acceptance.needed, True
     if settings.acceptance.episodes:
         policy = check_closed_loop(run, "policy", candidate)
         demo = check_closed_loop(run, "demo", candidate)
-        needed = settings.acceptance.success_rate * demo.episodes
         accepted = demo.successes >= needed
     checks = [check for check in (policy, demo) if check is not None]
     metrics = {
@@ -258,7 +257,7 @@ def _finish(run: Run, found: FoundPolicy, learned: _Learned) -> Outcome:
     card = card_text(run.task, provenance, checks, learned.measured, changed, found.value is not None)
     target = run.folder.directory if accepted else run.folder.rejected
     save_bundle(bundle, target, card)
-    return Outcome(accepted, target, found.mean_return, policy, demo, needed=-int(-needed // 1))
+    return Outcome(accepted, target, found.mean_return, policy, demo, needed)
 
 
 def _measure(run: Run, found: FoundPolicy, dataset: Dataset, model: onnx.ModelProto) -> ModelMetrics:

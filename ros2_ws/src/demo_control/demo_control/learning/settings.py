@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
@@ -26,6 +27,12 @@ class AcceptanceSettings(Settings):
     simulator: str = setting("", "Simulator of the closed loop; empty: the task's first.")
     episodes: int = setting(50, "Full episodes of the layer; 0: no closed-loop check.", minimum=0)
     success_rate: float = setting(0.96, "Smallest share of successes to be accepted.", minimum=0.0, maximum=1.0)
+
+    @property
+    def needed(self) -> int:
+        """Successes needed to be accepted."""
+        # Rounded: 0.55 · 100 is a little more than 55.
+        return math.ceil(round(self.success_rate * self.episodes, 9))
 
 
 @dataclass(frozen=True)
