@@ -164,6 +164,7 @@ def test_what_cannot_be_is_refused_in_one_line(bags: list[Path], tmp_path: Path)
         "no such bag": refit([tmp_path / "nowhere"], tmp_path / "a"),
         "given twice": refit([bags[0], bags[0]], tmp_path / "b"),
         "holds a bundle already": refit(bags, taken),
+        "holds other folders (short, taken)": refit(bags, tmp_path),
         f"{taken / 'README.md'}: Not a directory": refit(bags, taken / "README.md" / "out"),
         "expected a training run's folder": refit(
             bags, tmp_path / "c", "--data", str(tmp_path), settings=[*FAST, "replay_share=0.1"]

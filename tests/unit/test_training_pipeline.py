@@ -218,6 +218,17 @@ def test_a_folder_with_a_foreign_bundle_is_refused(tmp_path: Path) -> None:
         run(tmp_path)
 
 
+def test_a_folder_of_other_folders_is_refused(tmp_path: Path) -> None:
+    """At the end the whole folder is replaced: what is recorded into it meanwhile would be lost."""
+    (tmp_path / "bags").mkdir()
+    with pytest.raises(ConfigurationError, match=r"holds other folders \(bags\), .* choose another folder with --out"):
+        run(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["bags"]
+    (tmp_path / "bags").rmdir()
+    (tmp_path / "train.log").touch()
+    run(tmp_path, stage="policy")
+
+
 @pytest.mark.parametrize("name", ["policy.npz", "model-policy.json"])
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(KeyboardInterrupt):

@@ -31,6 +31,7 @@ from demo_control.learning.refit_card import refit_card
 from demo_control.learning.refit_data import Shares, episodes_of, shared_out
 from demo_control.learning.refit_settings import RefitSettings
 from demo_control.learning.rehearsal import change_factors, rehearsed
+from demo_control.learning.run_folder import check_no_other_folders
 from demo_control.learning.seeding import Purpose, stream
 from demo_control.statistics import ratio_interval
 from demo_control.tasks import Array, Task, load_task
@@ -108,6 +109,7 @@ def refit(request: RefitRequest, reporter: Reporter) -> tuple[Verdict, dict[str,
     bundle.contract.check_task(task)
     if (request.out / CONTRACT_FILE).exists():
         raise ConfigurationError(f"'{request.out}' holds a bundle already; choose another folder with --out")
+    check_no_other_folders(request.out)
     check_folder(request.out)
     if request.seed < 0:
         raise ConfigurationError(f"seed = {request.seed}: must be at least 0")

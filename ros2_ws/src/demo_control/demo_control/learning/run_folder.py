@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,6 +54,7 @@ class RunFolder:
         if not path.exists():
             if (self.directory / CONTRACT_FILE).exists():
                 raise ConfigurationError(f"'{self.directory}' holds a bundle already; choose another folder with --out")
+            check_no_other_folders(self.directory, {self.curves, self.rejected, path.parent})
             save_json(path, request)
             return False
         found = self._loaded(path, load_json)
@@ -105,6 +106,24 @@ class RunFolder:
             raise ConfigurationError(
                 f"checkpoint '{path}' cannot be read ({why_unreadable(error)}); delete it to redo its stage"
             ) from error
+
+
+def check_no_other_folders(directory: Path, own: Collection[Path] = ()) -> None:
+    """Refuse a folder of other folders for a bundle, which takes its place: who writes there meanwhile would lose it.
+
+    Args:
+        directory: May be missing.
+        own: Folders in it that may be there.
+
+    Raises:
+        ConfigurationError: There are others.
+    """
+    others = [path.name for path in directory.glob("*") if path.is_dir() and path not in own]
+    if others:
+        raise ConfigurationError(
+            f"'{directory}' holds other folders ({', '.join(sorted(others))}), and a bundle takes the place of all of "
+            "it; choose another folder with --out"
+        )
 
 
 def _difference(found: Mapping[str, object], wanted: Mapping[str, object]) -> str:
