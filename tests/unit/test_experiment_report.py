@@ -170,4 +170,6 @@ def test_commands_run_filter_and_tell(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "expected method=NAME" in call(*shared, "--only", "good", code=2)
     for seeds in ("x", "1-0", "0-", "0,,1"):
         assert "expected seeds such as" in call(*shared, "--seeds", seeds, code=2)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert "Ray, which is not installed: python -m pip" in call(*shared, "--ray", "auto", code=2)
     assert "must be one of good, bad" in call(*shared, "--only", "method=best", code=2)

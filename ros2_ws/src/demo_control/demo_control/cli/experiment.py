@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from demo_control.cli.output import EXIT_INTERRUPTED, error_console, one_line_errors, write_json
+from demo_control.cli.output import EXIT_INTERRUPTED, error_console, fail, one_line_errors, write_json
 from demo_control.configuration import ConfigurationError
 from demo_control.experiments.journal import has_tensorboard
 from demo_control.experiments.local import run_locally
@@ -95,6 +96,8 @@ def _numbers(text: str) -> list[int]:
 def _pool(ray: str, jobs: int | None) -> tuple[Pool, int]:
     """What runs the cells, and how many at a time."""
     if ray:
+        if importlib.util.find_spec("ray") is None:
+            fail("--ray needs Ray, which is not installed: python -m pip install 'demo-stack[ray]'")
         from demo_control.experiments.ray_cluster import connect  # noqa: PLC0415 - optional
 
         return connect(ray, jobs)
