@@ -10,10 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from demo_control.bundle import default_bundle
 from demo_control.cli.main import app, main
+from demo_control.cli.output import one_line_errors
+from demo_control.worker_pool import WorkerPool
 
 EVALUATE = ("evaluate", "cartpole", "--controller", "policy", "--episodes", "1", "--jobs", "1")
 
@@ -76,6 +79,14 @@ def test_expected_ends_keep_their_codes(words: list[str], code: int, monkeypatch
         main()
 
     assert ended.value.code == code
+
+
+def test_a_worker_that_was_ended_from_outside_is_no_defect(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended, one_line_errors(), WorkerPool(1) as pool:
+        pool.submit(os._exit, 1).result()
+
+    assert ended.value.exit_code == 2
+    assert "was ended from outside (out of memory?)" in capsys.readouterr().err
 
 
 def test_what_cannot_be_written_was_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

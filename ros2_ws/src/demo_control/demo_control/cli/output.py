@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,6 +77,8 @@ def one_line_errors() -> Iterator[None]:
         fail(str(error))
     except OSError as error:
         fail(f"{error.filename or 'file'}: {error.strerror or error}")
+    except BrokenExecutor:
+        fail("one of the processes that share the work was ended from outside (out of memory?)")
 
 
 def fail(message: str) -> None:
