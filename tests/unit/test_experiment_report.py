@@ -103,6 +103,13 @@ def test_report_has_tables_figures_and_all_records(tmp_path: Path) -> None:
     assert content["average_scores"]["sac"]["value"] == pytest.approx(0.55, abs=0.06)
 
 
+def test_texts_of_several_lines_and_bars_stay_in_their_cells(tmp_path: Path) -> None:
+    methods = {"sac": {"text": "Of two lines,\nmax |x|.", "axes": []}, "mbpo": None}
+    study = make_study(tmp_path / "toy", environments=["A"], seeds=2, methods=methods)
+    call("report", study)
+    assert "| `sac` | Of two lines, max \\|x\\|. |" in (study / "report.md").read_text().splitlines()
+
+
 def test_one_page_on_several_studies(tmp_path: Path) -> None:
     folders = [make_study(tmp_path / name, seeds=1, environments=["A"]) for name in ("one", "two")]
     call("report", *folders, "--out", tmp_path / "page")

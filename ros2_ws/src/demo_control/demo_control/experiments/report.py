@@ -169,7 +169,12 @@ def _thousands(value: float) -> str:
 
 
 def _markdown(lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """A specification's texts may have several lines, and bars."""
+    return text.replace("\n", " ").replace("|", "\\|")
 
 
 def _figures(study: Study, summaries: Sequence[MethodSummary], folder: Path, prefix: str) -> Iterator[tuple[str, str]]:
