@@ -6,6 +6,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,6 +20,10 @@ from demo_control.learning.ars import RandomSearch, SearchState
 from demo_control.learning.ars_experiment import CHECKPOINT, train
 from demo_control.learning.ars_settings import UpdateSettings
 from demo_control.learning.ars_update import Iterate
+from demo_control.learning.environment_trials import evaluate_policy
+from demo_control.learning.gymnasium_environments import gymnasium_problem
+from demo_control.learning.linear_policy import LinearPolicies
+from demo_control.learning.model_based.evaluation import evaluate
 from demo_control.learning.run_folder import RunFolder
 from demo_control.learning.storage import load_arrays, save_arrays
 from demo_control.learning.trials import Tried
@@ -62,6 +67,13 @@ def test_evaluates_when_due_and_ends_at_the_steps(whole: tuple[list[tuple[int, d
     assert steps[-1] == REQUEST.steps
     assert len(steps) == 5
     assert all(step >= 300 * (i + 1) for i, step in enumerate(steps))
+
+
+def test_is_judged_from_the_starts_of_other_trainers() -> None:
+    idle = LinearPolicies(np.zeros((1, 1, 4)), np.zeros(3), np.ones(3))
+    found = evaluate_policy("Pendulum-v1", 7, 5, idle).returns
+    other = Mock(act=lambda observations: np.zeros((len(observations), 1)))
+    np.testing.assert_allclose(found, evaluate(gymnasium_problem("Pendulum-v1"), other, 5, seed=7), rtol=1e-12)
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -125,8 +125,8 @@ def try_directions(name: str, seed: int, iteration: int, first: int, policies: L
 
 
 def evaluate_policy(name: str, seed: int, num_episodes: int, policies: LinearPolicies) -> Episodes:
-    """Episodes of one policy from the evaluation's starts."""
-    starts = streams(seed, Purpose.SEARCH_EVALUATION, num_episodes)
+    """Episodes of one policy from the evaluation's starts: those that learners of other trainers are judged by, too."""
+    starts = streams(seed, Purpose.EVALUATION_STARTS, num_episodes)
     return run_policies(gymnasium_problem(name), _environments(name, num_episodes), policies, starts)
 
 
