@@ -38,6 +38,8 @@ def test_dataset_survives_a_file(tmp_path: Path) -> None:
     assert (len(loaded.training), len(loaded.held_out)) == (4, 1)
     assert (data + loaded).num_transitions == 2 * data.num_transitions
     assert split([random_episode(9, 5)], 0.2).sha256() != data.sha256()
+    Dataset().save(tmp_path / "nothing.npz")  # every robot fell at its first step
+    assert Dataset.load(tmp_path / "nothing.npz") == Dataset()
 
 
 def test_windows_never_cross_an_episode() -> None:

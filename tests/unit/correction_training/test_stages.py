@@ -6,6 +6,7 @@ import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,10 @@ torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.train, pytest.mark.usefixtures("fixed_revision")]
 
 from demo_control.cli import train as train_command  # noqa: E402
+from demo_control.learning import correction_model  # noqa: E402
 from demo_control.learning.ars import SearchState  # noqa: E402
+from demo_control.learning.episodes import Episode  # noqa: E402
+from demo_control.learning.exploration import explore  # noqa: E402
 from demo_control.learning.linear_policy import LinearPolicies  # noqa: E402
 from demo_control.learning.pipeline import Outcome, train  # noqa: E402
 from demo_control.learning.settings import TrainingSettings  # noqa: E402
@@ -123,6 +127,28 @@ def test_model_stage_takes_the_shipped_policy(
     assert made.contract.provenance["policy"] == shipped.contract.provenance["policy"]
     assert made.contract.provenance["command"].endswith("--stage model")
     assert (tmp_path / "run" / "curves" / "policy_return.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "message"),
+    [
+        (("training", "unseen"), "no episode to fit to has the 2 transitions"),
+        (("unseen",), "no episode that it was not fitted to has a transition"),
+    ],
+)
+def test_episodes_without_a_transition_are_told(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: tuple[str, ...], message: str
+) -> None:
+    """Every robot may fall at once, on unseen ground more than elsewhere."""
+
+    def fallen(*arguments: Any) -> list[list[Episode]]:  # noqa: ANN401 - those of explore
+        kind, count = arguments[2], arguments[5]
+        return [[]] * count if kind in kinds else explore(*arguments)
+
+    monkeypatch.setattr(correction_model, "explore", fallen)
+    for _ in range(2):  # the second time from the checkpoints
+        with pytest.raises(ConfigurationError, match=message):
+            run(task, tmp_path / "run")
 
 
 def test_model_stage_waits_for_a_finished_search_and_refuses_data_of_another_policy(

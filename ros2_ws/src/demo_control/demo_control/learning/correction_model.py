@@ -14,7 +14,7 @@ import onnx
 
 from demo_control.learning import plots
 from demo_control.learning.collection import simulator_name
-from demo_control.learning.dataset import Dataset, Indices
+from demo_control.learning.dataset import Dataset, Indices, arrays_of, episodes_of
 from demo_control.learning.ensemble import Ensemble
 from demo_control.learning.episodes import Episode
 from demo_control.learning.exploration import explore, split_groups
@@ -24,7 +24,6 @@ from demo_control.learning.seeding import Purpose, stream
 from demo_control.learning.stages import Run, fit_model
 from demo_control.learning.storage import load_arrays, save_arrays
 from demo_control.learning.workers import Workers
-from demo_control.tasks import Array
 
 
 @dataclass(frozen=True)
@@ -106,9 +105,7 @@ def _save(groups: list[list[Episode]], path: Path) -> None:
         path,
         {
             "group_sizes": np.array([len(group) for group in groups], dtype=np.int64),
-            "lengths": np.array([len(episode) for episode in episodes], dtype=np.int64),
-            "observations": np.concatenate([episode.observations for episode in episodes]),
-            "actions": np.concatenate([episode.actions for episode in episodes]),
+            **arrays_of(episodes),
         },
     )
 
@@ -120,11 +117,8 @@ def load_groups(path: Path) -> list[list[Episode]]:
         OSError, ValueError, KeyError: The file is missing or is not such a file.
     """
     arrays = load_arrays(path)
-    lengths, sizes = cast(Indices, arrays["lengths"]), cast(Indices, arrays["group_sizes"])
-    observations = np.split(cast(Array, arrays["observations"]), np.cumsum(lengths + 1)[:-1])
-    actions = np.split(cast(Array, arrays["actions"]), np.cumsum(lengths)[:-1])
-    episodes = iter([Episode(x, u) for x, u in zip(observations, actions, strict=True)])
-    return [list(islice(episodes, int(size))) for size in sizes]
+    episodes = iter(episodes_of(arrays))
+    return [list(islice(episodes, int(size))) for size in cast(Indices, arrays["group_sizes"])]
 
 
 def _transitions(groups: Sequence[Sequence[Episode]]) -> int:
@@ -132,5 +126,4 @@ def _transitions(groups: Sequence[Sequence[Episode]]) -> int:
 
 
 def _measure(run: Run, model: onnx.ModelProto, episodes: Sequence[Episode], index: int) -> ModelMetrics:
-    horizon = min(run.layer.horizon, max(len(episode) for episode in episodes))
-    return measure(run.task, model, episodes, horizon, stream(run.seed, Purpose.PARITY, 1 + index))
+    return measure(run.task, model, episodes, run.layer.horizon, stream(run.seed, Purpose.PARITY, 1 + index))

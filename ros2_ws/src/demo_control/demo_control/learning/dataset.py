@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -53,10 +53,8 @@ class Dataset:
         save_arrays(
             path,
             {
-                "lengths": np.array([len(episode) for episode in episodes], dtype=np.int64),
                 "num_training": np.array(len(self.training), dtype=np.int64),
-                "observations": np.concatenate([episode.observations for episode in episodes]),
-                "actions": np.concatenate([episode.actions for episode in episodes]),
+                **arrays_of(episodes),
             },
         )
 
@@ -68,12 +66,32 @@ class Dataset:
             OSError, ValueError, KeyError: The file is missing or is not such a file.
         """
         arrays = load_arrays(path)
-        lengths = cast(Indices, arrays["lengths"])
-        observations = np.split(cast(Array, arrays["observations"]), np.cumsum(lengths + 1)[:-1])
-        actions = np.split(cast(Array, arrays["actions"]), np.cumsum(lengths)[:-1])
-        episodes = tuple(Episode(x, u) for x, u in zip(observations, actions, strict=True))
+        episodes = episodes_of(arrays)
         count = int(arrays["num_training"])
         return cls(episodes[:count], episodes[count:])
+
+
+def arrays_of(episodes: Sequence[Episode]) -> dict[str, npt.NDArray[np.generic]]:
+    """Episodes as arrays for a file: lengths, and all rows one after the other; there may be none."""
+    return {
+        "lengths": np.array([len(episode) for episode in episodes], dtype=np.int64),
+        "observations": np.concatenate([episode.observations for episode in episodes] or [np.zeros((0, 0))]),
+        "actions": np.concatenate([episode.actions for episode in episodes] or [np.zeros((0, 0))]),
+    }
+
+
+def episodes_of(arrays: Mapping[str, npt.NDArray[np.generic]]) -> tuple[Episode, ...]:
+    """The inverse of :func:`arrays_of`.
+
+    Raises:
+        ValueError, KeyError: Something is missing, or does not belong together.
+    """
+    lengths = cast(Indices, arrays["lengths"])
+    if not len(lengths):
+        return ()
+    observations = np.split(cast(Array, arrays["observations"]), np.cumsum(lengths + 1)[:-1])
+    actions = np.split(cast(Array, arrays["actions"]), np.cumsum(lengths)[:-1])
+    return tuple(Episode(x, u) for x, u in zip(observations, actions, strict=True))
 
 
 def split(episodes: Sequence[Episode], held_out_fraction: float) -> Dataset:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from demo_control.configuration import ConfigurationError
 from demo_control.learning.dataset import Windows
 from demo_control.learning.episodes import Episode
 from demo_control.onnx_graph import make_session
@@ -71,12 +72,19 @@ def measure(
         task: Gives the names.
         model: dynamics.onnx.
         episodes: Not used in training.
-        horizon: Steps of the longest prediction.
+        horizon: Steps of the longest prediction, if an episode is that long.
         generator: Draws the stretches.
 
     Raises:
-        ValueError: No episode is as long as the horizon.
+        ConfigurationError: There is no transition.
     """
+    longest = max(map(len, episodes), default=0)
+    if not longest:
+        raise ConfigurationError(
+            "data of the model: no episode that it was not fitted to has a transition to measure it on; collect more "
+            "episodes, or longer ones"
+        )
+    horizon = min(horizon, longest)
     windows = Windows.of(episodes, horizon)
     count = min(_MAXIMUM_STRETCHES, len(windows.starts))
     observations, actions = windows.take(generator.choice(windows.starts, count, replace=False))

@@ -265,9 +265,6 @@ def _measure(run: Run, found: FoundPolicy, dataset: Dataset, model: onnx.ModelPr
     index = run.settings.collection.rounds
     unseen = run_round(run, index, found.model, model, dataset.num_transitions, found.value)
     episodes = (*unseen.data.training, *unseen.data.held_out)
-    longest = max(len(episode) for episode in episodes)
-    horizon = min(run.layer.horizon, longest)
-    generator = stream(run.seed, Purpose.PARITY, 1)
-    measured = measure(run.task, model, episodes, horizon, generator)
+    measured = measure(run.task, model, episodes, run.layer.horizon, stream(run.seed, Purpose.PARITY, 1))
     plots.plot_horizon(run.folder.curves, measured, run.task.control_period_s)
     return measured
