@@ -177,9 +177,12 @@ def test_interrupted_anywhere_the_result_is_the_same(
 def test_a_finished_run_only_reports_again(finished: tuple[Path, int]) -> None:
     directory, calls = finished
     before = load_bundle(directory).sha256
+    tables = {path: path.read_text() for path in (directory / "curves").glob("*.csv")}
+    assert len(tables) == 4
     _, again = run(directory)
     assert again < calls
     assert load_bundle(directory).sha256 == before
+    assert {path: path.read_text() for path in tables} == tables
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused_before_the_training(tmp_path: Path) -> None:

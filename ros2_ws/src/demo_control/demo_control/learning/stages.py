@@ -212,7 +212,8 @@ def run_round(
         result.data.save(path)
 
     def load(path: Path) -> Round:
-        figures = {name: float(str(v)) for name, v in load_json(path.with_suffix(".json")).items()}
+        content = load_json(path.with_suffix(".json"))
+        figures = {name: v if isinstance(v, int) else float(str(v)) for name, v in content.items()}
         return Round(Dataset.load(path), figures)
 
     result = run.folder.checkpoint(f"data-round-{index:02d}.npz", make, save, load)
