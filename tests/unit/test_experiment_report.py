@@ -177,6 +177,16 @@ def test_commands_run_filter_and_tell(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "expected method=NAME" in call(*shared, "--only", "good", code=2)
     for seeds in ("x", "1-0", "0-", "0,,1"):
         assert "expected seeds such as" in call(*shared, "--seeds", seeds, code=2)
+    # The file does not say its name, so the study is called as its folder.
+    call("report", tmp_path / "out")
+    assert (tmp_path / "out" / "report.md").read_text().startswith("# out\n")
+    before = (tmp_path / "out" / "experiment.yaml").read_text()
+    (tmp_path / "out" / "experiment.yaml").write_text(f"name: first\n{before}")
+    path.write_text(f"name: second\n{before}")
+    assert "holds the study 'first'; choose another folder" in call(*shared, "--time-limit", "0", code=2)
+    assert (tmp_path / "out" / "experiment.yaml").read_text() == f"name: first\n{before}"
+    for file in (path, tmp_path / "out" / "experiment.yaml"):
+        file.write_text(before)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert "Ray, which is not installed: python -m pip" in call(*shared, "--ray", "auto", code=2)
     assert "must be one of good, bad" in call(*shared, "--only", "method=best", code=2)

@@ -62,6 +62,7 @@ def run(
         cells = Selection(_methods(only or []), environment or [], _numbers(seeds)).of(experiment)
         folder = out or Path("out") / "experiments" / experiment.name
         folders = Folders(folder, results or folder, logs)
+        folders.check(experiment.name)
         pool, count = _pool(ray, jobs)
         text = specification.read_text(encoding="utf-8")
         limit_s = None if time_limit is None else 60.0 * time_limit

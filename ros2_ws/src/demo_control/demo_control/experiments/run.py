@@ -13,11 +13,12 @@ from demo_control.configuration import ConfigurationError
 from demo_control.experiments.local import Event
 from demo_control.experiments.progress import Pace, RunProgress, duration, outcome_text
 from demo_control.experiments.results import check_same, read_result, read_results
-from demo_control.experiments.spec import Cell, Experiment
+from demo_control.experiments.spec import Cell, Experiment, read_experiment
 from demo_control.experiments.stopping import interrupted_by_sigterm
 from demo_control.experiments.training import TRAINERS, Record
 from demo_control.experiments.worker import BEGUN, DONE, FAILED, TOLD, Work
 from demo_control.files import write_text_atomically
+from demo_control.yaml_reader import read_yaml
 
 SPECIFICATION = "experiment.yaml"
 RESULTS = "results"
@@ -67,6 +68,24 @@ class Folders:
             f"{folder}: no study there ('{SPECIFICATION}' is missing); give the folder that was --out or --results of "
             "'democtl experiment run'"
         )
+
+    def experiment(self) -> Experiment:
+        """The study that was begun; it is called as its folder where its file does not say it."""
+        return read_experiment(self.kept / SPECIFICATION, self.kept.resolve().name)
+
+    def check(self, name: str) -> None:
+        """Refuse another study's folder: its specification would be written over, and its results be nobody's.
+
+        Raises:
+            ConfigurationError: It holds a study that says another name.
+        """
+        path = self.kept / SPECIFICATION
+        # Only its name: what else it says is about to be replaced.
+        found = read_yaml(path).word("name", name) if path.exists() else name
+        if found != name:
+            raise ConfigurationError(
+                f"{self.kept} holds the study '{found}'; choose another folder with --out, or with --results"
+            )
 
     def begin(self, specification: str) -> None:
         """Write the specification, and where it is."""

@@ -133,8 +133,12 @@ class Experiment:
         return Cell(method.name, method.trainer, request)
 
 
-def read_experiment(path: Path) -> Experiment:
+def read_experiment(path: Path, name: str | None = None) -> Experiment:
     """Read and check a specification.
+
+    Args:
+        path: YAML file.
+        name: What the experiment is called where the file does not say it; by default as the file.
 
     Raises:
         ConfigurationError: What is wrong, with file, field, value and what is allowed.
@@ -151,7 +155,7 @@ def read_experiment(path: Path) -> Experiment:
     methods = tuple(_methods(top, trainer))
     reference = top.word("reference", "", [method.name for method in methods])
     experiment = Experiment(
-        name=top.word("name", path.stem),
+        name=top.word("name", path.stem if name is None else name),
         text=top.text("text"),
         environments=environments,
         methods=methods,

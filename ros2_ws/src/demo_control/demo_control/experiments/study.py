@@ -8,8 +8,8 @@ from pathlib import Path
 
 from demo_control.experiments.journal import read_journal
 from demo_control.experiments.results import CellResult, differences, read_results
-from demo_control.experiments.run import SPECIFICATION, Folders
-from demo_control.experiments.spec import Cell, Experiment, read_experiment
+from demo_control.experiments.run import Folders
+from demo_control.experiments.spec import Cell, Experiment
 from demo_control.experiments.worker import FAILURE
 
 WAITING, BEGUN, FINISHED, FAILED = "waiting", "begun", "finished", "failed"
@@ -47,8 +47,7 @@ def load_study(folder: Path) -> Study:
         ConfigurationError: There is no study, or one of its files is damaged.
     """
     folders = Folders.of_study(folder)
-    experiment = read_experiment(folders.kept / SPECIFICATION)
-    found = read_results(folders.results)
+    experiment, found = folders.experiment(), read_results(folders.results)
     cells = experiment.cells()
     results = [
         found[cell.name] for cell in cells if cell.name in found and not differences(found[cell.name].cell, cell)
@@ -80,7 +79,7 @@ def states(folder: Path) -> tuple[Experiment, Sequence[CellState]]:
         ConfigurationError: There is no study.
     """
     folders = Folders.of_study(folder)
-    experiment, found = read_experiment(folders.kept / SPECIFICATION), read_results(folders.results)
+    experiment, found = folders.experiment(), read_results(folders.results)
     return experiment, [_state(cell, found, folders.run(cell)) for cell in experiment.cells()]
 
 
