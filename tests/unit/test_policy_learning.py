@@ -205,6 +205,12 @@ def test_settings_that_make_no_sense_together_are_refused(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_learner_that_diverges_says_so(tmp_path: Path) -> None:
+    settings = TrainingSettings.for_task(sliding_task(), {**LEARNING, "sac.learning_rate": 1e30})
+    with pytest.raises(ConfigurationError, match=r"diverged within \d+ steps; sac.learning_rate = 1e\+30 must"):
+        train(sliding_task(), settings, 3, tmp_path / "run", Interrupter(), policy="sac")
+
+
 def test_unknown_kinds_of_policies_are_refused(tmp_path: Path) -> None:
     task = sliding_task()
     reporter: Reporter = Interrupter()

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from demo_control.configuration import ConfigurationError
 from demo_control.learning.environments import Booleans, Step, SteppedEnvironments
 from demo_control.learning.linear_policy import denormaliser
 from demo_control.learning.model_based.evaluation import evaluate
@@ -89,7 +90,11 @@ class TaskLearner:
         return self.step_count >= self._problem.learning.steps
 
     def run(self, after_batch: Callable[[TaskLearner], None]) -> None:
-        """Go on to the end, telling ``after_batch`` after every batch of episodes."""
+        """Go on to the end, telling ``after_batch`` after every batch of episodes.
+
+        Raises:
+            ConfigurationError: It diverged.
+        """
         with torch.no_grad():
             while not self.finished:
                 if not self._has_begun and self.step_count >= self._problem.learning.initial_steps:
@@ -201,6 +206,11 @@ class TaskLearner:
 
     def _evaluate(self) -> None:
         """Judge the policy, and keep it if none was better."""
+        if not bool(torch.isfinite(self.learner.policy.parameters).all()):
+            raise ConfigurationError(
+                f"policy: soft actor-critic diverged within {self.step_count} steps; sac.learning_rate = "
+                f"{self._problem.sac.learning_rate:g} must be lower"
+            )
         task, settings = self._problem.task, self._problem.learning
         episodes = num_evaluation_episodes(task, settings.evaluation_episodes)
         returns = evaluate(evaluation_problem(task, self._problem.simulator), self, episodes, self._seed)
