@@ -99,6 +99,11 @@ def test_problem_of_a_task_is_the_simulation_of_its_evaluation() -> None:
     assert 0 < recording.failed[-1].sum() < 4, "some carts leave the rail, others do not"
 
 
+def test_episodes_without_a_step_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"must last at least a control period, which is 0\.1 s"):
+        training_problem(sliding_task(), "numpy", episode_s=0.01)
+
+
 def test_environments_that_run_cannot_be_left_behind() -> None:
     environments = training_problem(sliding_task(), "numpy").make(2)
     environments.reset(generators(2))

@@ -71,6 +71,18 @@ class Episode:
         return len(self.actions)
 
 
+def check_length(task: Task, num_steps: int) -> None:
+    """Refuse episodes without a step.
+
+    Raises:
+        ConfigurationError: They have none.
+    """
+    if num_steps < 1:
+        raise ConfigurationError(
+            f"an episode (…episode_s) must last at least a control period, which is {task.control_period_s:g} s"
+        )
+
+
 def run_episodes(
     task: Task,
     plants: Plants,
@@ -92,10 +104,7 @@ def run_episodes(
     Raises:
         ConfigurationError: An episode without a step.
     """
-    if num_steps < 1:
-        raise ConfigurationError(
-            f"an episode (…episode_s) must last at least a control period, which is {task.control_period_s:g} s"
-        )
+    check_length(task, num_steps)
     observation = plants.reset(generators)
     failed = np.zeros(plants.num_plants, dtype=bool)
     observations, failures = [observation], [failed]

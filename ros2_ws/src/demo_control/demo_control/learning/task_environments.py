@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from demo_control.learning.environments import Booleans, EpisodicProblem, Indices, Step
+from demo_control.learning.episodes import check_length
 from demo_control.tasks import Array, Plants, Task
 
 PlantMaker = Callable[[Sequence[np.random.Generator]], Plants]
@@ -92,6 +93,9 @@ def training_problem(task: Task, simulator: str, iteration: int = 0, episode_s: 
         simulator: Name of the simulator.
         iteration: Of the curriculum; see :class:`demo_control.training_spec.PolicyTraining`.
         episode_s: Length of the episodes; 0: the task's.
+
+    Raises:
+        ConfigurationError: Episodes without a step.
     """
     spec = task.policy_training
     if spec is None:
@@ -127,6 +131,7 @@ def num_evaluation_episodes(task: Task, wanted: int) -> int:
 
 def _problem(task: Task, make_plants: PlantMaker, episode_s: float) -> EpisodicProblem:
     time_limit = round((episode_s or task.episode_s) / task.control_period_s)
+    check_length(task, time_limit)
     return EpisodicProblem(
         name=task.name,
         observation_names=tuple(quantity.name for quantity in task.observation),
