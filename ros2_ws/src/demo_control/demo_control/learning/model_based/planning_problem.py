@@ -26,7 +26,7 @@ _STEEP = 1e6
 """Makes a step of a slope: the namespace of costs and transitions knows no comparison."""
 
 
-def planning_task(problem: Problem, model_ends: bool = True) -> Task:
+def planning_task(problem: Problem, model_ends: bool = False) -> Task:
     """The problem as a task whose model and costs the planner's engines can compose.
 
     Args:

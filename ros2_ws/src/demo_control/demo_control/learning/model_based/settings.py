@@ -51,7 +51,7 @@ class LoopSettings(Settings):
         choices=STORED,
     )
     model_ends: bool = setting(
-        True,
+        False,
         "Whether imagined episodes also end where the environment says that its model knows nothing of what follows, "
         "as at the end of the inverted double pendulum's rail.",
     )
