@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,11 +57,9 @@ def make_learner(seed: int = 0) -> SoftActorCritic:
     return SoftActorCritic(LAYOUT, SacSettings(hidden_units=16, batch_size=16), seed)
 
 
-def perfect_model(
-    problem: Problem, members: int = 2, push: float = 1.0, log_variance: float = -40.0, *, model_ends: bool = True
-) -> Ensemble:
+def perfect_model(problem: Problem, members: int = 2, push: float = 1.0, log_variance: float = -40.0) -> Ensemble:
     """Members that say exactly what the equations say, a tanh being as good as linear for small inputs."""
-    task = planning_task(problem, model_ends)
+    task = planning_task(problem)
     small = 1e-3
     first = torch.zeros((members, 3, 3))
     head = torch.zeros((members, 3, 2))
@@ -121,28 +119,6 @@ def test_imagined_transitions_of_mbpo_are_the_environments() -> None:
     # And its actions are draws from the policy at these states.
     noise = np.arctanh(rows[:, LAYOUT.action].clip(-0.999, 0.999)) - np.arctanh(learner.act(before))
     assert 0.3 < np.abs(noise).mean() < 3.0
-
-
-@pytest.mark.parametrize("model_ends", [True, False])
-def test_imagined_episodes_end_where_the_model_does(model_ends: bool) -> None:
-    """At 1, which is no end to the environment; where nobody asks for it, they go on to that."""
-
-    def model_margin(x: Sequence[Any], xp: Any) -> Any:  # noqa: ANN401 - columns of any kind
-        return 1.0 - xp.abs(x[0])
-
-    problem, learner = replace(mass_problem(), column_model_margin=model_margin), make_learner()
-    assert not problem.is_terminated(np.array([1.5, 0.0]))
-    model = perfect_model(problem, model_ends=model_ends)
-    x = planning_observations(np.array([[0.9, 1.0], [1.9, 1.0]]))
-    controls = np.zeros((2, 4, 1))
-    plans = Plans(controls, controls, np.zeros(2), np.zeros(2), np.zeros(2))
-    rows = roll_through_model(problem, model, learner, x, plans, np.ones(2), "plan", np.random.default_rng(0))
-    # By 0.2 a step: the first is at 1.1 after one, and nowhere near 2 after four; the second is beyond 2 after one.
-    assert len(rows) == (2 if model_ends else 5)
-    x_next = rows[:, LAYOUT.next_observation]
-    ends = np.abs(x_next[:, 0]) >= 1.0 if model_ends else terminated(x_next)
-    assert np.array_equal(rows[:, LAYOUT.terminated] > 0.5, ends)
-    np.testing.assert_allclose(rows[:, LAYOUT.reward], reward(rows[:, :2], 0.0 * rows[:, 2:3], rows[:, 3:5]), atol=1e-3)
 
 
 def test_an_episode_that_ended_in_imagination_is_not_gone_on_with() -> None:

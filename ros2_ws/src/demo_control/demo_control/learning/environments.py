@@ -217,8 +217,6 @@ class Problem(EpisodicProblem):
         terminated: Whether an episode ends; None: never.
         column_reward: :attr:`reward` in the form that planners need; None: it must be learned.
         column_margin: :attr:`terminated` in that form, not positive where an episode ends; None: it never does.
-        column_model_margin: The same for where the model ends: it cannot know what follows, so what is imagined ends
-            there as an episode does, though the environment goes on. None: nowhere.
         history: Makes the memory of the states of one of its environments.
     """
 
@@ -228,7 +226,6 @@ class Problem(EpisodicProblem):
     terminated: TerminationFunction | None = None
     column_reward: ColumnReward | None = None
     column_margin: ColumnMargin | None = None
-    column_model_margin: ColumnMargin | None = None
     history: Callable[[Any], History] = StateRows
 
     @property

@@ -53,7 +53,7 @@ class ModelBasedLearner:
         layout = RowLayout(problem.observation_dim, problem.action_dim)
         weights = stream(seed, Purpose.WEIGHTS)
         self.learner = SoftActorCritic(layout, settings.sac, int(weights.integers(2**62)))
-        self.task = planning_task(problem, settings.loop.model_ends)
+        self.task = planning_task(problem)
         self.fitter = EnsembleFitter(self.task, settings.model, int(weights.integers(2**62)))
         self.real = ReplayBuffer(layout, steps)
         loop = settings.loop

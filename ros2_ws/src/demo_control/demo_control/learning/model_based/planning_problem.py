@@ -8,7 +8,6 @@ constant factor γ. Behind a termination the state stays, rewards are 0, and so 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,12 +25,8 @@ _STEEP = 1e6
 """Makes a step of a slope: the namespace of costs and transitions knows no comparison."""
 
 
-def planning_task(problem: Problem, model_ends: bool = False) -> Task:
+def planning_task(problem: Problem) -> Task:
     """The problem as a task whose model and costs the planner's engines can compose.
-
-    Args:
-        problem: To be planned for.
-        model_ends: Whether episodes end where the model does, too.
 
     Raises:
         ConfigurationError: An entry of the observation has the name of one that is added.
@@ -45,9 +40,6 @@ def planning_task(problem: Problem, model_ends: bool = False) -> Task:
         )
     visible = [name for name, seen in zip(names, problem.model_inputs, strict=True) if seen]
     outputs = (*visible, *(() if problem.column_reward else (REWARD,)))
-
-    ends = (problem.column_margin, problem.column_model_margin if model_ends else None)
-    margins = [margin for margin in ends if margin is not None]
 
     def targets(x: Array, x_next: Array, _: Array) -> Array:
         changes = (x_next - x)[:, np.flatnonzero(problem.model_inputs)]
@@ -63,9 +55,8 @@ def planning_task(problem: Problem, model_ends: bool = False) -> Task:
         else:
             reward = problem.column_reward([x[name] for name in names], list(u.values()), columns, xp)
         goes_on = alive
-        if margins:
-            nearest = functools.reduce(xp.minimum, [margin(columns, xp) for margin in margins])
-            goes_on = alive * xp.minimum(xp.maximum(nearest * _STEEP, 0.0), 1.0)
+        if problem.column_margin is not None:
+            goes_on = alive * xp.minimum(xp.maximum(problem.column_margin(columns, xp) * _STEEP, 0.0), 1.0)
         return {**following, REWARD: alive * reward, ALIVE: goes_on}
 
     cost = CostTerm("minus_reward", 1.0, lambda x, _u, _xp: -x[REWARD], "Minus the reward.")

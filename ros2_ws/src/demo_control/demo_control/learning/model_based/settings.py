@@ -50,11 +50,6 @@ class LoopSettings(Settings):
         "way with the plan's corrections added. Without a mirror step there is no correction: that is MBPO.",
         choices=STORED,
     )
-    model_ends: bool = setting(
-        False,
-        "Whether imagined episodes also end where the environment says that its model knows nothing of what follows, "
-        "as at the end of the inverted double pendulum's rail.",
-    )
     gate: str = setting(
         "none",
         "Which plans give way to the policy's actions: none; those that not every member of the model finds better; "
