@@ -2,8 +2,7 @@
 
 Sources: T. Haarnoja, A. Zhou, P. Abbeel, S. Levine, *Soft actor-critic*, ICML 2018; T. Haarnoja et al., *Soft
 actor-critic algorithms and applications*, arXiv:1812.05905. Gradients are by hand (:mod:`..networks`); a test compares
-them with automatic differentiation. The mean of the critics in place of the smaller one: M. Nauman et al., *Bigger,
-regularized, optimistic*, NeurIPS 2024.
+them with automatic differentiation.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class UpdateFigures:
 
     Attributes:
         critic_loss: Mean squared error of both critics.
-        value: Mean of what both critics say together of the policy's own actions.
+        value: Mean of the smaller critic at the policy's own actions.
         entropy: −E[log π].
         temperature: Weight of the entropy.
     """
@@ -120,11 +119,6 @@ class SoftActorCritic:
         self._drawn: dict[str, _Drawn] = {}
 
     @property
-    def takes_mean(self) -> bool:
-        """Whether Q is the mean of both critics, not the smaller one."""
-        return self.settings.critics_combined == "mean"
-
-    @property
     def temperature(self) -> float:
         """Weight of the entropy, α in the papers."""
         return float(self._log_temperature.parameters.exp())
@@ -161,7 +155,7 @@ class SoftActorCritic:
         self._step_critics(rows, self._wanted(rows, drawn))
         sampled = drawn.sampled
         self._step_temperature(sampled.log_probability[:, size:])
-        # ∂/∂u of E[α log π − Q], u being the number before the tanh, and on to mean and log deviation.
+        # ∂/∂u of E[α log π − min Q], u being the number before the tanh, and on to mean and log deviation.
         by_action, actions = self._value_gradient(drawn.present, -1.0 / size), sampled.actions[:, size:]
         temperature = self.temperature / size
         torch.ops.aten.tanh_backward.grad_input(by_action, actions, grad_input=drawn.by_mean)
@@ -179,9 +173,9 @@ class SoftActorCritic:
         wanted = self._wanted(rows, drawn)
         values = self.critics.forward(rows[None, :, self.layout.observation_and_action], "look").sums[-1]
         loss = float((values - wanted).square().mean())
-        value = self._together(self.critics.forward(drawn.present, "look").sums[-1])
+        value = self.critics.forward(drawn.present, "look").sums[-1]
         entropy = -float(drawn.sampled.log_probability[:, size:].mean())
-        return UpdateFigures(loss, float(value.mean()), entropy, self.temperature)
+        return UpdateFigures(loss, float(value.amin(dim=0).mean()), entropy, self.temperature)
 
     def _draw(self, rows: Tensor, noise: Float32s, use: str) -> _Drawn:
         """Actions of the policy at the next and the present observations, in one pass."""
@@ -192,16 +186,13 @@ class SoftActorCritic:
         return self._drawn[use]
 
     def _wanted(self, rows: Tensor, drawn: _Drawn) -> Tensor:
-        """Targets r + γ (Q'(x', u') − α log π(u' | x')), u' drawn from π. Shape=(1, batch_size, 1)."""
+        """Targets r + γ (min Q'(x', u') − α log π(u' | x')), u' drawn from π. Shape=(1, batch_size, 1)."""
         layout, size = self.layout, len(rows)
-        soft = self._together(self.targets.forward(drawn.following).sums[-1])
+        values = self.targets.forward(drawn.following).sums[-1]
+        soft = values.amin(dim=0, keepdim=True)
         soft.sub_(drawn.sampled.log_probability[:, :size], alpha=self.temperature)
         soft.addcmul_(soft, rows[None, :, layout.terminated, None], value=-1.0)
         return torch.add(rows[None, :, layout.reward, None], soft, alpha=self.settings.discount)
-
-    def _together(self, values: Tensor) -> Tensor:
-        """Q of both critics' values. Shape=(1, batch_size, 1)."""
-        return values.mean(dim=0, keepdim=True) if self.takes_mean else values.amin(dim=0, keepdim=True)
 
     def _step_critics(self, rows: Tensor, wanted: Tensor) -> None:
         """A step down half the mean squared error."""
@@ -215,13 +206,10 @@ class SoftActorCritic:
         self._temperature_adam.step()
 
     def _value_gradient(self, joined: Tensor, factor: float) -> Tensor:
-        """∂ Q / ∂ action times a factor, at observations with actions. Shape=(1, batch_size, action_dim)."""
+        """∂ min Q / ∂ action times a factor, at observations with actions. Shape=(1, batch_size, action_dim)."""
         run = self.critics.forward(joined)
         values = run.sums[-1]
-        if self.takes_mean:
-            chosen = torch.full_like(values, factor / len(values))
-        else:
-            chosen = values.eq(values.amin(dim=0)).mul(factor)
+        chosen = values.eq(values.amin(dim=0)).mul(factor)
         return self.critics.input_gradient(run, chosen, self.layout.action).sum(dim=0, keepdim=True)
 
     def _sample(self, output: Tensor, noise: Tensor) -> _Sampled:

@@ -61,7 +61,7 @@ def value_model(
     unit: float = 1.0,
     offset: float = 0.0,
 ) -> onnx.ModelProto:
-    """V(x) = Q(x, π(x)), Q being what the learner takes of both critics, and π(x) the deterministic action.
+    """V(x) = min Q(x, π(x)), π(x) being the deterministic action.
 
     Args:
         learner: Whose value.
@@ -81,10 +81,7 @@ def value_model(
     joined = graph.node("Concat", observation, _policy(graph, learner, observation, first), axis=-1)
     of_both = first.with_actions(m)
     both = [_network(graph, learner.critics, index, joined, of_both) for index in range(2)]
-    if learner.takes_mean:
-        value = graph.node("Mul", graph.node("Add", *both), graph.constant(np.array([0.5])))
-    else:
-        value = graph.node("Min", *both)
+    value = graph.node("Min", *both)
     if unit != 1.0:
         value = graph.node("Mul", value, graph.constant(np.array([1.0 / unit])))
     if offset != 0.0:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from demo_control.configuration import Settings, setting
 
-CRITICS_COMBINED = ("minimum", "mean")
-
 
 @dataclass(frozen=True)
 class SacSettings(Settings):
@@ -21,12 +19,6 @@ class SacSettings(Settings):
     target_step: float = setting(0.005, "τ: share by which target critics follow the critics.", minimum=0.0, maximum=1)
     target_entropy_per_action: float = setting(
         -1.0, "Entropy that the temperature is tuned for, per action entry, the range of an action being -1 to 1."
-    )
-    critics_combined: str = setting(
-        "minimum",
-        "What the two critics say together: the smaller value, as in the paper, against believing too much; or their "
-        "mean, where many updates per step make a learner give up states that it could learn to master.",
-        choices=CRITICS_COMBINED,
     )
     initial_temperature: float = setting(1.0, "Weight of the entropy at the start.", minimum=1e-9)
 
