@@ -247,6 +247,10 @@ class Task:
         if self.planning is not None:
             self.planning.check(known, self.action_minimum, self.action_maximum)
 
+    def simulator_or_first(self, name: str) -> str:
+        """The simulator of this name; the task's first one where it is ''."""
+        return name or self.simulators[0]
+
     @cached_property
     def planning_problem(self) -> Task:
         """The task as the planner sees it: this one, or the slower one over corrections.

@@ -28,6 +28,11 @@ class TextError(ValueError):
     """A text that cannot be used; says why, in one line."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line: those of some libraries go on for many, and some say nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 # The parser in C is ten times as fast, where it is installed.
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Refuses a name that occurs twice: the first one would be lost silently."""

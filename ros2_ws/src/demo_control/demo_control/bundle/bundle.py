@@ -23,6 +23,7 @@ from demo_control.bundle.contract import BundleError, Contract, PlanningContract
 from demo_control.files import write_bytes_atomically
 from demo_control.onnx_graph import OPSET, make_session, opset_of
 from demo_control.tasks import Array, Quantity, Task
+from demo_control.texts import first_line
 
 CONTRACT_FILE = "contract.json"
 CARD_FILE = "README.md"
@@ -252,7 +253,7 @@ def _parse(name: str, content: bytes) -> onnx.ModelProto:
         model = onnx.load_model_from_string(content)
         onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
-        raise BundleError(f"{name}: not a valid ONNX file ({_first_line(error)})") from None
+        raise BundleError(f"{name}: not a valid ONNX file ({first_line(error)})") from None
     return model
 
 
@@ -324,7 +325,7 @@ def _check_graph(
     try:
         session = make_session(model)
     except Exception as error:  # ONNX Runtime's own exception types are not public
-        raise BundleError(f"{name}: cannot be run ({_first_line(error)})") from None
+        raise BundleError(f"{name}: cannot be run ({first_line(error)})") from None
     for batch in _BATCHES:
         _try_graph(name, session, inputs, {key: (*lead, batch, columns) for key, columns in outputs.items()})
 
@@ -342,7 +343,7 @@ def _try_graph(
         results = session.run(list(outputs), feeds)
     except Exception as error:  # as above
         raise BundleError(
-            f"{name}: does not run with the contract's dimensions and a batch of {lead[-1]} ({_first_line(error)})"
+            f"{name}: does not run with the contract's dimensions and a batch of {lead[-1]} ({first_line(error)})"
         ) from None
     for (key, shape), result in zip(outputs.items(), results, strict=True):
         if result.shape != shape:
@@ -352,10 +353,6 @@ def _try_graph(
             raise BundleError(f"{name}: output '{key}' has the type {result.dtype}, expected float32")
         if not np.isfinite(result).all():
             raise BundleError(f"{name}: output '{key}' is not finite in the middle of the ranges")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _middle(quantities: tuple[Quantity, ...]) -> Array:

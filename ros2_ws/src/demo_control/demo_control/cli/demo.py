@@ -55,7 +55,7 @@ def command(
         check_folder(out)
         check_destinations(json_file)
         loaded = load_task(task)
-        chosen = simulator or loaded.simulators[0]
+        chosen = loaded.simulator_or_first(simulator)
         if chosen not in loaded.simulators:
             raise ConfigurationError(f"simulator = '{chosen}': must be one of {', '.join(loaded.simulators)}")
         common = {"seed": seed, "simulator": chosen, "bundle": str(bundle or "")}

@@ -60,7 +60,7 @@ def command(
             task=task,
             bundle=bundle or default_bundle(task),
             controller=controller,
-            simulator=simulator or loaded.simulators[0],
+            simulator=loaded.simulator_or_first(simulator),
             episodes=count,
             seed=seed,
             plant=plant,

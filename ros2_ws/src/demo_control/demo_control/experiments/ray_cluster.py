@@ -19,6 +19,7 @@ from demo_control.experiments.run import Pool
 from demo_control.experiments.training import Record
 from demo_control.experiments.worker import BEGUN, DONE, FAILED, TOLD, Work, died, failure, run_cell
 from demo_control.processes import THREAD_VARIABLES
+from demo_control.texts import first_line
 
 _RETRIES = 3
 """How often a run is begun again on another node when its node is lost."""
@@ -87,7 +88,7 @@ def _outcome(work: Work, reference: ray.ObjectRef) -> tuple[str, str]:
     try:
         kind, content = ray.get(reference)
     except ray.exceptions.RayError as error:
-        return FAILED, died(work, str(error).strip().splitlines()[0])
+        return FAILED, died(work, first_line(error))
     return kind, content
 
 

@@ -149,11 +149,6 @@ def successes(task: Task, recording: Recording) -> int:
     return count
 
 
-def simulator_name(task: Task, settings: CollectionSettings) -> str:
-    """The simulator that search and data collection use."""
-    return settings.simulator or task.simulators[0]
-
-
 def _run(
     task: Task,
     settings: CollectionSettings,
@@ -162,7 +157,7 @@ def _run(
     length_s: float,
 ) -> Recording:
     variations = task.training_plants or ({},)
-    plants = VariedPlants(task, simulator_name(task, settings), len(starts), variations)
+    plants = VariedPlants(task, task.simulator_or_first(settings.simulator), len(starts), variations)
     try:
         return run_episodes(task, plants, law, starts, round(length_s / task.control_period_s))
     finally:

@@ -13,7 +13,6 @@ import numpy as np
 import onnx
 
 from demo_control.learning import plots
-from demo_control.learning.collection import simulator_name
 from demo_control.learning.dataset import Dataset, Indices, arrays_of, episodes_of
 from demo_control.learning.ensemble import Ensemble
 from demo_control.learning.episodes import Episode
@@ -80,7 +79,7 @@ def collect(run: Run, policy: onnx.ModelProto, kind: str, count: int) -> list[li
         For each episode its stretches.
     """
     settings = run.settings.exploration
-    simulator = simulator_name(run.task, run.settings.collection)
+    simulator = run.task.simulator_or_first(run.settings.collection.simulator)
     firsts = list(range(0, count, settings.batch_episodes))
     files = {first: f"data-{kind}-{first:05d}.npz" for first in firsts}
     missing = [first for first in firsts if not run.folder.file(files[first]).exists()]

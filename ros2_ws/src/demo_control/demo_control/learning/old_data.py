@@ -10,7 +10,7 @@ from typing import Any
 from demo_control.bundle import Bundle
 from demo_control.configuration import ConfigurationError, Scalar
 from demo_control.layer import LayerSettings
-from demo_control.learning.collection import collect_first, collect_round, simulator_name
+from demo_control.learning.collection import collect_first, collect_round
 from demo_control.learning.correction_model import load_groups
 from demo_control.learning.dataset import Dataset
 from demo_control.learning.episodes import Episode
@@ -101,7 +101,7 @@ def data_like_those_of_training(
     else:
         reporter.start("old data: simulated as in the training", episodes)
         size = settings.exploration.batch_episodes
-        simulator = simulator_name(task, settings.collection)
+        simulator = task.simulator_or_first(settings.collection.simulator)
         arguments = [
             (simulator, "training", seed, first, min(size, episodes - first), bundle.policy, settings.exploration)
             for first in range(0, episodes, size)

@@ -20,7 +20,6 @@ from demo_control.files import check_folder
 from demo_control.layer import LayerSettings
 from demo_control.learning import plots
 from demo_control.learning.card import UNSEEN_EPISODES, UNSEEN_SETTINGS, card_text
-from demo_control.learning.collection import simulator_name
 from demo_control.learning.correction_model import learn_correction_model
 from demo_control.learning.dataset import Dataset, Windows
 from demo_control.learning.ensemble import Ensemble
@@ -43,7 +42,6 @@ from demo_control.learning.settings import POLICIES, TrainingSettings
 from demo_control.learning.stages import (
     Acceptance,
     Run,
-    acceptance_simulator,
     check_closed_loop,
     first_data,
     fit_model,
@@ -140,9 +138,9 @@ def _check_simulators(task: Task, settings: TrainingSettings) -> None:
     Raises:
         ConfigurationError: There is none of that name, or it is not installed.
     """
-    names = [simulator_name(task, settings.collection)]
+    names = [task.simulator_or_first(settings.collection.simulator)]
     if settings.acceptance.episodes:
-        names.append(acceptance_simulator(task, settings.acceptance))
+        names.append(task.simulator_or_first(settings.acceptance.simulator))
     for name in dict.fromkeys(names):
         task.make_plants(name, 1, {}).close()
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from demo_control.learning.collection import simulator_name
 from demo_control.learning.sac.task_learner import TaskLearner, TaskProblem
 from demo_control.learning.stages import Run
 
@@ -42,7 +41,7 @@ def learned_policy(run: Run) -> TaskLearner | None:
 
 def _begun(run: Run) -> TaskLearner:
     settings = run.settings
-    simulator = simulator_name(run.task, settings.collection)
+    simulator = run.task.simulator_or_first(settings.collection.simulator)
     learner = TaskLearner(TaskProblem(run.task, simulator, settings.sac, settings.learning), run.seed)
 
     def restore(path: Path) -> bool:

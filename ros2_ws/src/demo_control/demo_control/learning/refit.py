@@ -14,7 +14,6 @@ from demo_control.bags.errors import BagError
 from demo_control.bags.model_error import ModelError, model_error
 from demo_control.bags.motion import Motion, read_motion
 from demo_control.bundle import Bundle, load_bundle, make_bundle, save_bundle
-from demo_control.bundle.bundle import CONTRACT_FILE
 from demo_control.configuration import ConfigurationError
 from demo_control.files import check_folder
 from demo_control.layer import LayerSettings
@@ -31,7 +30,7 @@ from demo_control.learning.refit_card import refit_card
 from demo_control.learning.refit_data import Shares, episodes_of, shared_out
 from demo_control.learning.refit_settings import RefitSettings
 from demo_control.learning.rehearsal import change_factors, rehearsed
-from demo_control.learning.run_folder import check_no_other_folders
+from demo_control.learning.run_folder import check_free_for_bundle
 from demo_control.learning.seeding import Purpose, stream
 from demo_control.statistics import ratio_interval
 from demo_control.tasks import Array, Task, load_task
@@ -107,9 +106,7 @@ def refit(request: RefitRequest, reporter: Reporter) -> tuple[Verdict, dict[str,
     bundle = load_bundle(request.bundle)
     task = load_task(bundle.contract.task)
     bundle.contract.check_task(task)
-    if (request.out / CONTRACT_FILE).exists():
-        raise ConfigurationError(f"'{request.out}' holds a bundle already; choose another folder with --out")
-    check_no_other_folders(request.out)
+    check_free_for_bundle(request.out)
     check_folder(request.out)
     if request.seed < 0:
         raise ConfigurationError(f"seed = {request.seed}: must be at least 0")

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from demo_control.bundle.bundle import CONTRACT_FILE
 from demo_control.configuration import ConfigurationError, Scalar
-from demo_control.learning.storage import UNREADABLE, load_json, save_json, why_unreadable
+from demo_control.learning.storage import UNREADABLE, load_json, save_json
+from demo_control.texts import first_line
 
 T = TypeVar("T")
 
@@ -52,9 +53,7 @@ class RunFolder:
         request = {"format": _FORMAT, "task": task, "seed": seed, "settings": dict(settings)}
         path = self.file("run.json")
         if not path.exists():
-            if (self.directory / CONTRACT_FILE).exists():
-                raise ConfigurationError(f"'{self.directory}' holds a bundle already; choose another folder with --out")
-            check_no_other_folders(self.directory, {self.curves, self.rejected, path.parent})
+            check_free_for_bundle(self.directory, {self.curves, self.rejected, path.parent})
             save_json(path, request)
             return False
         found = self._loaded(path, load_json)
@@ -104,20 +103,22 @@ class RunFolder:
             return load(path)
         except UNREADABLE as error:
             raise ConfigurationError(
-                f"checkpoint '{path}' cannot be read ({why_unreadable(error)}); delete it to redo its stage"
+                f"checkpoint '{path}' cannot be read ({first_line(error)}); delete it to redo its stage"
             ) from error
 
 
-def check_no_other_folders(directory: Path, own: Collection[Path] = ()) -> None:
-    """Refuse a folder of other folders for a bundle, which takes its place: who writes there meanwhile would lose it.
+def check_free_for_bundle(directory: Path, own: Collection[Path] = ()) -> None:
+    """Refuse a folder that a bundle must not take the place of: who writes to folders in it meanwhile would lose that.
 
     Args:
         directory: May be missing.
         own: Folders in it that may be there.
 
     Raises:
-        ConfigurationError: There are others.
+        ConfigurationError: It holds a bundle, or other folders.
     """
+    if (directory / CONTRACT_FILE).exists():
+        raise ConfigurationError(f"'{directory}' holds a bundle already; choose another folder with --out")
     others = [path.name for path in directory.glob("*") if path.is_dir() and path not in own]
     if others:
         raise ConfigurationError(

@@ -19,7 +19,6 @@ from demo_control.learning.ars import AugmentedRandomSearch, SearchState
 from demo_control.learning.collection import (
     collect_first,
     collect_round,
-    simulator_name,
     successes,
 )
 from demo_control.learning.dataset import Dataset
@@ -29,7 +28,7 @@ from demo_control.learning.fitting import FitReport, FitSettings, fit
 from demo_control.learning.progress import Reporter
 from demo_control.learning.run_folder import RunFolder
 from demo_control.learning.seeding import Purpose, stream
-from demo_control.learning.settings import AcceptanceSettings, TrainingSettings
+from demo_control.learning.settings import TrainingSettings
 from demo_control.learning.storage import load_json, save_json
 from demo_control.learning.trials import CurriculumTrials, PlantTrials, Trials
 from demo_control.learning.workers import Workers
@@ -90,14 +89,14 @@ def _start(run: Run) -> SearchState:
     if state is not None:
         return state
     spec = run.task.policy_training
-    simulator = simulator_name(run.task, run.settings.collection)
+    simulator = run.task.simulator_or_first(run.settings.collection.simulator)
     return SearchState.initial(run.task, None if spec is None else spec.initial_weights(simulator))
 
 
 def _trials(run: Run, stack: contextlib.ExitStack) -> Trials:
     """How policies are tried; ``stack`` releases what that needs."""
     task, settings = run.task, run.settings.search
-    simulator = simulator_name(task, run.settings.collection)
+    simulator = task.simulator_or_first(run.settings.collection.simulator)
     if task.policy_training is None:
         plants = task.make_plants(simulator, 2 * settings.num_directions, {})
         stack.callback(plants.close)
@@ -246,11 +245,6 @@ class Acceptance:
     return_deviation: float
 
 
-def acceptance_simulator(task: Task, settings: AcceptanceSettings) -> str:
-    """The simulator of the closed-loop check."""
-    return settings.simulator or task.simulators[0]
-
-
 def check_closed_loop(run: Run, controller: str, bundle: Bundle) -> Acceptance:
     """The stage 'acceptance': full episodes, judged as ``democtl evaluate`` judges them.
 
@@ -260,7 +254,7 @@ def check_closed_loop(run: Run, controller: str, bundle: Bundle) -> Acceptance:
         bundle: The finished bundle.
     """
     settings = run.settings.acceptance
-    simulator = acceptance_simulator(run.task, settings)
+    simulator = run.task.simulator_or_first(settings.simulator)
     seed = int(stream(run.seed, Purpose.ACCEPTANCE).integers(2**31))
     who = "layer" if controller == "demo" else "policy alone"
     steps = round(run.task.episode_s / run.task.control_period_s)

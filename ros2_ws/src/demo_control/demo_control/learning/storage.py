@@ -25,11 +25,6 @@ UNREADABLE = (
 """What reading a file of tensors or arrays raises, and taking in what it holds, that is none, or half of one."""
 
 
-def why_unreadable(error: Exception) -> str:
-    """The reason in one line: PyTorch's errors go on for many, and some say nothing."""
-    return str(error).partition("\n")[0] or type(error).__name__
-
-
 def save_arrays(path: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
     """Save named arrays as a compressed ``.npz`` file without pickled objects."""
     write_atomically(path, lambda beside: np.savez_compressed(beside, allow_pickle=False, **dict(arrays)))

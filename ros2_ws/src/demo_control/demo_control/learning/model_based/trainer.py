@@ -22,7 +22,8 @@ from demo_control.learning.model_based.loop import ModelBasedLearner
 from demo_control.learning.model_based.settings import TrainerSettings
 from demo_control.learning.precision import matrix_products
 from demo_control.learning.seeding import Purpose, stream
-from demo_control.learning.storage import UNREADABLE, save_tensors, why_unreadable
+from demo_control.learning.storage import UNREADABLE, save_tensors
+from demo_control.texts import first_line
 
 CHECKPOINT = "learner.pt"
 CHECKPOINT_INTERVAL_S = 60.0
@@ -166,4 +167,4 @@ class TrainingRun:
 
 
 def _unreadable(path: Path, error: Exception) -> str:
-    return f"checkpoint '{path}' cannot be read ({why_unreadable(error)}); delete it to start anew"
+    return f"checkpoint '{path}' cannot be read ({first_line(error)}); delete it to start anew"
