@@ -109,7 +109,7 @@ def test_imagined_transitions_of_mbpo_are_the_environments() -> None:
     np.testing.assert_allclose(plans.controls, plans.answers, atol=1e-6)
     assert np.abs(plans.gains).max() < 1e-4
     rows = roll_through_model(
-        problem, model, learner, x, plans, np.ones(20), "policy_along_plan", np.random.default_rng(2)
+        problem, model, learner, x, plans, np.ones(20), "policy_along_plan", 0.0, np.random.default_rng(2)
     )
     before, u = rows[:, LAYOUT.observation].astype(float), 1.5 * rows[:, LAYOUT.action].astype(float)
     x_next = following(before, u)
@@ -128,7 +128,7 @@ def test_an_episode_that_ended_in_imagination_is_not_gone_on_with() -> None:
     controls = np.zeros((2, 3, 1))
     plans = Plans(controls, controls, np.zeros(2), np.zeros(2), np.zeros(2))
     all_of_them = np.ones(2)
-    rows = roll_through_model(problem, model, learner, x, plans, all_of_them, "plan", np.random.default_rng(0))
+    rows = roll_through_model(problem, model, learner, x, plans, all_of_them, "plan", 0.0, np.random.default_rng(0))
     assert len(rows) == 1 + 3
     assert rows[:, LAYOUT.terminated].sum() == 1.0
 
@@ -139,7 +139,7 @@ def test_a_stored_plan_is_the_plan() -> None:
     controls = np.random.default_rng(3).uniform(-1.0, 1.0, (4, 2, 1))
     plans = Plans(controls, 0.0 * controls, np.zeros(4), np.zeros(4), np.zeros(4))
     weights = np.array([1.0, 1.0, 0.25, 0.0])
-    rows = roll_through_model(problem, model, learner, x, plans, weights, "plan", np.random.default_rng(0))
+    rows = roll_through_model(problem, model, learner, x, plans, weights, "plan", 0.0, np.random.default_rng(0))
     for step in range(2):
         these, planned = rows[4 * step : 4 * step + 4], controls[:, step] / 1.5
         np.testing.assert_allclose(these[:2, LAYOUT.action], planned[:2], rtol=1e-6)
@@ -147,6 +147,34 @@ def test_a_stored_plan_is_the_plan() -> None:
         answers = learner.act(these[:, LAYOUT.observation])
         np.testing.assert_allclose(these[2:, LAYOUT.action][1:], answers[3:], rtol=1e-5)
         np.testing.assert_allclose(these[2, LAYOUT.action], 0.25 * planned[2] + 0.75 * answers[2], rtol=1e-5)
+
+
+def test_noise_that_is_added_to_imagined_actions_is_as_wide_as_asked_for_and_is_acted_out() -> None:
+    problem, learner = mass_problem(), make_learner()
+    model, x = perfect_model(problem), starts(2000)
+    controls = np.full((2000, 1, 1), 0.75)
+    plans = Plans(controls, controls, np.zeros(2000), np.zeros(2000), np.zeros(2000))
+    rows = roll_through_model(problem, model, learner, x, plans, np.ones(2000), "plan", 0.2, np.random.default_rng(4))
+    share = rows[:, LAYOUT.action].astype(float)
+    assert share.max() == 1.0
+    # The plan is at half of the range; its upper end, 2.5 deviations away, cuts off next to nothing.
+    assert share.mean() == pytest.approx(0.5, abs=0.02)
+    assert share.std() == pytest.approx(0.2, rel=0.05)
+    x_next = following(rows[:, LAYOUT.observation].astype(float), 1.5 * share)
+    np.testing.assert_allclose(rows[:, LAYOUT.next_observation], x_next, atol=1e-4)
+
+
+def test_the_loop_adds_the_noise_that_is_set() -> None:
+    def imagined(noise: float) -> Array:
+        settings = TrainerSettings.from_mapping({**SMALL, "loop.method": "demo_rl", "loop.imagined_noise": noise})
+        learner = ModelBasedLearner(mass_problem(), settings, 0, 60)
+        while not len(learner.imagined):
+            learner.step(lambda *_: None)
+        return np.asarray(learner.imagined.rows[:12], float)
+
+    exact, noisy = imagined(0.0), imagined(0.3)
+    assert np.array_equal(exact[:, LAYOUT.observation], noisy[:, LAYOUT.observation])
+    assert 0.1 < np.abs(noisy[:, LAYOUT.action] - exact[:, LAYOUT.action]).mean() < 0.4
 
 
 @pytest.mark.parametrize("method", ["mopac", "demo_rl"])

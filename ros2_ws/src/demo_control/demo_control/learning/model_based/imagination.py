@@ -21,6 +21,7 @@ def roll_through_model(
     plans: Plans,
     followed: Array,
     stored: str,
+    added_noise: float,
     generator: np.random.Generator,
 ) -> Float32s:
     """Every transition of N rollouts, each step on a member drawn anew, up to the end of an episode.
@@ -35,6 +36,7 @@ def roll_through_model(
         followed: How far each plan is followed, 0 ... 1; the rest is the policy's, from state to state. Shape=(N,).
         stored: 'plan': u_h = μ_h. 'policy_along_plan': u_h = a_h + μ_h − π_θ(x̂_h) with a_h drawn from the policy at
             the state that is met; where no mirror step moved μ this is the policy, as in MBPO.
+        added_noise: Standard deviation of what is added to every action, in half action ranges.
         generator: Draws members, noise and actions.
 
     Returns:
@@ -52,6 +54,8 @@ def roll_through_model(
         else:
             answer = learner.act(x[:, :n]).astype(float)
             share = np.where(weight > 0.0, weight * planned + (1.0 - weight) * answer, answer)
+        if added_noise:
+            share = share + added_noise * generator.standard_normal(share.shape)
         share = share.clip(-1.0, 1.0)
         following = _sampled_step(ensemble, x, problem.actions(share), generator)
         rows.append(_alive_rows(layout, x, share, following))

@@ -133,7 +133,9 @@ class ModelBasedLearner:
         good = share > 0.0
         generator = stream(self.seed, Purpose.MODEL_ROLLOUTS, now)
         self.imagined.add(
-            roll_through_model(self.problem, ensemble, self.learner, starts, plans, share, loop.stored, generator)
+            roll_through_model(
+                self.problem, ensemble, self.learner, starts, plans, share, loop.stored, loop.imagined_noise, generator
+            )
         )
 
         figures = {"kept": float(share.mean()), "horizon": float(self.horizon())}

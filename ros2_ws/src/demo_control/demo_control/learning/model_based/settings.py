@@ -50,6 +50,13 @@ class LoopSettings(Settings):
         "way with the plan's corrections added. Without a mirror step there is no correction: that is MBPO.",
         choices=STORED,
     )
+    imagined_noise: float = setting(
+        0.0,
+        "Standard deviation of noise that is added to every action that is rolled through the model, in half action "
+        "ranges: what is learned from may try more than the policy would, and in the model that costs no step. 0: "
+        "none, as MBPO's authors.",
+        minimum=0.0, maximum=1.0,
+    )  # fmt: skip
     gate: str = setting(
         "none",
         "Which plans give way to the policy's actions: none; those that not every member of the model finds better; "
