@@ -21,6 +21,7 @@ BROKEN = {
     "misspelt": ("no_such_package.robot:make", "ModuleNotFoundError: No module named 'no_such_package'"),
     "lacking": ("broken_robot:nothing", "AttributeError: module 'broken_robot' has no attribute 'nothing'"),
     "raising": ("broken_robot.wheels:make", "RuntimeError: the licence is over"),
+    "speechless": ("broken_robot.mute:make", "NotImplementedError"),
     "senseless": ("not a value", "AttributeError"),
 }
 
@@ -41,6 +42,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         folder.mkdir()
     (package / "__init__.py").write_text("def other(): return 'no task'\n")
     (package / "wheels.py").write_text("raise RuntimeError('the licence is over\\nrenew it')\n")
+    (package / "mute.py").write_text("raise NotImplementedError\n")
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-robot\nVersion: 1.0\n")
     points = [f"{name} = {value}" for name, (value, _) in BROKEN.items()] + ["another = broken_robot:other"]
     groups = (f"[demo_control.{group}]\n" + "\n".join(points) for group in GROUPS)
@@ -57,6 +59,7 @@ def test_a_broken_one_is_named_with_its_value_and_error(name: str) -> None:
         text = f"plug-in '{name}' = '{value}' of demo_control.{group} cannot be loaded: {reason}"
         assert str(caught.value).startswith(text)
         assert "\n" not in str(caught.value)
+        assert not str(caught.value).rstrip().endswith(":"), "something is announced and not said"
 
 
 def test_one_of_another_kind_is_refused() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from demo_control.configuration import ConfigurationError
 from demo_control.quantities import Array, Quantity
+from demo_control.texts import kind_and_first_line
 
 BEFORE = "_before"
 """Suffix of the planning observation's entries that hold the correction in force until the plan takes effect."""
@@ -143,7 +144,7 @@ class Planning:
         try:
             corrected = self.correct(actions, np.zeros((len(actions), len(self.correction))))
         except Exception as error:  # whatever another package's map raises
-            raise ConfigurationError(f"planning: correct: {type(error).__name__}: {error}") from error
+            raise ConfigurationError(f"planning: correct: {kind_and_first_line(error)}") from error
         if corrected.shape != actions.shape:
             raise ConfigurationError(
                 f"planning: correct: actions of the shape {actions.shape} become {corrected.shape}, must stay"

@@ -6,6 +6,7 @@ from importlib.metadata import EntryPoint
 from typing import TypeVar
 
 from demo_control.configuration import ConfigurationError
+from demo_control.texts import kind_and_first_line
 
 PluginT = TypeVar("PluginT")
 
@@ -26,8 +27,7 @@ def load_plugin(point: EntryPoint, kind: type[PluginT], *, is_made: bool = False
         loaded = point.load()
         plugin = loaded() if is_made else loaded
     except Exception as error:  # whatever another package's module raises when it is imported
-        reason = str(error).strip().partition("\n")[0]
-        raise ConfigurationError(f"{told} cannot be loaded: {type(error).__name__}: {reason}") from error
+        raise ConfigurationError(f"{told} cannot be loaded: {kind_and_first_line(error)}") from error
     if not isinstance(plugin, kind):
         raise ConfigurationError(f"{told}: expected a {kind.__name__}, not a {type(plugin).__name__}")
     return plugin
