@@ -28,7 +28,7 @@ from demo_control.learning.episodes import Episode  # noqa: E402
 from demo_control.learning.export import dynamics_model  # noqa: E402
 from demo_control.learning.imported import imported_ensemble  # noqa: E402
 from demo_control.learning.old_data import data_of_run, recorded_settings  # noqa: E402
-from demo_control.learning.refit_data import episodes_of, shared_out  # noqa: E402
+from demo_control.learning.refit_data import recorded_episodes, shared_out  # noqa: E402
 from demo_control.learning.refit_settings import RefitSettings  # noqa: E402
 from demo_control.learning.rehearsal import change_factors, rehearsed  # noqa: E402
 from demo_control.tasks import Task, load_task  # noqa: E402
@@ -148,7 +148,7 @@ def test_a_model_that_is_not_better_is_not_written(bags: list[Path], tmp_path: P
 def test_old_data_are_replayed(bags: list[Path], tmp_path: Path, task: Task) -> None:
     folder = tmp_path / "run" / "checkpoints"
     motion = read_motion(bags[0], task, default_bundle("cartpole"))
-    Dataset(episodes_of(task, motion.stretches), ()).save(folder / "data-first.npz")
+    Dataset(recorded_episodes(task, motion.stretches), ()).save(folder / "data-first.npz")
     settings = [*FAST, "replay_share=0.5"]
     code, said, report = refit(bags, tmp_path / "new", "--data", str(folder.parent), settings=settings)
     assert code == 0, said
@@ -318,7 +318,7 @@ def test_transitions_follow_one_another_and_skip_what_is_not_known(task: Task) -
     observations = np.random.default_rng(0).normal(size=(40, 5))
     controls = np.arange(40.0)[:, None]
     controls[20] = np.nan
-    episodes = episodes_of(task, [Stretch(0, observations, controls)])
+    episodes = recorded_episodes(task, [Stretch(0, observations, controls)])
     assert [len(episode) for episode in episodes] == [20, 18]
     np.testing.assert_array_equal(episodes[1].observations, observations[21:])
     np.testing.assert_array_equal(episodes[1].actions[:, 0], np.arange(21.0, 39.0))

@@ -27,7 +27,7 @@ from demo_control.learning.old_data import OldData, data_like_those_of_training,
 from demo_control.learning.progress import Reporter
 from demo_control.learning.provenance import git_revision, versions
 from demo_control.learning.refit_card import refit_card
-from demo_control.learning.refit_data import Shares, episodes_of, shared_out
+from demo_control.learning.refit_data import Shares, recorded_episodes, shared_out
 from demo_control.learning.refit_settings import RefitSettings
 from demo_control.learning.rehearsal import change_factors, rehearsed
 from demo_control.learning.run_folder import check_free_for_bundle
@@ -168,7 +168,7 @@ def _dataset(task: Task, shares: Shares, settings: RefitSettings) -> Dataset:
     Raises:
         BagError: Not enough.
     """
-    parts = [episodes_of(task, stretches) for stretches in (shares.training, shares.stopping)]
+    parts = [recorded_episodes(task, stretches) for stretches in (shares.training, shares.stopping)]
     for episodes, name in zip(parts, ("fitted to", "held out to know when to stop"), strict=True):
         if not any(len(episode) >= settings.unroll_steps for episode in episodes):
             count = sum(map(len, episodes))

@@ -98,7 +98,7 @@ def _part(task: Task, stretch: Stretch, start: int, end: int | None = None) -> S
     )  # fmt: skip
 
 
-def episodes_of(task: Task, stretches: Sequence[Stretch]) -> tuple[Episode, ...]:
+def recorded_episodes(task: Task, stretches: Sequence[Stretch]) -> tuple[Episode, ...]:
     """Transitions of the planning problem that follow one another.
 
     Args:
