@@ -40,12 +40,15 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package, metadata = tmp_path / "broken_robot", tmp_path / "broken_robot-1.0.dist-info"
     for folder in (package, metadata):
         folder.mkdir()
-    (package / "__init__.py").write_text("def other(): return 'no task'\n")
+    (package / "__init__.py").write_text(
+        "from stoch2_sim.cartpole import task as misnamed\ndef other(): return 'no task'\n"
+    )
     (package / "wheels.py").write_text("raise RuntimeError('the licence is over\\nrenew it')\n")
     (package / "mute.py").write_text("raise NotImplementedError\n")
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-robot\nVersion: 1.0\n")
     points = [f"{name} = {value}" for name, (value, _) in BROKEN.items()] + ["another = broken_robot:other"]
-    groups = (f"[demo_control.{group}]\n" + "\n".join(points) for group in GROUPS)
+    groups = [f"[demo_control.{group}]\n" + "\n".join(points) for group in GROUPS]
+    groups[0] += "\nmisnamed = broken_robot:misnamed"
     (metadata / "entry_points.txt").write_text("\n".join(groups) + "\n")
     monkeypatch.syspath_prepend(str(tmp_path))
 
@@ -69,6 +72,12 @@ def test_one_of_another_kind_is_refused() -> None:
         load_recipe("another")
     with pytest.raises(ConfigurationError, match="expected a BusKind, not a function"):
         InstalledKinds()["another"]
+
+
+def test_a_task_is_called_as_its_entry_point_is() -> None:
+    """Else its bundles and recordings could not be used once they are made: they hold the name of the task."""
+    with pytest.raises(ConfigurationError, match=r"task 'misnamed' .*calls itself 'cartpole'"):
+        load_task("misnamed")
 
 
 def test_the_others_are_launched_and_listed_with_a_warning_about_the_broken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -385,9 +385,13 @@ def load_task(name: str) -> Task:
     """Load an installed task by name.
 
     Raises:
-        ConfigurationError: No such task, or one that cannot be loaded.
+        ConfigurationError: No such task, one that cannot be loaded, or one that has another name itself.
     """
     for point in entry_points(group=TASK_GROUP):
         if point.name == name:
-            return load_plugin(point, Task, is_made=True)
+            task = load_plugin(point, Task, is_made=True)
+            if task.name != name:
+                # Bundles and recordings hold the task's own name, by which it would not be found again.
+                raise ConfigurationError(f"task '{name}' ('{point.value}') calls itself '{task.name}': must be equal")
+            return task
     raise ConfigurationError(f"task '{name}' is not installed; installed: {', '.join(task_names()) or 'none'}")
