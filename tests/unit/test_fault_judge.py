@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from demo_control.faults.judge import Bounds, Lives, Sent, judge, outside_limits, overlong, times_to_safe
+from demo_control.faults.judge import Bounds, Lives, Sent, bounds_of, judge, outside_limits, overlong, times_to_safe
 from demo_control.faults.table import EITHER, GOES_ON, SILENT, STOPS
 
 PERIOD_S = 0.02
@@ -183,3 +183,22 @@ def test_a_new_drivers_numbers_begin_anew() -> None:
     log = numbered(commanded(4), [98, 99, 1, 2])
     lives = [replace(sent, life=life) for sent, life in zip(log, (0, 0, 1, 1), strict=True)]
     assert judge(lives, BOUNDS, EITHER, 4, recovered=True).unheard == 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "rate"),
+    [
+        ({}, [math.inf, math.inf]),
+        ({"torque_rate_limit_nmps": 100.0}, [100.0, 100.0]),
+        ({"action_rate_limit_per_s": 200.0}, [400.0, 300.0]),
+        ({"torque_rate_limit_nmps": 350.0, "action_rate_limit_per_s": 200.0}, [350.0, 300.0]),
+    ],
+)
+def test_the_rate_is_what_the_driver_declares_and_none_is_too_large_where_it_declares_none(
+    parameters: dict[str, float], rate: list[float]
+) -> None:
+    """Robots of others have limits of their own; a range need not lie around zero."""
+    bounds = bounds_of([-2.0, -3.0], [2.0, 0.0], PERIOD_S, {"command_timeout_s": 0.1, **parameters})
+    assert bounds == Bounds([-2.0, -3.0], [2.0, 0.0], rate, PERIOD_S, 0.1)
+    leap = [replace(sent, values=(2.0 * (-1) ** sent.sequence, -1.5)) for sent in commanded(10)]
+    assert (outside_limits(leap, bounds) == 0) == (min(rate) * PERIOD_S >= 4.0)

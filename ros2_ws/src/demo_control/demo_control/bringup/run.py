@@ -103,7 +103,7 @@ class Run:
                 raise RunInterruptedError(_INTERRUPTED)
             ended = self.supervisor.ended(of_control=self._under_way)
             if ended is not None and not condition():
-                raise BringUpError(_epitaph(ended))
+                raise BringUpError(epitaph(ended))
             if time.monotonic() > deadline:
                 raise BringUpError(f"not within {timeout_s:g} s: {what}{self._complaints()}")
 
@@ -297,11 +297,11 @@ def _finished(supervisor: Supervisor) -> dict[str, int | None]:
     codes = supervisor.exit_codes()
     for name, code in codes.items():
         if code != 0 and supervisor.process(name).description.controls:
-            raise BringUpError(_epitaph(supervisor.process(name)))
+            raise BringUpError(epitaph(supervisor.process(name)))
     return codes
 
 
-def _epitaph(process: NodeProcess) -> str:
+def epitaph(process: NodeProcess) -> str:
     """How a node ended, and its last lines."""
     code = process.exit_code
     how = f"exit code {code}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -29,7 +29,7 @@ class Bounds:
     Attributes:
         minimum: Lower ends of the box, by entry of the action.
         maximum: Upper ends.
-        rate: Largest change per second.
+        rate: Largest change per second, by entry of the action.
         period_s: Control period.
         timeout_s: Longest time that a command may be carried out.
     """
@@ -44,6 +44,27 @@ class Bounds:
     def safe_limit_s(self) -> float:
         """Longest time from a last command to the safe output."""
         return self.timeout_s + self.period_s
+
+
+def bounds_of(
+    minimum: Sequence[float], maximum: Sequence[float], period_s: float, parameters: Mapping[str, float]
+) -> Bounds:
+    """What must hold of a driver.
+
+    Args:
+        minimum: Lower ends of the box, by entry of the action.
+        maximum: Upper ends.
+        period_s: Control period.
+        parameters: Of the driver, ``command_timeout_s`` among them. Those with ``rate_limit`` bound the rate: in
+            half ranges where the name ends with ``_per_s``, else in the action's unit. Without one any rate is allowed.
+    """
+    named = {name: value for name, value in parameters.items() if "rate_limit" in name}
+    half_ranges = [(high - low) / 2.0 for low, high in zip(minimum, maximum, strict=True)]
+    rate = [
+        min((value * (half if name.endswith("_per_s") else 1.0) for name, value in named.items()), default=math.inf)
+        for half in half_ranges
+    ]
+    return Bounds(minimum, maximum, rate, period_s, parameters["command_timeout_s"])
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,12 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Int64, String
 from std_srvs.srv import Trigger
 
+from demo_control.bringup.run import BringUpError, epitaph
 from demo_control.bringup.shared_memory import remove_leftovers
 from demo_control.bringup.supervisor import Supervisor
 from demo_control.bundle import default_bundle
 from demo_control.faults.bringup import bringup_of, with_relay
-from demo_control.faults.judge import Bounds, Lives, Sent
+from demo_control.faults.judge import Bounds, Lives, Sent, bounds_of
 from demo_control.faults.peer import Peer
 from demo_control.faults.relay_node import DONE_TOPIC, ORDER_TOPIC, Order
 from demo_control.faults.table import DRIVER, PUSHED, RELEASE, RISING, STOPPING
@@ -83,7 +84,12 @@ class RunningRobot(Peer):
         self._check = check
 
     def __enter__(self: RobotT) -> RobotT:
-        """Start everything, up to the point where commands come as soon as the gate opens."""
+        """Start everything, up to the point where commands come as soon as the gate opens.
+
+        Raises:
+            BringUpError: A node ended instead.
+            TimeoutError: Something did not come about in time.
+        """
         try:
             self.supervisor.__enter__()
             self.open_peer(self._check)
@@ -92,8 +98,11 @@ class RunningRobot(Peer):
                 self.bring_up(name)
             self.bounds = self._read_bounds()
             self._meet()
-        except BaseException:
+        except BaseException as error:
+            ended = self.supervisor.ended()
             self.close()
+            if ended is not None and isinstance(error, TimeoutError):
+                raise BringUpError(epitaph(ended)) from None
             raise
         return self
 
@@ -190,18 +199,8 @@ class RunningRobot(Peer):
         names = [name for name in listed.result.names if "rate_limit" in name or name == "command_timeout_s"]
         values = self.call(GetParameters, f"/{self.driver}/get_parameters", GetParameters.Request(names=names)).values
         found = {name: parameter_value_to_python(value) for name, value in zip(names, values, strict=True)}
-        timeout_s = found.pop("command_timeout_s")
-        rate = min(found.values())
-        task = self.task
-        # A rate limit without a unit of force is one of each entry's share of its half range.
-        scale = np.ones(task.action_dim) if any("nps" in name for name in found) else np.asarray(task.action_maximum)
-        return Bounds(
-            [float(v) for v in task.action_minimum],
-            [float(v) for v in task.action_maximum],
-            [float(rate * v) for v in scale],
-            task.control_period_s,
-            float(timeout_s),
-        )
+        box = self.task.action_minimum.tolist(), self.task.action_maximum.tolist()
+        return bounds_of(*box, self.task.control_period_s, found)
 
     # Phases
 
