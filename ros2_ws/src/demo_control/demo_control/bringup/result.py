@@ -46,7 +46,6 @@ class RunResult:
     def summary(self) -> dict[str, object]:
         """All figures, ready for JSON; a figure that the run gave no data for is None."""
         recording, arguments = self.recording, self.bringup.arguments
-        score = self._score()
         rewards = self.rewards()
         return {
             "bringup": self.bringup.name,
@@ -55,7 +54,7 @@ class RunResult:
             "use_layer": arguments.use_layer,
             "seed": arguments.seed,
             "real_time_factor": arguments.real_time_factor,
-            **score,
+            **self.score(),
             **self.figures,
             "return": float(rewards.sum()),
             "cost": self._mean_cost(rewards),
@@ -79,13 +78,13 @@ class RunResult:
             return None
         return float((self.task.alive_reward - rewards).mean())
 
-    def _score(self) -> dict[str, float | bool]:
-        """The task's verdict on the true states."""
+    def score(self) -> dict[str, float | bool]:
+        """The task's verdict on the true states; without any there is no success."""
         truth = self.recording.true_observations
         score = self.task.make_score()
         for time_s, observation in zip(truth.times_s, truth.values, strict=True):
             score.update(float(time_s), observation, False)
-        verdict = score.result() if len(truth) else {"success": False, "upright_fraction_last_10s": 0.0}
+        verdict = score.result() if len(truth) else {"success": False}
         return {**verdict, "duration_s": float(truth.times_s[-1]) if len(truth) else 0.0}
 
     def rewards(self) -> Array:

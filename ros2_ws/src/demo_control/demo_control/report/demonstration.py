@@ -115,8 +115,9 @@ def comparison_table(demonstration: Demonstration) -> Table:
     summaries = [result.summary() for result in demonstration.results]
     for result in demonstration.results:
         table.add_column(_label(result), justify="right")
-    score = demonstration.results[0].task.make_score().result()
-    for name in [*score, "return", "cost"]:
+    # A score may leave out what means nothing for a run, and need not know its figures before it has seen one.
+    scores = dict.fromkeys(name for result in demonstration.results for name in result.score())
+    for name in [*scores, "return", "cost"]:
         table.add_row(_words(name), *(_text(summary.get(name)) for summary in summaries))
     for name, text in (("plan_ms", "plan time p50 / p99"), ("command_age_ms", "command age p50 / p99")):
         table.add_row(text, *(_percentiles(summary[name]) for summary in summaries))
@@ -131,6 +132,8 @@ def _words(name: str) -> str:
 
 def _text(value: object) -> str:
     """A figure as people read it."""
+    if value is None:
+        return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.3f}" if isinstance(value, float) else str(value)
