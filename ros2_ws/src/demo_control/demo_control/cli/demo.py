@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from demo_control.bringup.description import load_recipe
 from demo_control.bundle import default_bundle
-from demo_control.cli.output import EXIT_USAGE, check_destinations, error_console, fail, one_line_errors, write_json
+from demo_control.cli.output import (
+    EXIT_USAGE,
+    check_destinations,
+    error_console,
+    fail,
+    one_line_errors,
+    write_json,
+)
 from demo_control.configuration import ConfigurationError, Scalar, parse_assignments
 from demo_control.files import check_folder
 from demo_control.parallel_evaluation import both_kinds_known, make_scenario, split_settings
@@ -58,7 +66,7 @@ def command(
         chosen = loaded.simulator_or_first(simulator)
         if chosen not in loaded.simulators:
             raise ConfigurationError(f"simulator = '{chosen}': must be one of {', '.join(loaded.simulators)}")
-        common = {"seed": seed, "simulator": chosen, "bundle": str(bundle or "")}
+        common = _common_arguments(loaded, chosen, {"seed": seed, "bundle": str(bundle or "")})
         values, layer = split_settings(parse_assignments(settings or []))
         scenario = _shown(loaded, values, round(duration / loaded.control_period_s))
         if scenario is None and (values or layer):
@@ -75,6 +83,21 @@ def command(
                 report["live"] = _live(loaded, {**common, "duration": live, "use_layer": True}, json_file)
         if json_file:
             write_json(report, json_file)
+
+
+def _common_arguments(task: Task, simulator: str, others: dict[str, object]) -> dict[str, object]:
+    """Arguments of the task's bring-up, the simulator among them where it has a choice of them.
+
+    Raises:
+        ConfigurationError: A simulator other than the first is wanted, and it has no choice.
+    """
+    if not task.bringup:
+        return others
+    if any(entry.name == "simulator" for entry in load_recipe(task.bringup).arguments.entries()):
+        return {**others, "simulator": simulator}
+    if simulator != task.simulators[0]:
+        raise ConfigurationError(f"simulator = '{simulator}': bring-up '{task.bringup}' has no choice of simulators")
+    return others
 
 
 def _shown(task: Task, values: Mapping[str, Scalar], steps: int) -> ShowScenario | None:
@@ -125,8 +148,7 @@ def _live(task: Task, arguments: dict[str, object], json_file: str) -> dict[str,
     except ImportError as error:
         error_console().print(f"no run over ROS 2: Python cannot import '{error.name}'", style="yellow")
         return None
-    from demo_control.bringup.description import load_recipe  # noqa: PLC0415 - so does this
-    from demo_control.cli.launch import summary_table  # noqa: PLC0415
+    from demo_control.cli.launch import summary_table  # noqa: PLC0415 - so does this
 
     recipe = load_recipe(task.bringup)
     chosen = recipe.arguments.from_mapping(arguments)

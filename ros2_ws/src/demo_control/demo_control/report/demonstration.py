@@ -105,7 +105,8 @@ def _recorded(result: RunResult) -> RecordedRun:
 
 def _title(task: Task, results: Sequence[RunResult]) -> str:
     arguments = dataclasses.asdict(results[0].bringup.arguments)
-    return f"{task.name}: seed {arguments['seed']}, {arguments.get('simulator', '')}, {arguments['duration']:g} s"
+    simulator = f"{arguments['simulator']}, " if "simulator" in arguments else ""
+    return f"{task.name}: seed {arguments['seed']}, {simulator}{arguments['duration']:g} s"
 
 
 def comparison_table(demonstration: Demonstration) -> Table:
