@@ -146,6 +146,9 @@ class ShowScenario(Scenario, Protocol):
 
         Returns:
             Files by kind, for example 'plot' and 'video'.
+
+        Raises:
+            RuntimeError: The video cannot be drawn here; it is then called again without.
         """
         ...
 

@@ -19,6 +19,7 @@ from demo_control.cli.output import (
     error_console,
     fail,
     one_line_errors,
+    warn,
     write_json,
 )
 from demo_control.configuration import ConfigurationError, Scalar, parse_assignments
@@ -128,10 +129,16 @@ def _in_process(show: Callable[..., ScenarioDemonstration], json_file: str) -> d
     """Show a scenario; returns all figures."""
     with _bars() as tell:
         demonstration = show(progress=tell)
+    _tell_of_no_video(demonstration.no_video)
     if json_file != "-":
         error_console().print(scenario_table(demonstration))
         _print_files(demonstration.files)
     return demonstration.summary()
+
+
+def _tell_of_no_video(reason: str) -> None:
+    if reason:
+        warn(f"no video: {reason}")
 
 
 def _print_files(files: Mapping[str, Path]) -> None:
@@ -182,6 +189,7 @@ def _over_ros(task: Task, arguments: dict[str, object], out: Path, video: bool, 
         fail(f"demo {task.name} needs ROS 2 and demo_msgs: Python cannot import '{error.name}'")
     with _failures(), _bars() as tell:
         demonstration = demonstrate(task, arguments, out, video=video, progress=tell)
+    _tell_of_no_video(demonstration.no_video)
     if json_file != "-":
         error_console().print(comparison_table(demonstration))
         for kind, path in demonstration.files.items():

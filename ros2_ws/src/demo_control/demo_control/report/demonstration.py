@@ -15,6 +15,7 @@ from demo_control.bringup.run import run_bringup
 from demo_control.configuration import ConfigurationError
 from demo_control.report.run_plot import PlottedRun, write_run_plot
 from demo_control.tasks import RecordedRun, Task
+from demo_control.texts import first_line
 
 LABELS = {False: "policy alone", True: "policy + DeMo Layer"}
 
@@ -28,12 +29,14 @@ class Demonstration:
         results: Without and with the layer.
         files: What was written, by kind: 'plot', 'video'.
         drawn_by: What drew the video, or '' if there is none.
+        no_video: Why there is none although it was asked for, or ''.
     """
 
     task: Task
     results: tuple[RunResult, RunResult]
     files: Mapping[str, Path]
     drawn_by: str
+    no_video: str = ""
 
     def summary(self) -> dict[str, object]:
         """All figures, ready for JSON."""
@@ -82,12 +85,15 @@ def demonstrate(
     progress("plot", 0.0)
     write_run_plot(files["plot"], task, [_plotted(result) for result in results], _title(task, results))
     progress("plot", 1.0)
-    drawn_by = ""
+    drawn_by = no_video = ""
     if video and task.render_video is not None:
-        files["video"] = folder / f"{task.name}.mp4"
-        recorded = [_recorded(result) for result in results]
-        drawn_by = task.render_video(files["video"], recorded, lambda share: progress("video", share))
-    return Demonstration(task, (results[0], results[1]), files, drawn_by)
+        path, recorded = folder / f"{task.name}.mp4", [_recorded(result) for result in results]
+        try:
+            drawn_by = task.render_video(path, recorded, lambda share: progress("video", share))
+            files["video"] = path
+        except (RuntimeError, ValueError) as error:
+            no_video = first_line(error)
+    return Demonstration(task, (results[0], results[1]), files, drawn_by, no_video)
 
 
 def _label(result: RunResult) -> str:

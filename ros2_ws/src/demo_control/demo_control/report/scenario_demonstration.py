@@ -17,6 +17,7 @@ from demo_control.evaluation import run_episodes
 from demo_control.layer import LayerSettings, PlanReport
 from demo_control.scenarios import ShownRun, ShowScenario, make_trials
 from demo_control.tasks import Array, Task
+from demo_control.texts import first_line
 
 LABELS = {"policy": "policy alone", "demo": "policy + DeMo Layer"}
 Tell = Callable[[str, float], None]
@@ -79,12 +80,14 @@ class ScenarioDemonstration:
         runs: Without and with the layer.
         files: What was written, by kind.
         scenario: The scenario.
+        no_video: Why there is none, or ''.
     """
 
     task: Task
     runs: tuple[ShownRun, ...]
     files: Mapping[str, Path]
     scenario: ShowScenario
+    no_video: str = ""
 
     def summary(self) -> dict[str, object]:
         """All figures, ready for JSON."""
@@ -143,8 +146,15 @@ def demonstrate_scenario(
         settings = LayerSettings.for_task(task, layer)
         controller = make_controller(kind, task, load_bundle(bundle, task), settings, 1)
         runs.append(_run(task, scenario, controller, label, simulator, seed, progress))
-    files = scenario.show(runs, folder, video=video, progress=progress)
-    return ScenarioDemonstration(task, tuple(runs), files, scenario)
+    no_video = ""
+    try:
+        files = scenario.show(runs, folder, video=video, progress=progress)
+    except RuntimeError as error:
+        if not video:
+            raise
+        # What was walked, and its plot, are not to be lost with the video.
+        files, no_video = scenario.show(runs, folder, video=False, progress=progress), first_line(error)
+    return ScenarioDemonstration(task, tuple(runs), files, scenario, no_video)
 
 
 def _run(
