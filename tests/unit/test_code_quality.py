@@ -63,6 +63,23 @@ def test_packages_name_the_messages_they_import(package: str) -> None:
     assert used <= named
 
 
+def test_what_a_distribution_lacks_or_has_too_old_is_told() -> None:
+    """With a ROS 2 distribution a dependency comes from rosdep or by the line of docs/ros2.md."""
+    told = (ROOT / "docs" / "ros2.md").read_text()
+    line = next(line for line in told.splitlines() if line.strip().startswith("pip install onnx"))
+    from_pip = {re.split(r"[<>=~]", word.strip("'"))[0] for word in line.split()[2:]}
+    packages = [ROOT / "ros2_ws" / "src" / name / "package.xml" for name in ("demo_control", "stoch2_sim")]
+    from_rosdep = {name for path in packages for name in re.findall(r"<exec_depend>python3-(\w+)<", path.read_text())}
+    project = (ROOT / "pyproject.toml").read_text().partition("\ndependencies = [")[2].partition("]")[0]
+    needed = set(re.findall(r'"([\w-]+)>=', project))
+
+    assert needed, "no dependencies found"
+    assert needed - from_pip <= {{"pil": "pillow", "yaml": "pyyaml"}.get(name, name) for name in from_rosdep}
+    # Versions before 0.12, as distributions have them, do not know 'int | None' and end with a traceback.
+    assert "'typer>=0.15'" in line
+    assert '"typer>=0.15,' in project
+
+
 def test_only_learning_needs_torch() -> None:
     package = ROOT / "ros2_ws" / "src" / "demo_control" / "demo_control"
     for path in package.rglob("*.py"):
