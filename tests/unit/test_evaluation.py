@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from demo_control.bundle import Bundle, make_bundle, save_bundle
+from demo_control.bundle import Bundle, default_bundle, load_bundle, make_bundle, save_bundle
 from demo_control.cli.main import app
 from demo_control.configuration import ConfigurationError
 from demo_control.controllers import make_controller
 from demo_control.evaluation import Episodes, run_episodes
 from demo_control.onnx_graph import GraphBuilder
-from demo_control.parallel_evaluation import BatchResult, EvaluationRequest, check_request, split_settings, summary
+from demo_control.parallel_evaluation import (
+    BatchResult,
+    EvaluationRequest,
+    _batch_result,
+    check_request,
+    split_settings,
+    summary,
+)
 from demo_control.policies import linear_policy_model
 from demo_control.statistics import wilson_interval
 from demo_control.tasks import Task, load_task
@@ -42,6 +51,34 @@ def test_returns_are_the_summed_rewards(linear_task: Task, linear_bundle: Bundle
     rewards = linear_task.reward(episodes.true_observations[:-1], episodes.actions)
     np.testing.assert_allclose(episodes.returns, rewards.sum(axis=0))
     assert episodes.actions.shape == (50, 2, 1)
+
+
+def test_a_policy_that_breaks_down_is_judged_and_told_in_json(tmp_path: Path) -> None:
+    """Its last return was no number, which ended the evaluation with a traceback where JSON was asked for."""
+    task = load_task("cartpole")
+    shipped = load_bundle(default_bundle("cartpole"), task)
+    graph = GraphBuilder("breaks_down")
+    observation = graph.input("observation", ["batch", 5])
+    position = graph.node("Gather", observation, graph.constant(np.array([0]), np.int64), axis=1)
+    left = graph.node("Sub", graph.constant(np.float32(0.02)), graph.node("Mul", position, position))
+    graph.output("action", graph.node("Mul", graph.node("Sqrt", left), graph.constant(np.float32(40.0))), ["batch", 1])
+    save_bundle(make_bundle(task, policy=graph.build(), dynamics=shipped.dynamics), tmp_path / "bundle", "A test.")
+
+    words = ["evaluate", "cartpole", "--bundle", str(tmp_path / "bundle"), "--controller", "policy", "--json", "-"]
+    done = CliRunner().invoke(app, [*words, "--episodes", "2", "--jobs", "1"])
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["successes"] == 0
+    assert math.isfinite(report["return_mean"])
+    assert 0.0 < report["action_change_mean"] < 1.0
+
+
+def test_a_figure_that_is_no_number_is_left_out(linear_task: Task, linear_bundle: Bundle) -> None:
+    episodes = replace(run(linear_task, linear_bundle, "policy", 2), results=())
+    results = ({"success": True, "drift": math.nan, "way": 1.0}, {"success": False, "drift": 2.0, "way": math.inf})
+    controller = make_controller("policy", linear_task, linear_bundle, None, 2)
+    batch = _batch_result(linear_task, 0, episodes, results, controller)
+    assert batch.results == ({"success": True, "way": 1.0}, {"success": False, "drift": 2.0})
 
 
 def test_an_episode_does_not_depend_on_those_beside_it(linear_task: Task, linear_bundle: Bundle) -> None:

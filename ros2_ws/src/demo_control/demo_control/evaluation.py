@@ -33,12 +33,14 @@ class Episodes:
     def action_changes(self, task: Task) -> Array:
         """How rough the commands are: root mean square change from one period to the next, as a share of the range.
 
-        0 where there is only one. Shape=(num_episodes,).
+        Of those that are numbers; 0 where there is only one. Shape=(num_episodes,).
         """
         if len(self.actions) < 2:  # noqa: PLR2004 - a change is between two
             return np.zeros(self.actions.shape[1])
         changes = np.diff(self.actions, axis=0) / (task.action_maximum - task.action_minimum)
-        return np.asarray(np.sqrt(np.square(changes).mean(axis=(0, 2))))
+        known = np.isfinite(changes)
+        squares = np.where(known, np.square(changes), 0.0).sum(axis=(0, 2))
+        return np.asarray(np.sqrt(squares / np.maximum(known.sum(axis=(0, 2)), 1)))
 
     @property
     def successes(self) -> int:
@@ -84,7 +86,9 @@ def run_episodes(
     actions, returns = [], np.zeros(num_plants)
     for step in range(steps):
         action = controller.act(observations)
-        returns += np.where(failed, 0.0, task.reward(states[-1], action))
+        # What is no number is no command: the plant fails by it, and nothing is earned.
+        ended = failed | ~np.isfinite(action).all(axis=1)
+        returns += np.where(ended, 0.0, task.reward(states[-1], action))
         observations, failed = plants.step(action)
         states.append(plants.true_observations().copy())
         actions.append(action)

@@ -246,6 +246,8 @@ def _batch_result(
     task: Task, first: int, episodes: Episodes, results: tuple[Mapping[str, float | bool], ...], controller: Controller
 ) -> BatchResult:
     changes = episodes.action_changes(task)
+    # A robot's own figure that is no number means nothing, as one that is left out; JSON has no word for it either.
+    results = tuple({name: value for name, value in one.items() if np.isfinite(value)} for one in results)
     planning: tuple[Mapping[str, float | None], ...] = ()
     if isinstance(controller, LayerController):
         planning = tuple(
