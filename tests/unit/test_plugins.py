@@ -114,6 +114,7 @@ def test_all_commands_are_listed_and_other_tasks_load() -> None:
         ({"cost_terms": ("effort", "velocity", "effort")}, "cost_terms has 'effort' twice"),
         ({"model_inputs": ("speed",)}, "model_inputs names 'speed', must be of the observation: position, velocity"),
         ({"offset_entries": ("speed",)}, "offset_entries names 'speed', must be of the observation"),
+        ({"unit_circles": (("position", "speed"),)}, "unit_circles names 'speed', must be of the observation"),
     ],
 )
 def test_a_task_whose_names_mean_nothing_or_two_things(
@@ -122,6 +123,26 @@ def test_a_task_whose_names_mean_nothing_or_two_things(
     """Weights, columns and parameters are found by name: of two alike one would be lost."""
     (what, names), *_ = changes.items()
     entries = getattr(linear_task, what)
-    wrong = names if what in {"model_inputs", "offset_entries"} else [replace(entries[0], name=name) for name in names]
+    wrong = (
+        names
+        if what in {"model_inputs", "offset_entries", "unit_circles"}
+        else [replace(entries[0], name=name) for name in names]
+    )
     with pytest.raises(ConfigurationError, match=f"task 'integrator': {words}"):
         replace(linear_task, **{what: tuple(wrong)})
+
+
+@pytest.mark.parametrize("changes", [{"control_period_s": 0.0}, {"control_period_s": -1.0}, {"episode_s": 0.001}])
+def test_a_task_without_a_period_in_its_episode(linear_task: Task, changes: dict[str, float]) -> None:
+    with pytest.raises(ConfigurationError, match=r"control_period_s = .*, must be more than 0 and at most episode_s"):
+        replace(linear_task, **changes)
+
+
+def test_circles_that_plans_do_not_know_are_not_those_of_the_planning_problem() -> None:
+    """Its model looked for their entries in vain, and training ended with a traceback."""
+    task = load_task("stoch2")
+    assert task.planning is not None
+    known = task.planning.observation
+    away = replace(task, unit_circles=(*task.unit_circles, ("roll_2_ticks_ago", "roll_1_tick_ago")))
+    assert not set(away.unit_circles[-1]) & set(known)
+    assert away.planning_problem.unit_circles == task.unit_circles == task.planning_problem.unit_circles

@@ -28,24 +28,8 @@ if TYPE_CHECKING:
     from demo_control.scenarios import ScenarioFactory
 
 __all__ = [
-    "BEFORE",
-    "COST_COUNTS",
-    "TASK_GROUP",
-    "Array",
-    "CostFunction",
-    "CostTerm",
-    "Motion",
-    "Namespace",
-    "Planning",
-    "PlantFactory",
-    "Plants",
-    "Quantity",
-    "RecordedRun",
-    "Score",
-    "Task",
-    "Transition",
-    "VideoRenderer",
-    "load_task",
+    "BEFORE", "COST_COUNTS", "TASK_GROUP", "Array", "CostFunction", "CostTerm", "Motion", "Namespace", "Planning",
+    "PlantFactory", "Plants", "Quantity", "RecordedRun", "Score", "Task", "Transition", "VideoRenderer", "load_task",
     "task_names",
 ]  # fmt: skip
 
@@ -231,15 +215,22 @@ class Task:
     model_training: ModelTraining | None = None
 
     def __post_init__(self) -> None:
-        """Check names, what is looked up by them must be there, and once; and the map of corrections."""
+        """Check times and names, what is looked up by them must be there, and once; and the map of corrections."""
+        if not 0.0 < self.control_period_s <= self.episode_s:
+            raise ConfigurationError(
+                f"task '{self.name}': control_period_s = {self.control_period_s:g}, must be more than 0 and at most "
+                f"episode_s = {self.episode_s:g}"
+            )
         for what in ("observation", "action", "cost_terms"):
             names = [entry.name for entry in getattr(self, what)]
             for name in names:
                 if names.count(name) > 1:
                     raise ConfigurationError(f"task '{self.name}': {what} has '{name}' twice, must be unique")
         known = [quantity.name for quantity in self.observation]
-        for what in ("model_inputs", "offset_entries"):
-            for name in getattr(self, what):
+        circles = [name for pair in self.unit_circles for name in pair]
+        looked_up = {"model_inputs": self.model_inputs, "offset_entries": self.offset_entries, "unit_circles": circles}
+        for what, wanted in looked_up.items():
+            for name in wanted:
                 if name not in known:
                     raise ConfigurationError(
                         f"task '{self.name}': {what} names '{name}', must be of the observation: {', '.join(known)}"
@@ -269,6 +260,7 @@ class Task:
             action=planning.correction,
             control_period_s=planning.decision_ticks * self.control_period_s,
             model_inputs=planning.model_inputs,
+            unit_circles=tuple(pair for pair in self.unit_circles if set(pair) <= set(planning.observation)),
             planning=None,
             reward_function=None,
             transition=planning.transition,
@@ -393,5 +385,7 @@ def load_task(name: str) -> Task:
             if task.name != name:
                 # Bundles and recordings hold the task's own name, by which it would not be found again.
                 raise ConfigurationError(f"task '{name}' ('{point.value}') calls itself '{task.name}': must be equal")
+            if not task.simulators:
+                raise ConfigurationError(f"task '{name}': simulators = (), at least one is needed")
             return task
     raise ConfigurationError(f"task '{name}' is not installed; installed: {', '.join(task_names()) or 'none'}")
