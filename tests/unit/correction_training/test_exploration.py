@@ -150,6 +150,14 @@ def test_a_transition_that_forgets_an_entry_is_named(task: Task) -> None:
         next_observations(replace(problem, transition=forgetful), np.zeros((1, 5)), np.zeros((1, 3)), np.zeros((1, 1)))
 
 
+def test_targets_that_are_not_those_of_the_outputs_are_refused(task: Task) -> None:
+    problem = task.planning_problem
+    assert problem.transition is not None
+    short = replace(problem.transition, targets=lambda x, x_next, u: x_next[:, :2])
+    with pytest.raises(ConfigurationError, match=r"targets of the shape \(6, 2\), must be \(6, 3\)"):
+        learned_outputs(replace(problem, transition=short), np.zeros((2, 3, 5)), np.ones((2, 3, 5)), np.ones((2, 3, 1)))
+
+
 @pytest.mark.parametrize("unroll_steps", [1, 3])
 def test_the_model_learns_and_its_graph_computes_the_same(
     task: Task, turning_plants: PlantsOfDrags, unroll_steps: int

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from demo_control.bundle import load_bundle
 from demo_control.configuration import ConfigurationError
-from demo_control.tasks import Array, Task
+from demo_control.tasks import Array, CostTerm, Task
 
 from ..interruption import Interrupter
 
@@ -164,6 +164,23 @@ def test_model_stage_waits_for_a_finished_search_and_refuses_data_of_another_pol
         run(task, tmp_path, "model")
     with pytest.raises(ConfigurationError, match="stage = 'modle'"):
         run(task, tmp_path, "modle")
+
+
+def test_what_the_layer_could_not_plan_with_is_refused_before_anything_is_trained(task: Task, tmp_path: Path) -> None:
+    assert task.planning is not None
+
+    def hyperbolic(x: Any, y: Any, u: Any, xp: Any) -> Any:  # noqa: ANN401
+        return {name: xp.tanh(x[name]) for name in x}
+
+    odd = replace(task.planning, transition=replace(task.planning.transition, apply=hyperbolic))
+    term = CostTerm("odd", 1.0, lambda x, u, xp: xp.tanh(x["error"]), "NumPy has it, the graph has not.")
+    for wrong, words in (
+        (replace(task, planning=odd), "task 'turning': its transition: AttributeError: .*'tanh'"),
+        (replace(task, cost_terms=(term,)), "cost term 'odd': AttributeError: .*'tanh'"),
+    ):
+        with pytest.raises(ConfigurationError, match=words):
+            run(wrong, tmp_path / "run", "policy")
+    assert not (tmp_path / "run").exists()
 
 
 def test_command_line_runs_single_stages(task: Task, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

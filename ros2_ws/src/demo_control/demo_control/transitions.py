@@ -9,6 +9,7 @@ import numpy as np
 
 from demo_control.configuration import ConfigurationError
 from demo_control.tasks import Array, Namespace, Task
+from demo_control.texts import kind_and_first_line
 
 _STEP = 1e-4
 
@@ -29,11 +30,17 @@ def learned_outputs(task: Task, x: Array, x_next: Array, u: Array) -> Array:
 
     Returns:
         Shape=(..., num_outputs).
+
+    Raises:
+        ConfigurationError: The transition's targets are not one for each of its outputs.
     """
     if task.transition is None:
         return np.asarray(x_next - x)
     flat = [values.reshape(-1, values.shape[-1]) for values in (x, x_next, u)]
-    return np.asarray(task.transition.targets(*flat)).reshape(*x.shape[:-1], num_outputs(task))
+    targets, expected = np.asarray(task.transition.targets(*flat)), (len(flat[0]), num_outputs(task))
+    if targets.shape != expected:
+        raise ConfigurationError(f"task '{task.name}': targets of the shape {targets.shape}, must be {expected}")
+    return targets.reshape(*x.shape[:-1], num_outputs(task))
 
 
 def next_columns(task: Task, x: Sequence[Any], y: Sequence[Any], u: Sequence[Any], xp: Namespace) -> list[Any]:
@@ -47,15 +54,18 @@ def next_columns(task: Task, x: Sequence[Any], y: Sequence[Any], u: Sequence[Any
         xp: The functions for these columns.
 
     Raises:
-        ConfigurationError: The transition leaves an entry out.
+        ConfigurationError: The transition raises an error, or leaves an entry out.
     """
     assert task.transition is not None
-    result = task.transition.apply(
-        {quantity.name: column for quantity, column in zip(task.observation, x, strict=True)},
-        dict(zip(task.transition.outputs, y, strict=True)),
-        {quantity.name: column for quantity, column in zip(task.action, u, strict=True)},
-        xp,
-    )
+    try:
+        result = task.transition.apply(
+            {quantity.name: column for quantity, column in zip(task.observation, x, strict=True)},
+            dict(zip(task.transition.outputs, y, strict=True)),
+            {quantity.name: column for quantity, column in zip(task.action, u, strict=True)},
+            xp,
+        )
+    except Exception as error:  # whatever another package's function raises
+        raise ConfigurationError(f"task '{task.name}': its transition: {kind_and_first_line(error)}") from error
     missing = [quantity.name for quantity in task.observation if quantity.name not in result]
     if missing:
         raise ConfigurationError(f"task '{task.name}': its transition says nothing of {', '.join(missing)}")

@@ -48,6 +48,7 @@ from demo_control.learning.stages import (
     run_round,
     search_policy,
 )
+from demo_control.rollout.cost_graph import check_drawable
 from demo_control.tasks import Planning, Task
 
 STAGES = ("policy", "model", "all")
@@ -99,7 +100,8 @@ def train(
         policy: Kind of the policy: 'linear' or 'sac'.
 
     Raises:
-        ConfigurationError: A bad setting, seed, stage or kind, or a folder that holds something else.
+        ConfigurationError: A bad setting, seed, stage or kind, a cost or transition that cannot be drawn, or a
+            folder that holds something else.
         OSError: The folder cannot be written to.
         ParityError: The exported model is not the trained one.
     """
@@ -112,6 +114,7 @@ def train(
     if policy == "sac":
         settings.check_learning()
     layer = LayerSettings.for_task(task)
+    check_drawable(task)
     if layer.num_samples % settings.network.num_elites:
         raise ConfigurationError(
             f"network.num_elites = {settings.network.num_elites}: "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from demo_control.configuration import ConfigurationError
 from demo_control.onnx_graph import GraphBuilder
-from demo_control.tasks import CostTerm
+from demo_control.tasks import CostTerm, Task
+from demo_control.texts import kind_and_first_line
+from demo_control.transitions import next_columns
 
 
 class GraphValue:
@@ -112,7 +114,29 @@ def draw_term(term: CostTerm, x: Mapping[str, GraphValue], u: Mapping[str, Graph
     try:
         value = term.function(x, u, GraphNamespace())
     except Exception as error:  # whatever another package's function raises
-        raise ConfigurationError(f"cost term '{term.name}': {type(error).__name__}: {error}") from error
+        raise ConfigurationError(f"cost term '{term.name}': {kind_and_first_line(error)}") from error
     if not isinstance(value, GraphValue):
         raise ConfigurationError(f"cost term '{term.name}': {value!r}, must depend on observation or action")
     return value.name
+
+
+def check_drawable(task: Task) -> None:
+    """Find out before long work whether a task's cost and transition can be drawn; NumPy takes more than that.
+
+    Args:
+        task: The task; both are those of its planning problem.
+
+    Raises:
+        ConfigurationError: A term or the transition cannot be drawn.
+    """
+    problem, graph = task.planning_problem, GraphBuilder("planning")
+
+    def columns_of(names: Iterable[str]) -> dict[str, GraphValue]:
+        return {name: GraphValue(graph, graph.input(name, ["batch", 1])) for name in names}
+
+    x, u = (columns_of(one.name for one in vector) for vector in (problem.observation, problem.action))
+    for term in problem.cost_terms:
+        draw_term(term, x, u)
+    if problem.transition is not None:
+        y = columns_of(problem.transition.outputs)
+        next_columns(problem, list(x.values()), list(y.values()), list(u.values()), GraphNamespace())
