@@ -379,6 +379,7 @@ def test_without_torch_one_line_says_what_to_do(monkeypatch: pytest.MonkeyPatch)
     result = CliRunner().invoke(app, ["sliding"])
     assert result.exit_code == 2
     assert "make train-setup" in result.output
+    assert "pip install 'demo-stack[train]'" in result.output, "who has no source tree has no Makefile"
     assert len(result.output.strip().splitlines()) == 1
 
 

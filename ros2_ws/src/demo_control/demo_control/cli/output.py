@@ -25,6 +25,10 @@ EXIT_INTERRUPTED = 130
 """What shells report for a program that SIGINT ended."""
 
 
+GET_PYTORCH = "run 'make train-setup', or without the source tree python -m pip install 'demo-stack[train]'"
+"""What to do where PyTorch is missing."""
+
+
 def error_console() -> Console:
     """Where people read: standard error, so that standard output stays clean for JSON."""
     return Console(stderr=True, highlight=False)

@@ -13,7 +13,15 @@ import typer
 from rich.table import Table
 
 from demo_control.cli.bag_judgement import told
-from demo_control.cli.output import EXIT_INTERRUPTED, check_destinations, error_console, fail, warn, write_json
+from demo_control.cli.output import (
+    EXIT_INTERRUPTED,
+    GET_PYTORCH,
+    check_destinations,
+    error_console,
+    fail,
+    warn,
+    write_json,
+)
 from demo_control.configuration import Scalar, parse_assignments
 
 EXIT_NOT_BETTER = 1
@@ -60,7 +68,7 @@ def _run(
         BagError, BundleError, ConfigurationError: See :func:`demo_control.learning.refit.refit`.
     """
     if importlib.util.find_spec("torch") is None:
-        fail("a refit needs PyTorch, which is not installed here: run 'make train-setup'")
+        fail(f"a refit needs PyTorch, which is not installed here: {GET_PYTORCH}")
     from demo_control.learning.progress import ConsoleReporter  # noqa: PLC0415 - needs torch
     from demo_control.learning.refit import RefitRequest, refit  # noqa: PLC0415
     from demo_control.learning.refit_settings import RefitSettings  # noqa: PLC0415

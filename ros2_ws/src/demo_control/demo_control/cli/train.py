@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from demo_control.cli.output import EXIT_INTERRUPTED, error_console, fail, one_line_errors
+from demo_control.cli.output import EXIT_INTERRUPTED, GET_PYTORCH, error_console, fail, one_line_errors
 from demo_control.configuration import parse_assignments
 from demo_control.experiments.stopping import interrupted_by_sigterm
 from demo_control.tasks import load_task
@@ -49,7 +49,7 @@ def command(
     An interrupted run goes on where it was when the same command is given again.
     """
     if importlib.util.find_spec("torch") is None:
-        fail("training needs PyTorch, which is not installed here: run 'make train-setup'")
+        fail(f"training needs PyTorch, which is not installed here: {GET_PYTORCH}")
     from demo_control.learning.pipeline import train  # noqa: PLC0415 - needs torch
     from demo_control.learning.progress import ConsoleReporter  # noqa: PLC0415
     from demo_control.learning.settings import TrainingSettings  # noqa: PLC0415
