@@ -65,6 +65,14 @@ def test_leaving_the_rail_terminates(
     assert info["score"]["rail_left"]
 
 
+def test_a_force_that_is_no_number_ends_the_episode_and_earns_nothing(
+    environment: gymnasium.Env,  # type: ignore[type-arg]
+) -> None:
+    environment.reset(seed=1)
+    _, reward, terminated, _, _ = environment.step(np.array([np.nan]))
+    assert (reward, terminated) == (0.0, True)
+
+
 def test_an_episode_is_truncated_after_twenty_seconds(
     environment: gymnasium.Env,  # type: ignore[type-arg]
 ) -> None:

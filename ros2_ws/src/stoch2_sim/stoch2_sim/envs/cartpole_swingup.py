@@ -97,7 +97,8 @@ class CartpoleSwingUpEnv(gymnasium.Env[Array, Array]):
         force = np.clip(
             np.asarray(action, dtype=float).reshape(1), self._task.action_minimum, self._task.action_maximum
         )
-        reward = float(self._task.reward(self._plants.true_observations()[0], force))
+        # A force that is no number ends the episode, and earns nothing.
+        reward = float(self._task.reward(self._plants.true_observations()[0], force)) if np.isfinite(force[0]) else 0.0
         observations, failed = self._plants.step(force[None])
         self._steps += 1
         terminated = bool(failed[0])
