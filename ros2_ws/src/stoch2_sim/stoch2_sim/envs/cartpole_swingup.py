@@ -25,12 +25,10 @@ OBSERVATION_BOUND = np.array([10.0, 100.0, 10.0, 10.0, 1000.0])
 class CartpoleSwingUpEnv(gymnasium.Env[Array, Array]):
     """Swing a hanging pole up and keep it there, on a rail of ±2.4 m.
 
-    Observation: cart position (m), cart velocity (m/s), cosine and sine of the pole's angle
-        (upright
-    is 0), pole velocity (rad/s), as the sensor reports them. Action: force on the cart in newtons,
-    ±10. Reward: the task's, from the true state before the step and the force. The episode terminates
-    when the cart leaves the rail; ``gymnasium.make`` truncates it after 20 s. ``info`` has the true
-    observation and the score so far.
+    Observation: cart position (m), cart velocity (m/s), cosine and sine of the pole's angle (upright is 0), pole
+    velocity (rad/s), as the sensor reports them. Action: force on the cart in newtons, ±10. Reward: the task's, from
+    the true state before the step and the force. The episode terminates when the cart leaves the rail;
+    ``gymnasium.make`` truncates it after 20 s. ``info`` has the true observation and the score so far.
 
     Args:
         simulator: 'mujoco', 'pybullet' or 'analytic'.

@@ -23,9 +23,8 @@ def is_upright(observation: Array) -> bool:
 class SwingUpScore:
     """Judges one episode from the true states; implements :class:`demo_control.tasks.Score`.
 
-    Success: at least an episode's 20 s have passed, the pole was upright at every instant of the
-        last
-    10 s, and the cart never left the rail.
+    Success: at least an episode's 20 s have passed, the pole was upright at every instant of the last 10 s, and the
+    cart never left the rail.
     """
 
     def __init__(self) -> None:
