@@ -53,6 +53,14 @@ def test_what_stands_between_the_nodes_runs_before_them(priority_permitted: bool
     assert set(policies) == {os.SCHED_FIFO if priority_permitted else os.SCHED_OTHER}
 
 
+def test_a_robot_that_cannot_be_set_up_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("demo_control.faults.running_robot.default_bundle", lambda _: tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError):
+        Rig("cartpole", 0, pushed=False, check=lambda: None)
+    assert list(tmp_path.iterdir()) == []
+
+
 class Lagging(Rig):
     """A rig whose observer is behind by some outputs, and of which more come with every look."""
 

@@ -65,8 +65,12 @@ class RunningRobot(Peer):
         self.log: list[Sent] = []
         self.folder = Path(tempfile.mkdtemp(prefix="demo_control-faults-"))
         self.bundle = self.folder / "bundle"
-        shutil.copytree(default_bundle(task), self.bundle)
-        bringup = bringup_of(task, seed, self.bundle)
+        try:
+            shutil.copytree(default_bundle(task), self.bundle)
+            bringup = bringup_of(task, seed, self.bundle)
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
         push_n = _PUSH_SHARE * float(np.max(self.task.action_maximum))
         self.bringup = with_relay(bringup, self.task.control_period_s, pushed, push_n)
         self.driver = next(node.name for node in bringup.nodes if node.ends_run)
