@@ -15,7 +15,7 @@ from demo_control.drivers.hardware_robot import HardwareRobot
 from demo_control.drivers.hardware_settings import HardwareSettings
 from demo_control.drivers.safety import Safety, SafetyRequest
 from demo_control.drivers.walking import WalkingSettings
-from demo_control.hardware.bus import BusDescription, BusError, ImuReading, JointDescription, Reading
+from demo_control.hardware.bus import Bus, BusDescription, BusError, ImuReading, JointDescription, Reading
 from demo_control.hardware.wiring import Wiring, load_wiring
 from demo_control.tasks import Array
 from stoch2_sim.cartpole import task as cartpole_task
@@ -123,21 +123,26 @@ class Bench:
             self.states.append(self.robot.safety.state)
 
 
-def cartpole(bus: CartBus, wired: Wiring | None = None, **settings: bool) -> Bench:
+def cartpole(cart: CartBus, wired: Wiring | None = None, bus: Bus | None = None, **settings: bool) -> Bench:
     robot = HardwareCartpole(
-        cartpole_task(), CartpoleDriverSettings(), HardwareSettings(**settings), wired or wiring("cartpole"), bus
+        cartpole_task(),
+        CartpoleDriverSettings(),
+        HardwareSettings(**settings),
+        wired or wiring("cartpole"),
+        bus or cart,
     )
-    return Bench(robot, lambda: bus.advance(robot.period_s))
+    return Bench(robot, lambda: cart.advance(robot.period_s))
 
 
-def armed(bus: CartBus, **safety: object) -> Bench:
+def armed(cart: CartBus, bus: Bus | None = None, **safety: object) -> Bench:
     """A cart-pole that is armed.
 
     Args:
-        bus: Of its joints.
+        cart: Of its joints.
+        bus: By which the cart's is reached, if it is not that itself.
         safety: What the wiring says otherwise.
     """
-    bench = cartpole(bus, with_safety("cartpole", **safety))
+    bench = cartpole(cart, with_safety("cartpole", **safety), bus)
     bench.run(0.1, np.array([1.0]))
     assert bench.robot.request(SafetyRequest.ARM, "me") == ""
     bench.run(0.6)

@@ -21,7 +21,7 @@ from demo_control.drivers.joint_guard import Guarded, JointGuard
 from demo_control.drivers.robot import PeriodReport, Robot
 from demo_control.drivers.running import Spin
 from demo_control.drivers.safety import Safety, SafetyMachine, SafetyRequest
-from demo_control.hardware.bus import Bus, BusError, Reading
+from demo_control.hardware.bus import Bus, BusError, PartialReadingError, Reading
 from demo_control.hardware.composite import open_bus
 from demo_control.hardware.reading_problem import reading_problem
 from demo_control.hardware.wiring import Wiring
@@ -199,6 +199,8 @@ class HardwareRobot(Robot):
         try:
             self.reading = self._ordered(self.bus.read())
             self._alarm = reading_problem(self.reading, self._names, self.wiring.safety)
+        except PartialReadingError as error:
+            self.reading, self._alarm = self._ordered(error.reading), str(error)
         except BusError as error:
             self._alarm = str(error)
         self._sensed = self._observe(self.reading)

@@ -117,6 +117,19 @@ class Reading:
     problems: tuple[str, ...] = ()
 
 
+class PartialReadingError(BusError):
+    """A connection of several that is lost: what the others say is not.
+
+    Args:
+        text: See :class:`BusError`.
+        reading: Of all joints; what is behind the lost connection is as old as its age says.
+    """
+
+    def __init__(self, text: str, reading: Reading) -> None:
+        super().__init__(text)
+        self.reading = reading
+
+
 class Bus(Protocol):
     """A connection with a robot.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from demo_control.hardware.bus import Bus, BusDescription, BusError, Reading
+from demo_control.hardware.bus import Bus, BusDescription, BusError, PartialReadingError, Reading
 from demo_control.hardware.wiring import InstalledKinds, Wiring
 from demo_control.tasks import Array
 
@@ -33,6 +35,8 @@ class CompositeBus:
         counts = [len(bus.describe().commanded) for bus in buses]
         self._ends = np.cumsum(counts).tolist()
         self._starts = [end - count for end, count in zip(self._ends, counts, strict=True)]
+        self._newest: dict[int, tuple[Reading, float]] = {}
+        """What each bus said last, and when."""
 
     def describe(self) -> BusDescription:
         """All joints."""
@@ -57,21 +61,26 @@ class CompositeBus:
             raise
 
     def read(self) -> Reading:
-        """Read all.
+        """Read all: also those behind one that fails, as whoever brakes the robot needs to know how fast it is.
 
         Raises:
-            BusError: A connection is lost.
+            PartialReadingError: A connection is lost.
+            BusError: The same, before its devices have told anything.
         """
-        readings = [bus.read() for bus in self.buses]
-        return Reading(
-            np.concatenate([reading.positions for reading in readings]),
-            np.concatenate([reading.velocities for reading in readings]),
-            np.concatenate([reading.efforts for reading in readings]),
-            np.concatenate([reading.ages_s for reading in readings]),
-            next((reading.imu for reading in readings if reading.imu is not None), None),
-            next((reading.contact_forces for reading in readings if reading.contact_forces is not None), None),
-            tuple(problem for reading in readings for problem in reading.problems),
-        )
+        failures = []
+        for place, bus in enumerate(self.buses):
+            try:
+                self._newest[place] = bus.read(), time.monotonic()
+            except BusError as failure:
+                failures.append(failure)
+        newest = [self._newest[place] for place in range(len(self.buses)) if place in self._newest]
+        if not failures:
+            return _joined([reading for reading, _ in newest])
+        if len(newest) < len(self.buses):
+            raise failures[0]
+        now_s = time.monotonic()
+        aged = [_aged(reading, now_s - read_s) for reading, read_s in newest]
+        raise PartialReadingError(str(failures[0]), _joined(aged))
 
     def write(self, values: Array) -> Array:
         """Command all: also those behind one that fails, which must hold or brake all the more.
@@ -103,3 +112,22 @@ class CompositeBus:
     def counters(self) -> Mapping[str, object]:
         """Of all."""
         return {name: value for bus in self.buses for name, value in bus.counters().items()}
+
+
+def _aged(reading: Reading, since_s: float) -> Reading:
+    """A reading some time after it was made."""
+    imu = None if reading.imu is None else replace(reading.imu, age_s=reading.imu.age_s + since_s)
+    return replace(reading, ages_s=reading.ages_s + since_s, imu=imu)
+
+
+def _joined(readings: Sequence[Reading]) -> Reading:
+    """Readings of several buses as one."""
+    return Reading(
+        np.concatenate([reading.positions for reading in readings]),
+        np.concatenate([reading.velocities for reading in readings]),
+        np.concatenate([reading.efforts for reading in readings]),
+        np.concatenate([reading.ages_s for reading in readings]),
+        next((reading.imu for reading in readings if reading.imu is not None), None),
+        next((reading.contact_forces for reading in readings if reading.contact_forces is not None), None),
+        tuple(problem for reading in readings for problem in reading.problems),
+    )
