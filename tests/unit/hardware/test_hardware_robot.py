@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -152,6 +153,35 @@ def test_faults_stop_it_within_a_period_and_stay(break_it: Callable[[CartBus], N
     assert all(force <= 0.0 for force in bus.written[before:])
     assert not bus.is_on
     assert bench.robot.request(SafetyRequest.RESET, "me") == f"reset refused: {reason}"
+
+
+class MuteBus(CartBus):
+    """A cart that may fall silent, and goes on doing what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.silent_s = 0.0
+        self.is_mute = False
+        self.newest = super().read()
+
+    def read(self) -> Reading:
+        if not self.is_mute:
+            self.newest = super().read()
+            return self.newest
+        self.silent_s += 0.02
+        return replace(self.newest, ages_s=np.array([self.silent_s, 0.0]))
+
+
+def test_a_cart_that_falls_silent_is_not_braked_by_the_speed_that_it_had() -> None:
+    bus = MuteBus()
+    bench = armed(bus)
+    bench.run(0.3, np.array([5.0]))
+    bus.is_mute = True
+    bench.run(0.1, np.array([0.0]))
+    speed = bus.velocity
+    bench.run(3.0, np.array([0.0]))
+    assert bench.robot.failure == "joint cart has been silent for 120 ms"
+    assert (bus.velocity, bus.is_on) == (speed, False)
 
 
 def test_it_goes_on_after_a_reset_and_only_then() -> None:
