@@ -69,6 +69,48 @@ def test_it_arms_by_itself_once() -> None:
     assert (bench.robot.safety.state, bus.is_on) == (Safety.IDLE, False)
 
 
+def test_what_cannot_be_armed_by_itself_ends_all_the_same() -> None:
+    bus = CartBus()
+    bench = cartpole(bus, arm_by_itself=True)
+    bus.is_lost = True
+    bench.run(9.5, np.array([0.5]))
+    assert (bench.robot.safety.state, bench.robot.held) == (Safety.IDLE, True)
+    bench.run(1.5, np.array([0.5]))
+    assert bench.robot.failure == "arm refused: port gone: lost while reading"
+    assert (bus.is_on, bench.robot.held) == (False, False)
+    assert bench.robot.time_s > 0.5
+
+
+def test_a_robot_that_can_be_armed_a_moment_later_arms_by_itself() -> None:
+    bus = CartBus()
+    bench = cartpole(bus, arm_by_itself=True)
+    bus.problems = ("cart (servo 1): overload",)
+    bench.run(5.0, np.array([0.5]))
+    bus.problems = ()
+    bench.run(0.7, np.array([0.5]))
+    assert bench.robot.safety.state is Safety.ARMED
+
+
+def test_a_fault_while_it_engages_by_itself_begins_the_run_that_must_end() -> None:
+    bus = CartBus()
+    bench = cartpole(bus, arm_by_itself=True)
+    bench.run(0.3, np.array([0.5]))
+    assert bench.robot.safety.state is Safety.ENGAGING
+    bus.problems = ("cart (servo 1): overload",)
+    bench.run(1.0, np.array([0.5]))
+    assert (bench.robot.failure, bench.robot.held) == ("cart (servo 1): overload", False)
+    assert bench.robot.time_s > 0.9
+
+
+def test_who_stops_it_before_it_begins_is_there_to_begin_it() -> None:
+    bus = CartBus()
+    bench = cartpole(bus, arm_by_itself=True)
+    bench.run(0.3, np.array([0.5]))
+    bench.robot.press(True, "button")
+    bench.run(20.0, np.array([0.5]))
+    assert bench.robot.held
+
+
 def _disarm(robot: HardwareRobot) -> None:
     assert "refused" in robot.request(SafetyRequest.DISARM, "me")
 

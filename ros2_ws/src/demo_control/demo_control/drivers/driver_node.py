@@ -311,6 +311,7 @@ class DriverNode(Node, Generic[RobotT]):  # type: ignore[misc]  # rclpy has no t
             **figures,
             **self.timing.result(),
             "deadlines_missed": self._commands.deadlines_missed,
+            **({"notes": [f"fault: {fault}"]} if fault else {}),
         }
         self._result.publish(String(data=json.dumps(result)))
         self._known_state = DriverState.FINISHED

@@ -22,13 +22,15 @@ from demo_control.drivers.robot import PeriodReport, Robot
 from demo_control.drivers.running import Spin
 from demo_control.drivers.safety import Safety, SafetyMachine, SafetyRequest
 from demo_control.hardware.bus import Bus, BusError, PartialReadingError, Reading
-from demo_control.hardware.composite import open_bus
+from demo_control.hardware.composite import first_reading, open_bus
 from demo_control.hardware.reading_problem import reading_problem
 from demo_control.hardware.wiring import Wiring
 from demo_control.tasks import Array
 
 # Commands that arrive later than this before the next period wait for it: writing them takes time, too.
 _LEAD_SHARE = 0.2
+# What keeps a robot from arming by itself for longer will not end by itself: its devices are gone, or it lies badly.
+_ARMING_LIMIT_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ class HardwareRobot(Robot):
         self._is_on = False
         # Once, and not after somebody has asked for anything that stops it, in whatever state.
         self._arms_by_itself = settings.arm_by_itself
+        self._first_try_s: float | None = None
         self._rest_until_s: float | None = None
         self._is_released = False
         self._clock_s = 0.0
@@ -116,25 +119,11 @@ class HardwareRobot(Robot):
         core.suspend("not armed", 0)
         try:
             self.bus.connect()
-            self.reading = self._ordered(self._first_reading())
+            self.reading = self._ordered(first_reading(self.bus, wiring.path, self.period_s))
         except BusError as error:
             self.bus.disconnect()
             raise ConfigurationError(str(error)) from None
         self.guard.begin(self.reading.positions[self._commanded])
-
-    def _first_reading(self) -> Reading:
-        """The first reading in which everything has spoken; the newest one if that does not come soon."""
-        deadline_s = time.monotonic() + 1.0
-        while True:
-            reading = self.bus.read()
-            heard = bool(np.isfinite(reading.ages_s).all()) and (
-                reading.imu is not None or not self.bus.describe().has_imu
-            )
-            if heard:
-                return reading
-            if time.monotonic() > deadline_s:
-                raise BusError(f"{self.wiring.path}: not all joints and sensors tell anything")
-            time.sleep(self.period_s)
 
     # --- What a robot adds
 
@@ -215,7 +204,7 @@ class HardwareRobot(Robot):
         rejection = self.core.offer(command, now_ns)
         if rejection is not None:
             if self._arms_by_itself and self.core.gated_command and self.safety.state is Safety.IDLE:
-                self.request(SafetyRequest.ARM, "the first command")
+                self._arm()
             return
         self._outputs.append(self.core.output)
         if not self._is_written:
@@ -234,14 +223,28 @@ class HardwareRobot(Robot):
         self._clock_s += self.period_s
         self._go_on()
         outputs, self._outputs = tuple(self._outputs), []
-        released = not self._is_released and self._begins()
+        released = not self._is_released and (self._begins() or self._is_over_before)
         self._is_released = self._is_released or released
         self.periods_run += self._is_released
         return PeriodReport(outputs if self._is_released else (), released)
 
+    def _arm(self) -> None:
+        """Arm by itself; what stands against it for long is a fault."""
+        self._first_try_s = self._clock_s if self._first_try_s is None else self._first_try_s
+        refusal = self.request(SafetyRequest.ARM, "the first command")
+        if refusal and self._clock_s - self._first_try_s > _ARMING_LIMIT_S:
+            self.safety.fault(refusal)
+            self._follow_safety()
+
     def _begins(self) -> bool:
         """Whether the run begins: commands are carried out."""
         return self.core.state is not DriverState.WAITING
+
+    @property
+    def _is_over_before(self) -> bool:
+        """Whether a run that was to begin by itself cannot: it must end all the same, as nobody may be there."""
+        is_stopped = self.safety.reason.startswith("emergency stop")
+        return self.settings.arm_by_itself and self.safety.state is Safety.FAULT and not is_stopped
 
     def request(self, request: SafetyRequest, who: str) -> str:
         """Ask for another state; returns why it is refused, or ''."""

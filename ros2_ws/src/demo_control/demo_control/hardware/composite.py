@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from demo_control.hardware.bus import Bus, BusDescription, BusError, PartialReadingError, Reading
 from demo_control.hardware.wiring import InstalledKinds, Wiring
 from demo_control.tasks import Array
+
+_FIRST_LIMIT_S = 1.0
 
 
 def open_bus(wiring: Wiring) -> CompositeBus:
@@ -21,6 +24,28 @@ def open_bus(wiring: Wiring) -> CompositeBus:
     """
     kinds = InstalledKinds()
     return CompositeBus([kinds[bus.kind].make(bus) for bus in wiring.buses])
+
+
+def first_reading(bus: Bus, where: Path, period_s: float) -> Reading:
+    """The first reading of a connected bus in which everything has spoken.
+
+    Args:
+        bus: Connected.
+        where: The wiring's file, for the error.
+        period_s: Between two readings.
+
+    Raises:
+        BusError: That does not come soon, or a connection is lost.
+    """
+    deadline_s = time.monotonic() + _FIRST_LIMIT_S
+    while True:
+        reading = bus.read()
+        heard = bool(np.isfinite(reading.ages_s).all()) and (reading.imu is not None or not bus.describe().has_imu)
+        if heard:
+            return reading
+        if time.monotonic() > deadline_s:
+            raise BusError(f"{where}: not all joints and sensors tell anything")
+        time.sleep(period_s)
 
 
 class CompositeBus:
