@@ -123,3 +123,14 @@ def test_nobody_arms_a_robot_whose_driver_ends(clock: _Clock) -> None:
     bench.robot.rest()
     assert bench.robot.request(SafetyRequest.ARM, "me") == "arm refused: the driver ends"
     assert bench.robot.safety.state is Safety.IDLE
+
+
+def test_a_stoch2_that_a_fault_stopped_has_not_succeeded() -> None:
+    bench, robot, _ = _walking(_TREADING)
+    assert robot.figures.result()["success"]
+    assert robot.request(SafetyRequest.EMERGENCY_STOP, "me") == ""
+    bench.run(0.1, _TREADING)
+    assert robot.request(SafetyRequest.RESET, "me") == ""
+    bench.run(0.1, _TREADING)
+    result = robot.figures.result()
+    assert (result["success"], result["falls"]) == (False, 0)

@@ -138,6 +138,7 @@ class HardwareStoch2(MovedStoch2, HardwareRobot):
             self.machine.engage(self._joints(), self.wiring.safety.engage_s, self.safety.reason)
         elif state is Safety.FAULT:
             self.machine.damp(self.safety.reason)
+            self.figures.failed = self.figures.failed or not self.held
         elif state is Safety.IDLE:
             self.machine.release(self.safety.reason)
 

@@ -30,6 +30,8 @@ class WalkFigures:
         self.walked_ticks = 0
         self.distance_m = 0.0
         self.fell = False
+        self.failed = False
+        """Whether anything else ended the run before its time: a servo's overload, the emergency stop."""
 
     def rest(self) -> None:
         """The robot does not walk at this tick."""
@@ -74,12 +76,12 @@ class WalkFigures:
         self._cycle[:] = 0.0
 
     def result(self) -> dict[str, float | bool | None]:
-        """``success`` (it walked and did not fall), distance and errors; errors are None before the first cycle."""
+        """``success`` (it walked, neither fell nor failed), distance, errors; those are None before a full cycle."""
         count = self._cycles
         root = [math.sqrt(square / count) if count else None for square in self._squares]
         speed, commanded = (float(value / count) if count else None for value in self._forward)
         return {
-            "success": self.walked_ticks > 0 and not self.fell,
+            "success": self.walked_ticks > 0 and not (self.fell or self.failed),
             "falls": int(self.fell),
             "walked_s": self.walked_ticks * self._period_s,
             "distance_m": self.distance_m,
