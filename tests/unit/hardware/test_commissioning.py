@@ -83,6 +83,19 @@ def test_zeros_are_found_saved_and_used(bench: MakeBench) -> None:
         commissioning.measure_zeros(wiring, {"wrist": 0.0})
 
 
+def test_zeros_that_are_saved_are_those_of_the_calibration_and_no_others(bench: MakeBench) -> None:
+    wiring = bench().wiring
+    # As somebody may have written it by hand: without a date.
+    wiring.calibration_path.write_text(f"robot: {wiring.robot}\noffsets_rad: {{shoulder: 0.5}}\n")
+    for shoulder, elbow in ((0.5, 1.0), (0.5, 2.0)):
+        commissioning.save_zeros(load_wiring(wiring.path), {"elbow": elbow}, "2026-01-02")
+        assert [joint.offset_rad for joint in load_wiring(wiring.path).joints] == [shoulder, elbow]
+    wiring.calibration_path.unlink()
+    for elbow in (1.0, 2.0):
+        commissioning.save_zeros(load_wiring(wiring.path), {"elbow": elbow}, "2026-01-02")
+    assert "shoulder" not in wiring.calibration_path.read_text()
+
+
 @pytest.mark.parametrize("value", ["straight", "true", "nan", "inf"])
 def test_a_position_that_is_no_number_calibrates_nothing(bench: MakeBench, value: str) -> None:
     wiring = bench().wiring

@@ -22,6 +22,7 @@ from demo_control.hardware.serial_port import SerialPort
 from demo_control.hardware.vectornav.bus import VectorNavBus
 from demo_control.hardware.wiring import BusWiring, JointWiring, Wiring
 from demo_control.tasks import Array
+from demo_control.yaml_reader import read_yaml
 
 _READING_PERIOD_S = 0.005
 # A joint that is held still moves by less than this while its zero is measured.
@@ -193,10 +194,12 @@ def _bare(joint: JointWiring) -> JointWiring:
 
 def save_zeros(wiring: Wiring, offsets: Mapping[str, float], date: str) -> None:
     """Write the calibration file beside the wiring; zeros of other joints that it has stay."""
-    kept = {joint.name: joint.offset_rad for joint in wiring.joints} if wiring.calibrated else {}
-    rounded = {name: round(value, 6) for name, value in {**kept, **offsets}.items()}
-    content = {"robot": wiring.robot, "date": date, "offsets_rad": rounded}
-    write_text_atomically(wiring.calibration_path, yaml.safe_dump(content, sort_keys=False))
+    path = wiring.calibration_path
+    # Not the wiring's: what stands there alone must still be what counts when somebody changes it there.
+    kept = read_yaml(path).scalars("offsets_rad") if path.exists() else {}
+    rounded = {name: round(value, 6) for name, value in offsets.items()}
+    content = {"robot": wiring.robot, "date": date, "offsets_rad": {**kept, **rounded}}
+    write_text_atomically(path, yaml.safe_dump(content, sort_keys=False))
 
 
 def try_joint(wiring: Wiring, name: str, step: float, wait: Callable[[float], None] = time.sleep) -> float:
