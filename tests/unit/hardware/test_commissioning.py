@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,13 @@ def test_zeros_that_are_saved_are_those_of_the_calibration_and_no_others(bench: 
     for elbow in (1.0, 2.0):
         commissioning.save_zeros(load_wiring(wiring.path), {"elbow": elbow}, "2026-01-02")
     assert "shoulder" not in wiring.calibration_path.read_text()
+
+
+def test_a_wiring_without_joints_is_not_calibrated(tmp_path: Path) -> None:
+    path = tmp_path / "wiring.yaml"
+    path.write_text("robot: one\ntask: stoch2\nbuses: {imu: {kind: vectornav}}\n")
+    with pytest.raises(ConfigurationError, match=r"wiring\.yaml: no joint is wired"):
+        commissioning.measure_zeros(load_wiring(path), {})
 
 
 @pytest.mark.parametrize("value", ["straight", "true", "nan", "inf"])

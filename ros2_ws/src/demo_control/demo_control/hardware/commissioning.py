@@ -155,10 +155,12 @@ def measure_zeros(wiring: Wiring, at: Mapping[str, float], seconds: float = 1.0)
         Offsets in rad by joint.
 
     Raises:
-        ConfigurationError: A joint that is not wired.
+        ConfigurationError: A joint that is not wired, or none is.
         BusError: A device does not answer, or the robot was not held still.
     """
     names = [joint.name for joint in wiring.joints]
+    if not names:
+        raise ConfigurationError(f"{wiring.path}: no joint is wired")
     for name in at:
         if name not in names:
             raise ConfigurationError(f"joint '{name}' is not wired; wired: {', '.join(names)}")
