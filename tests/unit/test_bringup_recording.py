@@ -107,6 +107,16 @@ def test_runs_are_compared_by_the_figures_that_they_have() -> None:
     assert rows["long"] == ("–", "1.000")
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e200])
+def test_a_state_that_is_no_number_costs_its_figures_alone(value: float) -> None:
+    truths = [truth(k, 0.02 * k, [0.0, value if k == 5 else 0.0, 1.0, 0.0, 0.0]) for k in range(20)]
+    commands = [action(k, 0.02 * k + 0.005, 0.02 * k, 1.0) for k in range(20)]
+    recording = make_recording(truths, commands, commands, commands, [])
+    summary = replace(upright_run(2), recording=recording, figures={"told": value}).summary()
+    assert (summary["return"], summary["cost"], summary["commands"]) == (None, None, 20)
+    json.dumps(summary, allow_nan=False)
+
+
 def test_the_run_starts_when_the_held_plant_is_released() -> None:
     held = [truth(0, time_s, [0.0] * 5) for time_s in (0.0, 0.5, 1.0)]
     recording = make_recording([*held, truth(1, 1.02, [1.0] * 5)], [], [], [], [])

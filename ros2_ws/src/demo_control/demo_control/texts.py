@@ -92,6 +92,15 @@ def load_json(text: str) -> object:
     return value
 
 
+def finite_only(value: Any) -> Any:  # noqa: ANN401 - whatever JSON has
+    """The same with None for numbers that are not finite, which JSON has none of."""
+    if isinstance(value, dict):
+        return {name: finite_only(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [finite_only(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def number_or_word(value: object) -> object:
     """A value; YAML 1.1 takes 1e-3 for a word, people mean the number."""
     if isinstance(value, str):

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from demo_control.configuration import Scalar
 from demo_control.layer import LayerSettings
 from demo_control.policies import OnnxPolicy
 from demo_control.tasks import Task, load_task
+from demo_control.texts import finite_only
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,8 @@ def evaluate_bag(request: Request) -> dict[str, object]:
         "processor_s": processor_s,
         "real_time_factor": recorded_s / wall_s,
         "judging_s": time.perf_counter() - began_s - wall_s,
-        **_finite_only(judgement),
+        # Sums of what no checksum vouches for may be anything.
+        **finite_only(judgement),
         "warnings": warnings + clock_warnings + judgement_warnings,
     }
 
@@ -236,15 +237,6 @@ def _judged(
         "timing": timing(task, log, blocks),
         "blocks": blocks.to_json(),
     }, warnings
-
-
-def _finite_only(value: Any) -> Any:  # noqa: ANN401 - whatever JSON has
-    """The same with None for numbers that are not finite: sums of what no checksum vouches for may be anything."""
-    if isinstance(value, dict):
-        return {name: _finite_only(entry) for name, entry in value.items()}
-    if isinstance(value, list):
-        return [_finite_only(entry) for entry in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _newest(log: LayerLog, finder: BundleFinder) -> Bundle:

@@ -11,6 +11,7 @@ import numpy as np
 from demo_control.bringup.description import BringUp
 from demo_control.bringup.recording import Recording
 from demo_control.tasks import Array, Task
+from demo_control.texts import finite_only
 
 _MILLISECONDS = 1000.0
 REFUSED = "; refused: "
@@ -44,9 +45,11 @@ class RunResult:
     real_time: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self) -> dict[str, object]:
-        """All figures, ready for JSON; a figure that the run gave no data for is None."""
+        """All figures, ready for JSON; one that the run gave no data for, or that is not finite, is None."""
         recording, arguments = self.recording, self.bringup.arguments
-        rewards = self.rewards()
+        with np.errstate(over="ignore", invalid="ignore"):  # a robot may measure anything, and say so of itself
+            rewards = self.rewards()
+        figures: dict[str, object] = finite_only({**self.score(), **self.figures, **self._costs(rewards)})
         return {
             "bringup": self.bringup.name,
             "task": self.task.name,
@@ -54,10 +57,7 @@ class RunResult:
             "use_layer": arguments.use_layer,
             "seed": arguments.seed,
             "real_time_factor": arguments.real_time_factor,
-            **self.score(),
-            **self.figures,
-            "return": float(rewards.sum()),
-            "cost": self._mean_cost(rewards),
+            **figures,
             "observations": len(recording.true_observations),
             "commands": len(recording.commands),
             "plans": len(recording.plans),
@@ -72,11 +72,11 @@ class RunResult:
             "exit_codes": dict(self.exit_codes),
         }
 
-    def _mean_cost(self, rewards: Array) -> float | None:
-        """Mean stage cost; None where the task's reward is not made of stage costs, or nothing happened."""
-        if self.task.reward_function is not None or not len(rewards):
-            return None
-        return float((self.task.alive_reward - rewards).mean())
+    def _costs(self, rewards: Array) -> dict[str, float | None]:
+        """Return, and mean stage cost: None where the reward is not made of stage costs, or nothing happened."""
+        knows_costs = self.task.reward_function is None and len(rewards)
+        cost = float((self.task.alive_reward - rewards).mean()) if knows_costs else None
+        return {"return": float(rewards.sum()), "cost": cost}
 
     def score(self) -> dict[str, float | bool]:
         """The task's verdict on the true states; without any there is no success."""
