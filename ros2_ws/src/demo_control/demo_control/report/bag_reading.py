@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -191,8 +192,14 @@ def _starts(observations: Columns, plans: list[tuple[int, Any]]) -> list[int]:
         seen = observations.stamps_ns[order[first:last]]
         # A driver that began anew counts from 0 again.
         seen = seen[seen <= stamp_ns]
-        starts.append(int(seen[-1]) if len(seen) else stamp_ns - round(float(message.plan_age_s) * _SECOND_NS))
+        starts.append(int(seen[-1]) if len(seen) else stamp_ns - _duration_ns(float(message.plan_age_s)))
     return starts
+
+
+def _duration_ns(seconds: float) -> int:
+    """In nanoseconds, 0 for what is none."""
+    duration_ns = seconds * _SECOND_NS
+    return round(duration_ns) if math.isfinite(duration_ns) else 0
 
 
 def _settings(heard: _Heard) -> Mapping[str, Any]:

@@ -105,11 +105,13 @@ def histogram(values: Array, x_title: str, colour: str, marks: dict[str, float])
     """
     figure = make_figure("count", 230, bargap=0.04)
     figure.update_xaxes(title={"text": x_title})
-    values = values[np.isfinite(values)]
+    values = values[np.isfinite(single(values))]
     if not len(values):
         return figure
     lowest = min(float(values.min()), 0.0)
-    highest = max(float(np.percentile(values, _SHOWN_PERCENTILE)) * 1.05, lowest + 1e-6)
+    highest = float(np.percentile(values, _SHOWN_PERCENTILE))
+    # Where stamps are of two clocks, ages are so far below zero that a small sum changes nothing.
+    highest = max(highest + 0.05 * abs(highest), lowest + 1e-6 * max(abs(lowest), 1.0))
     highest = max([highest, *(mark * 1.05 for mark in marks.values() if mark < 3.0 * highest)])
     counts, edges = np.histogram(np.minimum(values, highest), bins=_BINS, range=(lowest, highest))
     figure.add_bar(

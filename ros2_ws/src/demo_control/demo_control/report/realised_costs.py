@@ -13,6 +13,7 @@ from demo_control.tasks import Array, Task
 
 _PRICES = "stages"
 """Terms that count at stages only are prices of the decisions themselves, which the motion does not show."""
+_LARGEST_SETTING = 1e100
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ def _over_horizon(
     delay = problem.unmodelled_ticks + _number(settings, "command_delay_ticks", 0)
     starts = plans.starts_s
     whole = starts + (delay + horizon) * period_s <= times_s[-1] + 0.5 * period_s
+    if not whole.any():
+        return nothing, nothing, nothing
     moments = starts[whole, None] + (delay + np.arange(horizon + 1)) * period_s
     counts = problem.cost_counts(horizon + 1)[:, chosen]
     discounts = _number(settings, "discount", 1.0) ** np.arange(horizon + 1)
@@ -104,5 +107,8 @@ def _in_force(actions: Series, times_s: Array, dimension: int) -> Array:
 
 
 def _number(settings: Mapping[str, object], name: str, default: float) -> float:
+    """A setting of the recording, which may hold anything."""
     value = settings.get(name, default)
-    return float(value) if isinstance(value, int | float) else default
+    # An integer may be too large for a float.
+    is_usable = isinstance(value, int | float) and abs(value) <= _LARGEST_SETTING
+    return float(value) if is_usable else default  # type: ignore[arg-type] # it is a number
