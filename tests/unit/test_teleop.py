@@ -6,12 +6,13 @@ import os
 import pty
 import termios
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demo_control.cli.teleop import status
+from demo_control.cli.teleop import _drive, status
 from demo_control.teleop.driving import STANDSTILL, DrivingSettings, Velocity, pressed
 from demo_control.teleop.keyboard import Keyboard, NoTerminalError, decode
 
@@ -94,6 +95,16 @@ def test_velocities_stay_within_their_limits(keys: list[str]) -> None:
     assert -0.1 <= velocity.forward_mps <= 0.6
     assert abs(velocity.turn_radps) <= 0.6
     assert abs(velocity.side_mps) <= 0.1
+
+
+@pytest.mark.parametrize(("typed", "stops", "asked"), [("xq", 1, []), ("qx", 0, []), ("xmq", 1, ["arm"])])
+def test_what_is_pressed_before_quitting_counts(typed: str, stops: int, asked: list[str]) -> None:
+    """Over a slow connection keys come together."""
+    keyboard, teleop = Mock(), Mock()
+    keyboard.read.side_effect = [list(typed), None]
+    _drive(keyboard, teleop, DrivingSettings())
+    assert teleop.emergency_stop.call_count == stops
+    assert [call.args[0] for call in teleop.ask.call_args_list] == asked
 
 
 def test_the_user_sees_command_and_robot() -> None:

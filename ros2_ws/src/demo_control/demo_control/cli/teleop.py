@@ -60,9 +60,11 @@ def _drive(keyboard: Keyboard, teleop: Teleop, settings: DrivingSettings) -> Non
     velocity, due_s = STANDSTILL, time.monotonic()
     while True:
         keys = keyboard.read(due_s - time.monotonic())
-        if keys is None or QUIT in keys:
+        if keys is None:
             return
         for key in keys:
+            if key == QUIT:
+                return
             velocity = pressed(key, velocity, settings)
             if key == STOP_KEY:
                 teleop.emergency_stop()

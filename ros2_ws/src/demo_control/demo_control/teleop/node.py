@@ -96,7 +96,9 @@ class Teleop:
     def close(self) -> None:
         """Tell the robot to stand still, and leave the ROS graph."""
         self.send(STANDSTILL)
-        self._commands.wait_for_all_acked(Duration(seconds=_DELIVERY_S))
+        # Somebody may have pressed the emergency stop just before.
+        for publisher in (self._emergency, self._commands):
+            publisher.wait_for_all_acked(Duration(seconds=_DELIVERY_S))
         self._executor.shutdown()
         self._node.destroy_node()
         self._context.try_shutdown()
