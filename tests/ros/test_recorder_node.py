@@ -9,8 +9,10 @@ import pytest
 from demo_msgs.srv import LoadBundle
 from rcl_interfaces.msg import Parameter, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_support import Peer, Robot, StartNode, start_robot
 from rosbags.rosbag2 import Reader
+from std_msgs.msg import String
 
 from demo_control.bags.evaluation import Request, evaluate_bag
 from demo_control.bags.info import bag_info
@@ -98,6 +100,25 @@ def test_a_killed_recorder_leaves_what_it_wrote_and_control_goes_on(
     assert info["messages"] > 0
     assert info["complete"] is False
     assert repair(tmp_path / "bag").messages == info["messages"]
+
+
+def test_a_publisher_that_comes_later_and_offers_less_is_heard(peer: Peer, start: StartNode, tmp_path: Path) -> None:
+    recorder = start("demo_control.nodes.recorder_node", parameters={"directory": str(tmp_path / "bag")})
+
+    def talk(text: str, reliability: ReliabilityPolicy) -> None:
+        publisher = peer.node.create_publisher(String, "talk", QoSProfile(depth=10, reliability=reliability))
+        peer.wait_until(publisher.get_subscription_count, f"the recorder hears {text}")
+        publisher.publish(String(data=text))
+        peer.wait_until(lambda: recorded(text), f"{text} is recorded")
+
+    def recorded(text: str) -> bool:
+        return any(text.encode() in heard.data for heard in Bag.open(tmp_path / "bag").messages())
+
+    talk("reliable", ReliabilityPolicy.RELIABLE)
+    talk("best effort", ReliabilityPolicy.BEST_EFFORT)
+    recorder.send(signal.SIGINT)
+    assert recorder.wait(10.0)
+    assert "/talk: a publisher offers less" in "\n".join(recorder.last_lines())
 
 
 def test_a_folder_that_holds_something_is_refused(start: StartNode, tmp_path: Path) -> None:

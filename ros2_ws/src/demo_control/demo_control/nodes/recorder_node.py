@@ -62,6 +62,7 @@ class _Ear:
     number: int
     kind: type
     subscription: Subscription
+    quality: QoSProfile
     counted: bool
 
 
@@ -153,10 +154,12 @@ class RecorderNode(Node):  # type: ignore[misc] # rclpy has no types
         self._recording.put(ear.number, now_ns, data, about.get("source_timestamp") or now_ns, sequence & 0xFFFFFFFF)
 
     def _look(self) -> None:
-        """Listen to topics that are new, and ask nodes that are new for their parameters."""
+        """Listen to topics and publishers that are new, and ask nodes that are new for their parameters."""
         for topic, kinds in self.get_topic_names_and_types():
             for kind in kinds:
-                if (topic, kind) not in self._ears and (topic, kind) not in self._deaf:
+                if (topic, kind) in self._ears:
+                    self._listen_to_all(topic, kind, self._ears[topic, kind])
+                elif (topic, kind) not in self._deaf:
                     self._listen(topic, kind)
         for name, namespace in self.get_node_names_and_namespaces():
             full = f"{namespace.rstrip('/')}/{name}"
@@ -165,7 +168,7 @@ class RecorderNode(Node):  # type: ignore[misc] # rclpy has no types
 
     def _listen(self, topic: str, kind: str) -> None:
         """Subscribe as the publishers offer it."""
-        offers = [info.qos_profile for info in self.get_publishers_info_by_topic(topic) if info.topic_type == kind]
+        offers = self._offers(topic, kind)
         if not offers:
             return
         try:
@@ -176,17 +179,32 @@ class RecorderNode(Node):  # type: ignore[misc] # rclpy has no types
             self._deaf.add((topic, kind))
             self.get_logger().warning(f"{topic} is not recorded: {error}")
             return
-        reliable = all(offer.reliability == ReliabilityPolicy.RELIABLE for offer in offers)
-        latched = all(offer.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers)
-        quality = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST,
-            depth=_DEPTH,
-            reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-            durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
-        )
+        quality = _quality_for(offers)
         number = self._recording.add_topic(topic, kind, definition, type_hash(kind, definition), _qos_text(offers))
         subscription = self._listener.create_subscription(message_type, topic, _never, quality, raw=True)
-        self._ears[topic, kind] = _Ear(number, message_type, subscription, topic not in _SHARED)
+        self._ears[topic, kind] = _Ear(number, message_type, subscription, quality, topic not in _SHARED)
+
+    def _listen_to_all(self, topic: str, kind: str, ear: _Ear) -> None:
+        """Ask for less where a publisher has come that offers less: it would never be heard."""
+        if self.count_publishers(topic) <= ear.subscription.get_publisher_count():
+            return
+        offers = self._offers(topic, kind)
+        quality = _quality_for(offers)
+        known = ear.quality.reliability, ear.quality.durability
+        if not offers or (quality.reliability, quality.durability) == known:
+            return
+        self._take()
+        self._listener.destroy_subscription(ear.subscription)
+        ear.subscription = self._listener.create_subscription(ear.kind, topic, _never, quality, raw=True)
+        ear.quality = quality
+        self.get_logger().warning(
+            f"{topic}: a publisher offers less than the others: heard {quality.reliability.name.lower()}, "
+            f"{quality.durability.name.lower()} from now on"
+        )
+
+    def _offers(self, topic: str, kind: str) -> list[QoSProfile]:
+        """What the publishers of a topic offer."""
+        return [info.qos_profile for info in self.get_publishers_info_by_topic(topic) if info.topic_type == kind]
 
     def _ask(self, node: str) -> None:
         """Ask a node for all its parameters."""
@@ -213,6 +231,18 @@ class RecorderNode(Node):  # type: ignore[misc] # rclpy has no types
             self._recording.add_record(PARAMETERS_RECORD + node, texts)
 
         lister.call_async(ListParameters.Request()).add_done_callback(listed)
+
+
+def _quality_for(offers: list[QoSProfile]) -> QoSProfile:
+    """The most that can be asked for and is offered by all."""
+    reliable = all(offer.reliability == ReliabilityPolicy.RELIABLE for offer in offers)
+    latched = all(offer.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers)
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=_DEPTH,
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
+    )
 
 
 def _qos_text(offers: list[QoSProfile]) -> str:
