@@ -11,6 +11,7 @@ import pytest
 import yaml
 from demo_msgs.msg import Action
 from hardware_support import EmulatedRobot, HardwareCommander, emulated
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_support import Peer, StartNode
 from std_msgs.msg import Bool
 
@@ -103,6 +104,21 @@ def test_the_emergency_stop_is_heard_while_the_driver_brings_its_robot_to_rest(
     assert commander.ask("reset") == (False, "reset refused: the emergency stop is pressed")
     assert process.wait(15.0)
     assert process.exit_code == 0, process.last_lines()
+
+
+def test_an_emergency_stop_that_is_not_sent_reliably_is_heard(
+    commander: HardwareCommander, start: StartNode, robot: EmulatedRobot
+) -> None:
+    start_driver(start, robot, arm_by_itself=True)
+    commander.meet()
+    commander.policy = gentle
+    commander.wait_for_state("armed")
+    quality = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+    button = commander.peer.node.create_publisher(Bool, "emergency_stop", quality)
+    commander.peer.wait_until(button.get_subscription_count, "the button is heard")
+    button.publish(Bool(data=True))
+    commander.wait_for_state("fault")
+    assert commander.safety[-1].reason == "emergency stop by topic emergency_stop"
 
 
 def test_a_driver_that_is_killed_leaves_a_robot_that_stops_by_itself(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from demo_msgs.msg import JointCommand, SafetyState
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from demo_control.drivers.driver_node import DriverNode
 
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-# Whoever presses it may be latched or not: both must be heard.
-_EMERGENCY = QoSProfile(depth=10)
+# Whoever presses it may be latched or not, reliable or best effort: all must be heard. Who offers to be reliable is
+# heard twice, at once and, where that was lost, when it is sent again; hearing it twice changes nothing.
+_EMERGENCY = tuple(
+    QoSProfile(depth=10, reliability=reliability)
+    for reliability in (ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT)
+)
 
 
 class HardwareTopics:
@@ -39,7 +43,7 @@ class HardwareTopics:
         self._command = node.publisher(JointCommand, "joint_command", CONTROL_PUBLISHER)
         self._message = JointCommand(names=list(robot.commanded_names))
         self._inputs = (
-            node.create_subscription(Bool, "emergency_stop", self._on_emergency_stop, _EMERGENCY),
+            *(node.create_subscription(Bool, "emergency_stop", self._on_emergency_stop, one) for one in _EMERGENCY),
             *(node.create_service(Trigger, request.value, self._answerer(request)) for request in SafetyRequest),
         )
         dry = " (dry run: nothing is sent)" if robot.settings.dry_run else ""
