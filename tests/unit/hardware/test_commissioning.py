@@ -17,11 +17,13 @@ from demo_control.cli.hardware import app
 from demo_control.configuration import ConfigurationError
 from demo_control.hardware import commissioning
 from demo_control.hardware.bus import BusDescription, BusError, JointDescription, Reading
-from demo_control.hardware.composite import open_bus
+from demo_control.hardware.composite import CompositeBus, open_bus
 from demo_control.hardware.wiring import Wiring, load_wiring
 from demo_control.tasks import Array
 
 from .conftest import TWO_SERVOS, Bench, MakeBench, heard
+from .robot_benches import CartBus
+from .robot_benches import wiring as cart_wiring
 
 UNIT_RAD = 2.0 * np.pi / 4096
 
@@ -95,6 +97,27 @@ def test_zeros_that_are_saved_are_those_of_the_calibration_and_no_others(bench: 
     for elbow in (1.0, 2.0):
         commissioning.save_zeros(load_wiring(wiring.path), {"elbow": elbow}, "2026-01-02")
     assert "shoulder" not in wiring.calibration_path.read_text()
+
+
+class QuietBus(CartBus):
+    """A cart whose pole has fallen silent, and an attitude unit that answers and sends nothing."""
+
+    def describe(self) -> BusDescription:
+        return BusDescription(super().describe().joints, has_imu=True)
+
+    def read(self) -> Reading:
+        return replace(super().read(), ages_s=np.array([0.0, 0.2]), problems=("cart: overload",))
+
+
+def test_devices_that_answer_and_then_tell_nothing_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    wired = cart_wiring("cartpole_ros2_control")
+    joints = tuple(joint for bus in wired.buses for joint in bus.joints)
+    wired = replace(wired, buses=(replace(wired.buses[0], joints=joints),))
+    monkeypatch.setattr(commissioning, "open_bus", lambda _wiring: CompositeBus([QuietBus()]))
+    problems = [(finding.joint, finding.problem) for finding in commissioning.check(wired)]
+    assert problems == [
+        ("cart", ""), ("pole", "silent for 200 ms"), ("", "cart: overload"), ("", "tells nothing of the attitude"),
+    ]  # fmt: skip
 
 
 def test_a_wiring_without_joints_is_not_calibrated(tmp_path: Path) -> None:

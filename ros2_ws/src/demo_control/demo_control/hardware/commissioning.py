@@ -12,7 +12,7 @@ import yaml
 
 from demo_control.configuration import ConfigurationError
 from demo_control.files import write_text_atomically
-from demo_control.hardware.bus import Bus, BusError
+from demo_control.hardware.bus import Bus, BusError, Reading
 from demo_control.hardware.composite import open_bus
 from demo_control.hardware.dynamixel.bus import DynamixelSettings
 from demo_control.hardware.dynamixel.exchange import Exchange, NoAnswerError
@@ -129,18 +129,40 @@ def _check_bus(wiring: Wiring, bus: BusWiring) -> list[Finding]:
         if isinstance(inner, VectorNavBus):
             identity = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in inner.identify().items())
         time.sleep(0.2)
-        reading = connected.read()
-        positions = zip(bus.joints, reading.positions.tolist(), strict=True)
+        limit_s = 1e-3 * wiring.safety.silence_limit_ms
+        reading = _fresh(connected, limit_s)
+        told = zip(bus.joints, reading.positions.tolist(), reading.ages_s.tolist(), strict=True)
         findings = [
-            Finding(bus.name, bus.kind, joint.name, f"at {value:+.3f} {joint.unit}") for joint, value in positions
+            Finding(bus.name, bus.kind, joint.name, f"at {value:+.3f} {joint.unit}", _silence(age_s, limit_s))
+            for joint, value, age_s in told
         ]
+        findings += [Finding(bus.name, bus.kind, "", "", problem) for problem in reading.problems]
+        if reading.imu is None and connected.describe().has_imu:
+            findings.append(Finding(bus.name, bus.kind, "", identity, "tells nothing of the attitude"))
         if reading.imu is not None:
             gravity = np.round(reading.imu.linear_acceleration, 2).tolist()
             text = f"{identity}; acceleration {gravity} m/s² (level and at rest: 0, 0, 9.81)"
-            findings.append(Finding(bus.name, bus.kind, "", text.lstrip("; ")))
+            problem = _silence(reading.imu.age_s, limit_s)
+            findings.append(Finding(bus.name, bus.kind, "", text.lstrip("; "), problem))
         return findings
     finally:
         connected.disconnect()
+
+
+def _fresh(bus: Bus, limit_s: float) -> Reading:
+    """A reading in which nothing is silent; the newest one if that does not come: one answer may be lost."""
+    for _ in range(_FIRST_READINGS):
+        reading = bus.read()
+        knows_attitude = reading.imu is not None or not bus.describe().has_imu
+        if knows_attitude and (reading.ages_s <= limit_s).all():
+            break
+        time.sleep(_READING_PERIOD_S)
+    return reading
+
+
+def _silence(age_s: float, limit_s: float) -> str:
+    """What is wrong with values of some age."""
+    return f"silent for {1e3 * age_s:.0f} ms" if age_s > limit_s else ""
 
 
 def measure_zeros(wiring: Wiring, at: Mapping[str, float], seconds: float = 1.0) -> dict[str, float]:
