@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_support import Peer
 from std_msgs.msg import String
 
+from demo_control.bringup import run as run_module
 from demo_control.bringup.description import load_recipe
 from demo_control.bringup.monitor import Monitor
 from demo_control.bringup.run import Run, Signals
@@ -92,6 +95,32 @@ def test_a_run_that_is_over_before_anybody_listens_has_its_drivers_figures(peer:
     Run(bringup, supervisor, monitor, Signals()).finish(lambda _elapsed_s: None)
 
     assert monitor.figures() == {"success": False}
+
+
+def test_a_clock_that_is_set_back_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stamps of a real robot are of the computer's clock."""
+    monkeypatch.setattr(run_module, "_STALL_TIMEOUT_S", 0.5)
+    recipe = load_recipe("cartpole_swingup")
+    bringup = recipe.make(recipe.arguments())
+    driver = SimpleNamespace(description=bringup.nodes[0], exit_code=0)
+    heard_s = iter([*np.arange(100.0, 100.5, 0.1), *np.arange(40.0, 41.5, 0.1)])
+    over: list[float] = []
+
+    def elapsed_s() -> float:
+        value = next(heard_s, None)
+        over.extend([] if value is not None else [1.0])
+        return 41.5 if value is None else float(value)
+
+    supervisor: Any = SimpleNamespace(
+        ended=lambda *, of_control: driver if over else None, note_segments=lambda: None, process_ids=dict
+    )
+    monitor: Any = SimpleNamespace(
+        elapsed_s=elapsed_s, spin=time.sleep, figures=lambda: {"success": True}, health={}, unmatched=list
+    )
+    told: list[float] = []
+    Run(bringup, supervisor, monitor, Signals()).finish(told.append)
+    assert max(told) == pytest.approx(100.4)
+    assert told[-1] == 41.5
 
 
 def test_a_result_that_is_no_object_is_left_out(peer: Peer, monitor: Monitor) -> None:

@@ -141,7 +141,8 @@ class Run:
         self._measures = True
         while not self._is_over():
             now_elapsed_s = self.monitor.elapsed_s()
-            if now_elapsed_s > elapsed_s:
+            # Not only forward: the clock may be set, and a real robot goes on.
+            if now_elapsed_s != elapsed_s:
                 progressed_s, elapsed_s = time.monotonic(), now_elapsed_s
                 progress(elapsed_s)
             if time.monotonic() - progressed_s > stall_s:
