@@ -1,5 +1,7 @@
 """Statistics of training runs, on values whose truth is known."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -31,6 +33,20 @@ def test_interquartile_mean_leaves_out_a_quarter_at_each_end() -> None:
 
 def test_a_diverged_run_is_not_trimmed_away() -> None:
     assert np.isnan(interquartile_mean(np.array([1.0, 2.0, 3.0, np.nan])))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("infinity", [math.inf, -math.inf])
+def test_an_infinite_return_makes_an_interval_infinite_not_unknown(infinity: float) -> None:
+    returns = np.array([1.0, 2.0, 3.0, 4.0, infinity, infinity])
+    found = estimate(returns)
+    assert infinity in (found.low, found.high)
+    assert not math.isnan(found.low)
+    assert not math.isnan(found.high)
+    pooled = stratified_estimate([returns, returns])
+    held = curve([([0, 1], [1.0, infinity]), ([0, 1], [2.0, infinity])])
+    assert infinity in (pooled.low, pooled.high)
+    assert (held.low[0], held.low[1], held.high[1]) == (1.0, infinity, infinity)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), st.floats(0.1, 10.0), st.floats(-100.0, 100.0))

@@ -51,8 +51,27 @@ def bootstrap_interval(
     chosen = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
     samples = values[chosen]
     statistics = samples.mean(axis=-1) if statistic is None else statistic(samples, -1)
-    low, high = np.percentile(statistics, [2.5, 97.5])
+    low, high = interval_ends(statistics)
     return float(low), float(high)
+
+
+def interval_ends(statistics: Array, axis: int | None = None) -> Array:
+    """2.5th and 97.5th percentile along an axis; NaN only where a value is.
+
+    Args:
+        statistics: Of the resamples, perhaps infinite.
+        axis: Of the resamples; None for all values.
+
+    Returns:
+        Shape=(2,), or (2, …) with the other axes.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        ends, nearest = (
+            np.percentile(statistics, [2.5, 97.5], axis=axis, method=method) for method in ("linear", "nearest")
+        )
+    # Between two infinite values there is nothing to interpolate.
+    is_between = np.isnan(ends) & ~np.isnan(statistics).any(axis=axis)
+    return np.asarray(np.where(is_between, nearest, ends))
 
 
 def sign_test(first_only: int, second_only: int) -> float:

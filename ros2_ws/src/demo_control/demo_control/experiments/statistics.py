@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from demo_control.statistics import Array, bootstrap_interval
+from demo_control.statistics import Array, bootstrap_interval, interval_ends
 
 RESAMPLES = 2000
 """Resamples of a bootstrap interval."""
@@ -29,7 +29,8 @@ def interquartile_mean(values: Array, axis: int = -1) -> Array:
     count = values.shape[axis]
     cut = int(_TRIMMED * count)
     # NaN are sorted to the end and would be cut off there: a run that failed would count as one that was left out.
-    middle = np.take(np.sort(values, axis=axis), range(cut, count - cut), axis=axis).mean(axis=axis)
+    with np.errstate(over="ignore", invalid="ignore"):  # returns of runs that diverged may be infinite
+        middle = np.take(np.sort(values, axis=axis), range(cut, count - cut), axis=axis).mean(axis=axis)
     return np.asarray(np.where(np.isnan(values).any(axis=axis), np.nan, middle))
 
 
@@ -73,7 +74,7 @@ def stratified_estimate(strata: Sequence[Array]) -> Estimate:
     samples = np.concatenate(
         [values[generator.integers(len(values), size=(RESAMPLES, len(values)))] for values in strata], axis=-1
     )
-    low, high = np.percentile(interquartile_mean(samples), [2.5, 97.5])
+    low, high = interval_ends(interquartile_mean(samples))
     return Estimate(float(interquartile_mean(np.concatenate(strata))), float(low), float(high))
 
 
@@ -208,5 +209,5 @@ def curve(runs: Sequence[tuple[Sequence[int], Sequence[float]]]) -> Curve:
         return Curve(grid, value, value, value)
     chosen = np.random.default_rng(0).integers(len(runs), size=(RESAMPLES // 4, len(runs)))
     resampled = interquartile_mean(held[chosen], axis=1)
-    low, high = np.percentile(resampled, [2.5, 97.5], axis=0)
+    low, high = interval_ends(resampled, axis=0)
     return Curve(grid, value, low, high)
