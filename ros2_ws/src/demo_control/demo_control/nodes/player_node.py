@@ -220,7 +220,10 @@ class PlayerNode(ManagedNode):
                     return False
                 now_s = time.monotonic()
                 if now_s - self._ticked_s >= _CLOCK_PERIOD_S:
-                    self._tick(min(start_ns + round((now_s - began_s) * rate * _SECOND_NS), timed.time_ns))
+                    now_ns = min(start_ns + round((now_s - began_s) * rate * _SECOND_NS), timed.time_ns)
+                    # Also where the recording has a gap, who waits for the end must see that it comes nearer.
+                    self._played_s = (now_ns - start_ns) / _SECOND_NS
+                    self._tick(now_ns)
             self._latest_s = max(self._latest_s, -left_s)
             self._publish(timed)
             self._played_s = (timed.time_ns - start_ns) / _SECOND_NS
