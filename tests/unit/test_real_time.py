@@ -89,6 +89,11 @@ def test_what_is_no_list_of_cores_is_refused(text: str) -> None:
         RealTimeSettings(cores=text)
 
 
+def test_a_slip_of_the_finger_is_no_set_of_a_hundred_billion_cores() -> None:
+    with pytest.raises(ConfigurationError, match=r"cores = '0-99999999999': no core has a number above 8191"):
+        RealTimeSettings(cores="0-99999999999")
+
+
 def test_all_threads_but_the_background_get_the_priority_where_it_is_permitted(priority_permitted: bool) -> None:
     if not priority_permitted:
         pytest.skip("real-time priorities are not permitted here")

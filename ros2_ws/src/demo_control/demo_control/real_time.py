@@ -24,6 +24,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt(3)
 _CAP_IPC_LOCK = 14
+_LAST_CORE = 8191  # Linux is built for 8192 at most
 
 _background_threads: set[int] = set()
 """Threads of this process that have their own scheduling."""
@@ -108,6 +109,8 @@ def parse_cores(text: str, name: str = "cores") -> frozenset[int]:
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()) or (dash and int(last) < int(first)):
             raise ConfigurationError(f"{name} = {text!r}: expected core numbers, for example 2,3 or 4-7")
+        if int(last or first) > _LAST_CORE:
+            raise ConfigurationError(f"{name} = {text!r}: no core has a number above {_LAST_CORE}")
         cores.update(range(int(first), int(last or first) + 1))
     return frozenset(cores)
 
