@@ -55,6 +55,23 @@ def explored(
     return run_corrected(task, DataPlants(plants, mask), zero_policy(task), corrections, where, starts, ticks)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"guide": lambda x: x[0, :1]}, r"guide of 3 robots: shape \(1,\), must be \(3, 1\)"),
+        ({"guide": lambda x: x @ np.ones(99)}, "guide: ValueError: matmul"),
+        ({"bias": np.ones(2)}, r"bias: shape \(2,\), must be \(1,\)"),
+        ({"noise": 0.1}, r"noise: shape \(\), must be \(1,\)"),
+    ],
+)
+def test_data_that_do_not_fit_the_correction_are_refused_with_the_task(
+    task: Task, wrong: dict[str, object], message: str
+) -> None:
+    assert task.model_training is not None
+    with pytest.raises(ConfigurationError, match=f"model_training: {message}"):
+        replace(task, model_training=replace(task.model_training, **wrong))  # type: ignore[arg-type]
+
+
 def test_a_correction_takes_effect_planning_ticks_after_its_observation_and_is_held(
     task: Task, turning_plants: PlantsOfDrags
 ) -> None:

@@ -215,7 +215,7 @@ class Task:
     model_training: ModelTraining | None = None
 
     def __post_init__(self) -> None:
-        """Check times and names, what is looked up by them must be there, and once; and the map of corrections."""
+        """Check times, names (those looked up are there, and once), and what data and corrections are made by."""
         if not 0.0 < self.control_period_s <= self.episode_s:
             raise ConfigurationError(
                 f"task '{self.name}': control_period_s = {self.control_period_s:g}, must be more than 0 and at most "
@@ -237,6 +237,8 @@ class Task:
                     )
         if self.planning is not None:
             self.planning.check(known, self.action_minimum, self.action_maximum)
+            if self.model_training is not None:
+                self.model_training.check(len(known), len(self.planning.correction))
 
     def simulator_or_first(self, name: str) -> str:
         """The simulator of this name; the task's first one where it is ''."""

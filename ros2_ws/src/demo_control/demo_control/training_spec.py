@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from demo_control.configuration import ConfigurationError
+from demo_control.texts import kind_and_first_line
+
 if TYPE_CHECKING:  # a task holds these, so its module comes first
     from demo_control.tasks import Array, Plants
+
+_ROBOTS = 3
 
 
 @dataclass(frozen=True)
@@ -70,3 +75,26 @@ class ModelTraining:
     guide: Callable[[Array], Array]
     bias: Array
     noise: Array
+
+    def check(self, observation_dim: int, correction_dim: int) -> None:
+        """Try the guide, and compare shapes; else they would be found wrong behind the policy's search.
+
+        Args:
+            observation_dim: Of the task.
+            correction_dim: Of its planning.
+
+        Raises:
+            ConfigurationError: The guide raises an error, or something has another shape.
+        """
+        try:
+            guided = np.asarray(self.guide(np.zeros((_ROBOTS, observation_dim))))
+        except Exception as error:  # whatever another package's function raises
+            raise ConfigurationError(f"model_training: guide: {kind_and_first_line(error)}") from error
+        each, together = (correction_dim,), (_ROBOTS, correction_dim)
+        for name, found, expected in (
+            ("bias", np.shape(self.bias), each),
+            ("noise", np.shape(self.noise), each),
+            (f"guide of {_ROBOTS} robots", guided.shape, together),
+        ):
+            if found != expected:
+                raise ConfigurationError(f"model_training: {name}: shape {found}, must be {expected}")
