@@ -129,7 +129,7 @@ def _check_bus(wiring: Wiring, bus: BusWiring) -> list[Finding]:
         if isinstance(inner, VectorNavBus):
             identity = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in inner.identify().items())
         time.sleep(0.2)
-        limit_s = 1e-3 * wiring.safety.silence_limit_ms
+        limit_s = wiring.safety.silence_limit_s
         reading = _fresh(connected, limit_s)
         told = zip(bus.joints, reading.positions.tolist(), reading.ages_s.tolist(), strict=True)
         findings = [

@@ -19,7 +19,7 @@ def reading_problem(reading: Reading, names: Sequence[str], settings: SafetySett
         names: Of the joints, in the reading's order.
         settings: The limits.
     """
-    limit_s = 1e-3 * settings.silence_limit_ms
+    limit_s = settings.silence_limit_s
     oldest = int(np.argmax(reading.ages_s))
     if reading.ages_s[oldest] > limit_s:
         silent = int((reading.ages_s > limit_s).sum())

@@ -51,6 +51,11 @@ class SafetySettings(Settings):
         50.0, "A joint or an IMU that is silent for longer is a fault", minimum=1.0, maximum=5000.0
     )
 
+    @property
+    def silence_limit_s(self) -> float:
+        """``silence_limit_ms`` in seconds, as ages are told."""
+        return 1e-3 * self.silence_limit_ms
+
     def rest_limit_s(self, own_way_s: float) -> float:
         """How long a driver tries to bring its robot to rest before it lets go.
 

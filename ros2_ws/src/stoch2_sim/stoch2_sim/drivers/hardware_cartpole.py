@@ -63,7 +63,7 @@ class HardwareCartpole(HardwareRobot):
     def _braking(self, kind: str) -> Array:
         # A motor that gives a force cannot hold a place: it can only brake, or let go. By the speed that a cart had
         # before it fell silent it would be driven the other way.
-        is_heard = self.reading.ages_s[0] <= 1e-3 * self.wiring.safety.silence_limit_ms
+        is_heard = self.reading.ages_s[0] <= self.wiring.safety.silence_limit_s
         return brake(self._sensed) if kind == "damp" and is_heard else np.zeros(1)
 
     def _problem(self, reading: Reading) -> str:
