@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from demo_control.configuration import ConfigurationError
+from demo_control.plugins import in_one_line
 from demo_control.quantities import Array, Quantity
-from demo_control.texts import kind_and_first_line
 
 BEFORE = "_before"
 """Suffix of the planning observation's entries that hold the correction in force until the plan takes effect."""
@@ -141,10 +141,8 @@ class Planning:
                 )
         # The middle alone: at an end of its range an action may mean the same as another one.
         actions = np.tile((minimum + maximum) / 2.0, (_ROBOTS, 1))
-        try:
+        with in_one_line("planning: correct"):
             corrected = self.correct(actions, np.zeros((len(actions), len(self.correction))))
-        except Exception as error:  # whatever another package's map raises
-            raise ConfigurationError(f"planning: correct: {kind_and_first_line(error)}") from error
         if corrected.shape != actions.shape:
             raise ConfigurationError(
                 f"planning: correct: actions of the shape {actions.shape} become {corrected.shape}, must stay"

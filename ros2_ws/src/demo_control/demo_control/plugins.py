@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint
 from typing import TypeVar
 
 from demo_control.configuration import ConfigurationError
-from demo_control.texts import kind_and_first_line
+from demo_control.texts import first_line
 
 PluginT = TypeVar("PluginT")
+
+
+@contextmanager
+def in_one_line(what: str) -> Iterator[None]:
+    """For code of other packages: whatever it raises becomes one line, and nobody can know what that is.
+
+    Args:
+        what: Is called, for people.
+
+    Raises:
+        ConfigurationError: Something was raised; tells what, its kind, and what it says, if anything.
+    """
+    try:
+        yield
+    except Exception as error:
+        kind, said = type(error).__name__, first_line(error)
+        raise ConfigurationError(f"{what}: {kind}" + (f": {said}" if said != kind else "")) from error
 
 
 def load_plugin(point: EntryPoint, kind: type[PluginT], *, is_made: bool = False) -> PluginT:
@@ -23,11 +42,9 @@ def load_plugin(point: EntryPoint, kind: type[PluginT], *, is_made: bool = False
         ConfigurationError: It cannot be loaded, or is something else; names entry point, value and error.
     """
     told = f"plug-in '{point.name}' = '{point.value}' of {point.group}"
-    try:
+    with in_one_line(f"{told} cannot be loaded"):
         loaded = point.load()
         plugin = loaded() if is_made else loaded
-    except Exception as error:  # whatever another package's module raises when it is imported
-        raise ConfigurationError(f"{told} cannot be loaded: {kind_and_first_line(error)}") from error
     if not isinstance(plugin, kind):
         raise ConfigurationError(f"{told}: expected a {kind.__name__}, not a {type(plugin).__name__}")
     return plugin

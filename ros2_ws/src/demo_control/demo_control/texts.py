@@ -33,12 +33,6 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-def kind_and_first_line(error: BaseException) -> str:
-    """The same after the error's kind, where nobody can know what is raised; the kind alone where nothing is said."""
-    kind, said = type(error).__name__, first_line(error)
-    return kind if said == kind else f"{kind}: {said}"
-
-
 # The parser in C is ten times as fast, where it is installed.
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Refuses a name that occurs twice: the first one would be lost silently."""

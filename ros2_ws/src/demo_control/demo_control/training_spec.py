@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demo_control.configuration import ConfigurationError
-from demo_control.texts import kind_and_first_line
+from demo_control.plugins import in_one_line
 
 if TYPE_CHECKING:  # a task holds these, so its module comes first
     from demo_control.tasks import Array, Plants
@@ -86,10 +86,8 @@ class ModelTraining:
         Raises:
             ConfigurationError: The guide raises an error, or something has another shape.
         """
-        try:
+        with in_one_line("model_training: guide"):
             guided = np.asarray(self.guide(np.zeros((_ROBOTS, observation_dim))))
-        except Exception as error:  # whatever another package's function raises
-            raise ConfigurationError(f"model_training: guide: {kind_and_first_line(error)}") from error
         each, together = (correction_dim,), (_ROBOTS, correction_dim)
         for name, found, expected in (
             ("bias", np.shape(self.bias), each),

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from demo_control.configuration import ConfigurationError
+from demo_control.plugins import in_one_line
 from demo_control.tasks import Array, Namespace, Task
-from demo_control.texts import kind_and_first_line
 
 _STEP = 1e-4
 
@@ -57,15 +57,13 @@ def next_columns(task: Task, x: Sequence[Any], y: Sequence[Any], u: Sequence[Any
         ConfigurationError: The transition raises an error, or leaves an entry out.
     """
     assert task.transition is not None
-    try:
+    with in_one_line(f"task '{task.name}': its transition"):
         result = task.transition.apply(
             {quantity.name: column for quantity, column in zip(task.observation, x, strict=True)},
             dict(zip(task.transition.outputs, y, strict=True)),
             {quantity.name: column for quantity, column in zip(task.action, u, strict=True)},
             xp,
         )
-    except Exception as error:  # whatever another package's function raises
-        raise ConfigurationError(f"task '{task.name}': its transition: {kind_and_first_line(error)}") from error
     missing = [quantity.name for quantity in task.observation if quantity.name not in result]
     if missing:
         raise ConfigurationError(f"task '{task.name}': its transition says nothing of {', '.join(missing)}")

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from demo_control.configuration import ConfigurationError
 from demo_control.onnx_graph import GraphBuilder
+from demo_control.plugins import in_one_line
 from demo_control.tasks import CostTerm, Task
-from demo_control.texts import kind_and_first_line
 from demo_control.transitions import next_columns
 
 
@@ -111,10 +111,8 @@ def draw_term(term: CostTerm, x: Mapping[str, GraphValue], u: Mapping[str, Graph
     Raises:
         ConfigurationError: Its function cannot be drawn, or depends on none of them.
     """
-    try:
+    with in_one_line(f"cost term '{term.name}'"):
         value = term.function(x, u, GraphNamespace())
-    except Exception as error:  # whatever another package's function raises
-        raise ConfigurationError(f"cost term '{term.name}': {kind_and_first_line(error)}") from error
     if not isinstance(value, GraphValue):
         raise ConfigurationError(f"cost term '{term.name}': {value!r}, must depend on observation or action")
     return value.name
